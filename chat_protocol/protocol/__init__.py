@@ -1,0 +1,1 @@
+"""The protocol on Twisted: framing, one connection's life, the factory with the handlers."""

@@ -1,0 +1,1 @@
+"""The protocol as bytes: types, commands, frames. Imports nothing of Twisted."""

@@ -1,0 +1,42 @@
+"""The response codes of the protocol (docs/protocol.md, "Codes")."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+__all__ = ["Code"]
+
+
+class Code(IntEnum):
+    """What a Response says. Version 1 knows the codes 1 to 4 only.
+
+    A code above 4 names an outcome precisely; :attr:`version_1` is what a version 1 client is
+    told in its place.
+    """
+
+    OK = 0x0001
+    ERROR = 0x0002
+    USER_NOT_FOUND = 0x0003
+    USER_ALREADY_LOGGED = 0x0004
+    MALFORMED = 0x0100
+    UNKNOWN_COMMAND = 0x0101
+    NOT_LOGGED_IN = 0x0103
+    INVALID_USERNAME = 0x0104
+    AUTHENTICATION_FAILED = 0x0105
+    MAILBOX_FULL = 0x0106
+    RATE_LIMITED = 0x0107
+    UNAVAILABLE = 0x0108
+
+    @property
+    def version_1(self) -> Code:
+        """The code that stands for this one in a version 1 Response."""
+        if self <= Code.USER_ALREADY_LOGGED:
+            return self
+        return _VERSION_1.get(self, Code.ERROR)
+
+
+_VERSION_1 = {
+    Code.NOT_LOGGED_IN: Code.USER_NOT_FOUND,
+    Code.INVALID_USERNAME: Code.USER_NOT_FOUND,
+    Code.AUTHENTICATION_FAILED: Code.USER_NOT_FOUND,
+}

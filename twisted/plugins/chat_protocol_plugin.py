@@ -1,0 +1,10 @@
+"""Makes ``twistd chatserver`` known; everything else is imported when it runs."""
+
+from twisted.application.service import ServiceMaker
+
+chatserver = ServiceMaker(
+    "Console Chat server",
+    "chat_protocol.service.tap",
+    "A durable Console Chat server.",
+    "chatserver",
+)
