@@ -20,9 +20,7 @@ class Login:
     username: String
 
 
-@REGISTRY.declare(
-    key=0x0002, version=1, sender=Sender.CLIENT | Sender.SERVER, needs=Needs.LOGIN
-)
+@REGISTRY.declare(key=0x0002, version=1, sender=Sender.CLIENT | Sender.SERVER, needs=Needs.LOGIN)
 @dataclass(frozen=True, slots=True)
 class Message:
     """A text to one user; the server passes it on with correlationId 0."""
