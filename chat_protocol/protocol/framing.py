@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from twisted.internet.interfaces import IPushProducer
 from twisted.protocols.basic import Int32StringReceiver
 
 from chat_protocol.wire.codec import MAX_FRAME, MIN_FRAME
@@ -68,6 +69,12 @@ class FrameReceiver(Int32StringReceiver):
             # A handler may have paused and resumed: what is behind `position` is still ours.
             self._partial = bytearray(data[position:])
 
+    def lengthLimitExceeded(self, length: int) -> None:
+        """Override: a frame has a length outside its bounds; no more bytes are taken."""
+
+    def stringReceived(self, string: bytes) -> None:
+        """Override: one whole payload."""
+
     def stop_parsing(self) -> None:
         """Ignore whatever arrives from now on."""
         self._broken = True
@@ -78,7 +85,7 @@ class FrameReceiver(Int32StringReceiver):
         if not self.paused:
             return
         self.paused = False
-        self.transport.resumeProducing()
+        IPushProducer(self.transport).resumeProducing()
         if self._partial is not None:
             self._wanted = 0
             self.dataReceived(b"")

@@ -2,7 +2,7 @@
 
 from twisted.application.service import ServiceMaker
 
-chatserver = ServiceMaker(
+chatserver = ServiceMaker(  # type: ignore[no-untyped-call]
     "Console Chat server",
     "chat_protocol.service.tap",
     "A durable Console Chat server.",
