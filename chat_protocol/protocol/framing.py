@@ -80,6 +80,11 @@ class FrameReceiver(Int32StringReceiver):
         self._broken = True
         self._partial = None
 
+    def pauseProducing(self) -> None:
+        """Call no handler and read no more until :meth:`resumeProducing`."""
+        self.paused = True
+        IPushProducer(self.transport).pauseProducing()
+
     def resumeProducing(self) -> None:
         """Go on with what waits here, then with the transport."""
         if not self.paused:

@@ -12,7 +12,7 @@ __all__ = ["REGISTRY", "CorrelationIdTest", "Login", "Message", "Response"]
 REGISTRY = Registry()
 
 
-@REGISTRY.declare(key=0x0001, version=1, sender=Sender.CLIENT)
+@REGISTRY.declare(key=0x0001, version=1, sender=Sender.CLIENT, exclusive=True)
 @dataclass(frozen=True, slots=True)
 class Login:
     """Takes the name for this connection."""

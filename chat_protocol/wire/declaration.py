@@ -1,9 +1,9 @@
 """How a command is declared, and what follows from its declaration.
 
 A command is a frozen dataclass whose fields are annotated with the types of
-:mod:`chat_protocol.wire.fields`, in the order of the wire, under :func:`declare`::
+:mod:`chat_protocol.wire.fields`, in the order of the wire, under ``Registry.declare``::
 
-    @declare(key=0x0001, version=1, sender=Sender.CLIENT, needs=Needs.NOTHING)
+    @REGISTRY.declare(key=0x0001, version=1, sender=Sender.CLIENT, exclusive=True)
     @dataclass(frozen=True, slots=True)
     class Login:
         "Takes a name for this connection."
@@ -16,7 +16,7 @@ checks before any handler runs, and the table in docs/protocol.md.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
 from enum import Enum, Flag, auto
 from typing import Any, TypeVar, get_type_hints
@@ -52,6 +52,8 @@ class Declaration:
     version: int
     sender: Sender
     needs: Needs
+    exclusive: bool
+    """What follows it on the connection waits until it is answered."""
     fields: tuple[tuple[str, FieldType[Any]], ...]
 
     def encode(self, command: Any) -> bytes:
@@ -92,11 +94,17 @@ class Registry:
         """The versions that have commands, lowest first."""
         return tuple(sorted({version for version, _ in self._by_key}))
 
-    def __iter__(self) -> Any:
+    def __iter__(self) -> Iterator[Declaration]:
         return iter(self._by_key.values())
 
     def declare(
-        self, *, key: int, version: int, sender: Sender, needs: Needs = Needs.NOTHING
+        self,
+        *,
+        key: int,
+        version: int,
+        sender: Sender,
+        needs: Needs = Needs.NOTHING,
+        exclusive: bool = False,
     ) -> Callable[[type[C]], type[C]]:
         """Register the decorated dataclass; a key can be taken only once in a version."""
 
@@ -111,6 +119,7 @@ class Registry:
                 version,
                 sender,
                 needs,
+                exclusive,
                 tuple(
                     (field.name, hints[field.name].__metadata__[0])
                     for field in fields(command)  # type: ignore[arg-type]

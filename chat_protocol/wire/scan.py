@@ -18,7 +18,7 @@ from typing import Generic, NamedTuple, TypeVar
 
 from chat_protocol.wire.fields import STRING
 
-__all__ = ["MAX_ROUTE", "Scan", "encode_route", "scan_messages"]
+__all__ = ["MAX_ROUTE", "Scan", "encode_delivered", "encode_route", "scan_messages"]
 
 R = TypeVar("R")
 
@@ -94,3 +94,17 @@ def scan_messages(
     if route is None:
         return None
     return Scan(position, route, correlation_ids, texts, frames)
+
+
+def encode_delivered(text: bytes, route: bytes, time: int) -> bytes:
+    """A Message as its recipient gets it: the codec's frame with correlationId 0.
+
+    Args:
+        text: UTF-8, at most 65,535 bytes.
+        route: see :func:`encode_route`.
+        time: a uint64.
+    """
+    size = len(text)
+    length = _FIXED + size + len(route)
+    head = _MESSAGE.pack(length, _VERSION, _KEY, 0, size)
+    return b"%b%b%b%b" % (head, text, route, time.to_bytes(_TIME, "big"))

@@ -1,0 +1,65 @@
+"""Who is known and who is on-line."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from weakref import WeakValueDictionary
+
+from chat_protocol.errors import UserAlreadyLogged
+
+if TYPE_CHECKING:
+    from chat_protocol.domain.session import Session
+
+__all__ = ["Directory", "User"]
+
+
+class User:
+    """A name, and what is known of it. There is one object for a name at any time."""
+
+    __slots__ = ("__weakref__", "id", "name", "session")
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.id = 0
+        """The store's number for it; 0 while it is not known whether there is such a user."""
+        self.session: Session | None = None
+        """The one that is on-line."""
+
+
+class Directory:
+    """The users somebody is concerned with just now.
+
+    Users who are off-line and whom nobody writes to are not in memory: the store knows them.
+    """
+
+    def __init__(self) -> None:
+        self._users: WeakValueDictionary[str, User] = WeakValueDictionary()
+        self._claimed: dict[str, User] = {}
+
+    def user(self, name: str) -> User:
+        """The user of a normalised name, known or not."""
+        user = self._users.get(name)
+        if user is None:
+            user = self._users[name] = User(name)
+        return user
+
+    def claim(self, name: str) -> User:
+        """Take a name for a session that is about to begin.
+
+        Raises:
+            UserAlreadyLogged: somebody has it.
+        """
+        if name in self._claimed:
+            raise UserAlreadyLogged(f"{name} is logged in elsewhere")
+        user = self._claimed[name] = self.user(name)
+        return user
+
+    def release(self, user: User) -> None:
+        """The name is free again."""
+        del self._claimed[user.name]
+        user.session = None
+
+    @property
+    def online(self) -> list[User]:
+        """The users that have a session, in the order of their logins."""
+        return [user for user in self._claimed.values() if user.session is not None]

@@ -1,0 +1,267 @@
+"""Between the sessions and the store: gathers batches, hands out their results.
+
+While one batch is being stored the next one gathers; so the batches grow with the load and
+nobody waits for a timer. Deliveries and answers follow from the result of the batch.
+"""
+
+from __future__ import annotations
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from chat_protocol.domain.batch import Batch, Lookup, Page, Registration, Run, Waiting
+from chat_protocol.domain.delivery import Delivery
+from chat_protocol.domain.directory import User
+from chat_protocol.domain.limits import Limits
+from chat_protocol.domain.session import Session
+from chat_protocol.domain.turn import Turn
+from chat_protocol.errors import Unavailable
+from chat_protocol.interfaces import IStore
+from chat_protocol.wire.codec import encode_answers
+from chat_protocol.wire.codes import Code
+
+__all__ = ["Exchange"]
+
+_RETRY_SECONDS = 1.0
+"""After a refused batch: when what nobody waits for is tried again."""
+
+
+class Exchange:
+    """The one caller of the store.
+
+    Args:
+        store: an open one.
+        turn: its ``store`` and ``answer`` become this object's.
+        limits: ``session_backlog``, ``store_backlog``, ``pages_at_once`` and ``routes``.
+        clock: times another attempt after the store refused one.
+    """
+
+    log = Logger()
+
+    def __init__(self, store: IStore, turn: Turn, limits: Limits, clock: IReactorTime) -> None:
+        self._store = store
+        self._turn = turn
+        self._limits = limits
+        self._clock = clock
+        self._busy = False
+        self._waiting = 0
+        self._held: set[Session] = set()
+        self._runs: list[Run] = []
+        self._stored: list[Run] = []
+        self._registrations: list[tuple[Registration, Deferred[int]]] = []
+        self._returned: list[Waiting] = []
+        self._returning: list[Run] = []
+        self._taken: dict[int, int] = {}
+        self._pages: list[tuple[Delivery, Page]] = []
+        self._unread: list[Delivery] = []
+        self._idle: list[Deferred[None]] = []
+        self._retry: IDelayedCall | None = None
+        turn.store = self._start
+        turn.answer = self._answer
+
+    # What the sessions say.
+
+    def submit(self, run: Run) -> None:
+        """Take messages; each is answered with a code when its fate is known."""
+        self._runs.append(run)
+        self._turn.request()
+        session = run.sender
+        session.outstanding += run.size
+        self._waiting += run.size
+        if (
+            session.outstanding > self._limits.session_backlog
+            or self._waiting > self._limits.store_backlog
+        ):
+            session.reader.hold(self)
+            self._held.add(session)
+
+    def register(self, name: str, when: int) -> Deferred[int]:
+        """Store a login; fires with the user's id.
+
+        Where the store cannot write, a user who is known gets in all the same, to read.
+
+        Raises:
+            Unavailable: in the Deferred; the store cannot take a new user now.
+        """
+        registered: Deferred[int] = Deferred()
+        self._registrations.append((Registration(name, when), registered))
+        self._turn.request()
+        return registered
+
+    def ask(self, delivery: Delivery, page: Page) -> None:
+        """Have a page read behind all that is stored by then."""
+        self._pages.append((delivery, page))
+        self._turn.request()
+
+    def taken(self, user: User, offset: int) -> None:
+        """The user's mailbox is delivered up to there."""
+        self._taken[user.id] = offset
+        self._turn.request()
+
+    def give_back(self, waiting: list[Waiting]) -> None:
+        """These were not taken by the connection they were meant for."""
+        if waiting:
+            self._returned += waiting
+            self._turn.request()
+
+    def when_idle(self) -> Deferred[None]:
+        """Fires when nothing waits for the store and every answer is written to its output."""
+        idle: Deferred[None] = Deferred()
+        self._idle.append(idle)
+        self._turn.request()
+        return idle
+
+    def stop(self) -> None:
+        """Make no more attempts of its own."""
+        if self._retry is not None:
+            self._retry.cancel()
+            self._retry = None
+
+    # What becomes of it.
+
+    def _start(self) -> None:
+        if not self._busy and self._pending():
+            self._busy = True
+            Deferred.fromCoroutine(self._work()).addErrback(self._broken)
+
+    async def _work(self) -> None:
+        try:
+            if self._changes():
+                await self._commit()
+            if self._pages:
+                await self._read()
+        finally:
+            self._busy = False
+            self._turn.request()
+
+    def _broken(self, failure: Failure) -> None:
+        self.log.failure("The exchange failed", failure)
+
+    def _changes(self) -> bool:
+        if self._runs or self._registrations:
+            return True
+        return bool(self._returned or self._taken) and self._retry is None
+
+    def _pending(self) -> bool:
+        return bool(self._pages) or self._changes()
+
+    async def _commit(self) -> None:
+        runs, self._runs = self._runs, []
+        registrations, self._registrations = self._registrations, []
+        returned, self._returned = self._returned, []
+        returning, self._returning = self._returning, []
+        taken, self._taken = self._taken, {}
+        for run in runs:
+            session = run.recipient.session
+            if session is not None and session.delivery.admit(run.size):
+                run.live = session
+        batch = Batch([registration for registration, _ in registrations], runs, returned, taken)
+        try:
+            await self._store.commit(batch)
+        except Exception as error:
+            self._store_refused(error)
+            for run in runs:
+                run.accepted = 0
+                run.refusal = Code.UNAVAILABLE
+            self._returned = returned + self._returned
+            self._returning = returning + self._returning
+            self._taken = taken | self._taken
+            await self._look_up(registrations)
+        else:
+            for registration, registered in registrations:
+                registered.callback(registration.user_id)
+            self._stored += returning
+        self._hand_out(runs)
+
+    def _store_refused(self, error: Exception) -> None:
+        """Say so once, and try again by itself what nobody asks for again."""
+        if self._retry is not None:
+            return
+        if isinstance(error, Unavailable):
+            self.log.error("The store refuses: {reason}", reason=error.detail)
+        else:
+            self.log.failure("The store failed")
+        self._retry = self._clock.callLater(_RETRY_SECONDS, self._try_again)
+
+    def _try_again(self) -> None:
+        self._retry = None
+        unread, self._unread = self._unread, []
+        for delivery in unread:
+            delivery.page_failed()
+        self._turn.request()
+
+    async def _look_up(self, registrations: list[tuple[Registration, Deferred[int]]]) -> None:
+        if not registrations:
+            return
+        lookups = [Lookup(registration.name) for registration, _ in registrations]
+        try:
+            await self._store.read(lookups)
+        except Exception as error:
+            self._store_refused(error)
+        for lookup, (_, registered) in zip(lookups, registrations, strict=True):
+            if lookup.user_id:
+                registered.callback(lookup.user_id)
+            else:
+                registered.errback(Unavailable("no new users now, try again later"))
+
+    def _hand_out(self, runs: list[Run]) -> None:
+        for run in runs:
+            if run.accepted and not run.recipient.id:
+                run.recipient.id = run.recipient_id
+                run.sender.remember(run.recipient, self._limits)
+            if run.live is not None and not run.live.delivery.deliver(run) and run.accepted:
+                # Stored as delivered, and then the connection went: into the mailbox, and
+                # only then OK.
+                self._returned += [Waiting(run.recipient.id, message) for message in run.stored()]
+                self._returning.append(run)
+            else:
+                self._stored.append(run)
+
+    def _answer(self) -> None:
+        if self._stored:
+            runs, self._stored = self._stored, []
+            for run in runs:
+                session = run.sender
+                if run.accepted == len(run.correlation_ids):
+                    session.output.write(encode_answers(Code.OK, run.correlation_ids))
+                else:
+                    self._answer_in_part(run)
+                session.outstanding -= run.size
+                self._waiting -= run.size
+            if self._held:
+                self._release()
+        if self._idle and not self._busy and not self._pending() and not self._returning:
+            idle, self._idle = self._idle, []
+            for one in idle:
+                one.callback(None)
+
+    def _answer_in_part(self, run: Run) -> None:
+        accepted = run.accepted
+        if accepted:
+            run.sender.output.write(encode_answers(Code.OK, run.correlation_ids[:accepted]))
+        run.sender.output.write(encode_answers(run.refusal, run.correlation_ids[accepted:]))
+
+    def _release(self) -> None:
+        if self._waiting > self._limits.store_backlog // 2:
+            return
+        threshold = self._limits.session_backlog // 2
+        for session in [one for one in self._held if one.outstanding <= threshold]:
+            self._held.discard(session)
+            session.reader.release(self)
+
+    async def _read(self) -> None:
+        count = self._limits.pages_at_once
+        asked, self._pages = self._pages[:count], self._pages[count:]
+        wanted = [(delivery, page) for delivery, page in asked if not delivery.closed]
+        if not wanted:
+            return
+        try:
+            await self._store.read([page for _, page in wanted])
+        except Exception as error:
+            self._store_refused(error)
+            self._unread += [delivery for delivery, _ in wanted]
+        else:
+            for delivery, page in wanted:
+                delivery.page_read(page)

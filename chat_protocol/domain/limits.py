@@ -1,0 +1,59 @@
+"""Every limit of the server: its name, its value and what happens at it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["Limits"]
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Bounds on what peers can make the server hold. 0 means none where it says so."""
+
+    mailbox: int = 10_000
+    """Messages waiting for one user; the next is answered MailboxFull. 0: none."""
+
+    connections: int = 0
+    """Connections at a time; the next is closed at once. 0: none."""
+
+    connections_per_address: int = 0
+    """Connections from one address at a time; the next is closed at once. 0: none."""
+
+    send_buffer: int = 1024 * 1024
+    """Bytes of messages in memory for a receiver that does not take them; the rest stays in
+    the mailbox until these are gone."""
+
+    answer_buffer: int = 64 * 1024
+    """Bytes of output a connection may leave untaken before it is no longer read from."""
+
+    session_backlog: int = 256 * 1024
+    """Bytes of one session's messages that wait for the store; above it the session is no
+    longer read from until they are answered."""
+
+    store_backlog: int = 32 * 1024 * 1024
+    """Bytes of all messages that wait for the store; above it a session that sends is no
+    longer read from until half of them are answered."""
+
+    routes: int = 64
+    """Recipients a session keeps at hand; past that it starts anew."""
+
+    correlation_tests: int = 1024
+    """CorrelationIdTests of one connection that wait for their answer; the next is answered
+    RateLimited."""
+
+    page_messages: int = 1000
+    """Messages of a mailbox that are read at a time."""
+
+    page_bytes: int = 256 * 1024
+    """Bytes of text after which a page of a mailbox ends."""
+
+    pages_at_once: int = 16
+    """Mailbox pages read between two commits."""
+
+    close_seconds: float = 5.0
+    """How long a connection that is being closed has to take its last answers; then it is cut
+    off."""
+
+    linger_seconds: float = 1.0
+    """How long a peer has to close its side after the last answer was sent."""

@@ -1,0 +1,48 @@
+"""A user on a connection."""
+
+from __future__ import annotations
+
+from chat_protocol.domain.delivery import Delivery
+from chat_protocol.domain.directory import User
+from chat_protocol.domain.limits import Limits
+from chat_protocol.interfaces import IOutput, IReader
+from chat_protocol.wire.scan import encode_route
+
+__all__ = ["Session"]
+
+
+class Session:
+    """What the server keeps for a user who is on-line.
+
+    Args:
+        user: who it is.
+        output: of the connection; answers to messages go there.
+        reader: of the connection; held while too much of the session waits for the store.
+        delivery: brings the user's messages.
+    """
+
+    __slots__ = ("_routes", "delivery", "output", "outstanding", "reader", "user")
+
+    def __init__(self, user: User, output: IOutput, reader: IReader, delivery: Delivery) -> None:
+        self.user = user
+        self.output = output
+        self.reader = reader
+        self.delivery = delivery
+        self.outstanding = 0
+        """Bytes of messages that have no answer yet."""
+        self._routes: dict[bytes, User] | None = None
+
+    @property
+    def routes(self) -> dict[bytes, User]:
+        """The recipients at hand, by the route that a Message to them has."""
+        return self._routes if self._routes is not None else _NO_ROUTES
+
+    def remember(self, recipient: User, limits: Limits) -> None:
+        """Keep a recipient that exists at hand; past ``limits.routes`` the others go."""
+        routes = self._routes
+        if routes is None or len(routes) >= limits.routes:
+            routes = self._routes = {}
+        routes[encode_route(self.user.name, recipient.name)] = recipient
+
+
+_NO_ROUTES: dict[bytes, User] = {}

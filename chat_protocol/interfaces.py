@@ -1,0 +1,77 @@
+"""The seams between the layers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from twisted.internet.defer import Deferred
+from zope.interface import Attribute, Interface
+
+from chat_protocol.domain.batch import Batch, Lookup, Page
+
+__all__ = ["IOutput", "IReader", "IStore"]
+
+
+class IStore(Interface):
+    """Where users, mailboxes and messages are kept.
+
+    One caller, one call at a time: the next is made when the Deferred of the last has fired.
+    Offsets grow from commit to commit and, within one, from run to run; none is used twice.
+    """
+
+    description: str = Attribute("A few words for the log: what it is and what it promises.")
+    registered: int = Attribute("How many users there are, as of the last commit.")
+
+    def open() -> Deferred[None]:
+        """Make ready for use.
+
+        Fires when the store can take batches. Fails with StoreUnusable, whose text is one
+        sentence that tells an operator what is wrong and what to do.
+        """
+
+    def commit(batch: Batch) -> Deferred[None]:
+        """Carry out a batch.
+
+        Fires when all of it is as durable as the store promises, with the answers filled in:
+        ``user_id`` of each registration; ``offset``, ``accepted``, ``refusal`` and
+        ``recipient_id`` of each run. A run to an unknown user is refused with USER_NOT_FOUND,
+        messages beyond the limit of a mailbox with MAILBOX_FULL; neither concerns the rest.
+        Messages of a run that is ``live`` enter no mailbox. Taking and returning are
+        idempotent.
+
+        Fails with Unavailable when nothing of the batch was stored.
+        """
+
+    def read(queries: Sequence[Page | Lookup]) -> Deferred[None]:
+        """Answer queries from what was committed; needs no room to write.
+
+        Fires with the queries filled in; fails with Unavailable.
+        """
+
+    def close() -> Deferred[None]:
+        """Let go of everything; fires when another process can open it."""
+
+
+class IReader(Interface):
+    """A connection, seen by the one who may want less from it."""
+
+    def hold(cause: object) -> None:
+        """Read no more until every cause is released."""
+
+    def release(cause: object) -> None:
+        """Take back a hold; one that is not there is ignored."""
+
+
+class IOutput(Interface):
+    """What goes out on one connection: gathered, and written once per reactor turn."""
+
+    backlog: int = Attribute("Bytes that the transport has not taken.")
+
+    def write(data: bytes) -> None:
+        """Append bytes that are no message."""
+
+    def write_messages(frames: list[bytes], offsets: Sequence[int]) -> None:
+        """Append one frame for each offset."""
+
+    def untaken() -> list[tuple[int, bytes]]:
+        """Offset and frame of each message that was not wholly taken, oldest first."""

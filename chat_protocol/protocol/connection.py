@@ -1,0 +1,268 @@
+"""One connection: its life, and the way of a payload to the factory's handlers.
+
+Rule 1: everything that changes the state is in the table.
+
+In ENDING nothing more is read and the user is off-line; what was accepted is still answered. In
+LINGERING all of it is sent, and the end of the peer is waited for.
+"""
+
+from __future__ import annotations
+
+from enum import Enum, auto
+from typing import TYPE_CHECKING, Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.error import ConnectionDone
+from twisted.internet.interfaces import (
+    IDelayedCall,
+    IHalfCloseableDescriptor,
+    IHalfCloseableProtocol,
+)
+from twisted.internet.protocol import connectionDone
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from chat_protocol.domain.batch import Run
+from chat_protocol.domain.session import Session
+from chat_protocol.errors import Refused
+from chat_protocol.interfaces import IReader
+from chat_protocol.protocol.framing import FrameReceiver
+from chat_protocol.protocol.output import Output, output_for
+from chat_protocol.wire.codec import MAX_FRAME, MAX_FRAME_BEFORE_LOGIN, encode_answers
+from chat_protocol.wire.codes import Code
+from chat_protocol.wire.scan import scan_messages
+
+if TYPE_CHECKING:
+    from chat_protocol.protocol.factory import ChatFactory
+
+__all__ = ["ChatProtocol", "Event", "State"]
+
+
+class State(Enum):
+    """The life of a connection."""
+
+    CONNECTED = auto()
+    LOGGING_IN = auto()
+    LOGGED_IN = auto()
+    ENDING = auto()
+    LINGERING = auto()
+    GONE = auto()
+
+
+class Event(Enum):
+    """What changes it."""
+
+    LOGIN = auto()
+    LOGIN_OK = auto()
+    LOGIN_REFUSED = auto()
+    END = auto()
+    ANSWERED = auto()
+    LOST = auto()
+
+
+_NEXT = {
+    (State.CONNECTED, Event.LOGIN): State.LOGGING_IN,
+    (State.CONNECTED, Event.END): State.ENDING,
+    (State.CONNECTED, Event.LOST): State.GONE,
+    (State.LOGGING_IN, Event.LOGIN_OK): State.LOGGED_IN,
+    (State.LOGGING_IN, Event.LOGIN_REFUSED): State.CONNECTED,
+    (State.LOGGING_IN, Event.END): State.ENDING,
+    (State.LOGGING_IN, Event.LOST): State.GONE,
+    (State.LOGGED_IN, Event.END): State.ENDING,
+    (State.LOGGED_IN, Event.LOST): State.GONE,
+    (State.ENDING, Event.ANSWERED): State.LINGERING,
+    (State.ENDING, Event.LOST): State.GONE,
+    (State.LINGERING, Event.LOST): State.GONE,
+}
+
+
+@implementer(IReader, IHalfCloseableProtocol)
+class ChatProtocol(FrameReceiver):
+    """The server's side of a connection; made by :class:`ChatFactory`."""
+
+    MAX_LENGTH = MAX_FRAME_BEFORE_LOGIN
+    factory: ChatFactory
+    output: Output
+
+    def __init__(self) -> None:
+        self.state = State.CONNECTED
+        self.session: Session | None = None
+        self.unanswered: set[Deferred[Code]] = set()
+        """Requests whose answer comes later, but for messages: the session counts those."""
+        self._holds: set[object] = set()
+        self._deadline: IDelayedCall | None = None
+        self._peer_done = False
+
+    # Twisted's side.
+
+    def connectionMade(self) -> None:
+        """See IProtocol."""
+        self.output = output_for(self.transport, self.factory.turn, self)
+        self.factory.connected(self)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """See IProtocol."""
+        self.step(Event.LOST)
+        self.stop_parsing()
+        self._end_session(reason)
+        self._set_deadline(None)
+        for outcome in list(self.unanswered):
+            outcome.cancel()
+        self.factory.disconnected(self)
+
+    def readConnectionLost(self) -> None:
+        """The peer has sent its last byte: the user is gone, the answers still go out."""
+        self._peer_done = True
+        if self.state is State.LINGERING:
+            self._transport.loseConnection()
+        elif self.state is not State.ENDING:
+            self._end()
+
+    def writeConnectionLost(self) -> None:
+        """See IHalfCloseableProtocol: the last byte is out, what comes in is ignored."""
+
+    def lengthLimitExceeded(self, length: int) -> None:
+        """A frame's length is outside its bounds: the connection ends."""
+        self.factory.length_out_of_bounds(self, length)
+        self._end()
+
+    def frames_received(self, data: bytes, position: int) -> int:
+        """Messages to known recipients, taken many at a time."""
+        session = self.session
+        if session is None:
+            return position
+        scan = scan_messages(data, position, MAX_FRAME, session.routes)
+        if scan is None:
+            return position
+        end, recipient, correlation_ids, texts, frames = scan
+        self.factory.exchange.submit(
+            Run(session, recipient, correlation_ids, texts, frames, end - position)
+        )
+        return end
+
+    def stringReceived(self, string: bytes) -> None:
+        """Any other payload."""
+        self.factory.dispatcher.dispatch(self, string)
+
+    # The factory's side.
+
+    @property
+    def peer(self) -> str:
+        """The other end, for the log: the address, and the user if there is one."""
+        address = self._transport.getPeer()
+        host = getattr(address, "host", None)
+        where = f"{host}:{address.port}" if host is not None else str(address)
+        return where if self.session is None else f"{self.session.user.name!a} at {where}"
+
+    @property
+    def host(self) -> str:
+        """The peer's address without its port; empty where it has none, as on a UNIX socket."""
+        return str(getattr(self._transport.getPeer(), "host", ""))
+
+    def step(self, event: Event) -> None:
+        """Change the state; KeyError if this event cannot be."""
+        self.state = _NEXT[self.state, event]
+
+    def begin_session(self, session: Session) -> None:
+        """The user is on-line from now on."""
+        self.step(Event.LOGIN_OK)
+        self.session = session
+        self.MAX_LENGTH = MAX_FRAME
+
+    def answer(self, code: Code, correlation_id: bytes) -> None:
+        """Send a Response; on a connection that is gone, nothing."""
+        if self.state is not State.GONE:
+            self.output.write(encode_answers(code, [correlation_id]))
+
+    def refused(self, error: Refused) -> None:
+        """Note a refusal in the log."""
+        self.factory.refused(self, error)
+
+    def close(self) -> None:
+        """Read no more, send what is owed, then end the connection.
+
+        A peer that does not take it within ``Limits.close_seconds`` is cut off.
+        """
+        if self.state not in (State.ENDING, State.LINGERING, State.GONE):
+            self._end()
+
+    # IReader
+
+    def hold(self, cause: object) -> None:
+        """See IReader."""
+        if not self._holds:
+            self.pauseProducing()
+        self._holds.add(cause)
+
+    def release(self, cause: object) -> None:
+        """See IReader."""
+        if cause in self._holds:
+            self._holds.discard(cause)
+            if not self._holds:
+                self.resumeProducing()
+
+    # Inside.
+
+    @property
+    def _transport(self) -> Any:
+        return self.transport
+
+    def _end(self) -> None:
+        self.step(Event.END)
+        self.stop_parsing()
+        self._end_session(connectionDone)
+        self._set_deadline(self.factory.limits.close_seconds)
+        self._linger_if_answered()
+
+    def _end_session(self, reason: Failure) -> None:
+        session = self.session
+        if session is not None and not session.delivery.closed:
+            clean = reason.check(ConnectionDone) is not None  # type: ignore[no-untyped-call]
+            self.factory.left(session, "" if clean else reason.getErrorMessage())
+
+    def _linger_if_answered(self) -> None:
+        owed = self.session.outstanding if self.session is not None else 0
+        if owed or self.unanswered or not self.output.empty:
+            return
+        self.step(Event.ANSWERED)
+        transport = self._transport
+        half_closes = IHalfCloseableDescriptor.providedBy(self.transport)
+        if self._peer_done or not half_closes:
+            transport.loseConnection()
+        else:
+            # Not closed at once: bytes that came in unread would make the kernel reset the
+            # connection, and the peer lose the answers (RFC 9112, section 9.6).
+            self._set_deadline(self.factory.limits.linger_seconds)
+            transport.loseWriteConnection()
+            transport.resumeProducing()
+
+    def _set_deadline(self, seconds: float | None) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+        if seconds is not None:
+            self._deadline = self.factory.clock.callLater(seconds, self._cut_off)
+
+    def _cut_off(self) -> None:
+        self._deadline = None
+        if self.state is State.LINGERING:
+            self._transport.loseConnection()
+        else:
+            self._transport.abortConnection()
+
+    # The output's side.
+
+    def output_drained(self) -> None:
+        """Everything that was written is taken."""
+        session = self.session
+        if session is not None and not session.delivery.closed:
+            session.delivery.drained()
+        if self._holds:
+            self.release(self.output)
+        if self.state is State.ENDING:
+            self._linger_if_answered()
+
+    def output_unread(self, size: int) -> None:
+        """The peer leaves answers untaken: it may not ask for more."""
+        if size > self.factory.limits.answer_buffer:
+            self.hold(self.output)

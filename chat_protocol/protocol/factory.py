@@ -1,0 +1,215 @@
+"""The factory of the server's connections: the user directory and the handlers."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from random import Random
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IAddress, IReactorTime
+from twisted.internet.protocol import ServerFactory
+from twisted.internet.task import deferLater
+from twisted.logger import Logger
+
+from chat_protocol.domain.batch import Run
+from chat_protocol.domain.delivery import Delivery
+from chat_protocol.domain.directory import Directory
+from chat_protocol.domain.exchange import Exchange
+from chat_protocol.domain.limits import Limits
+from chat_protocol.domain.names import normalise_username
+from chat_protocol.domain.session import Session
+from chat_protocol.domain.turn import Turn
+from chat_protocol.errors import (
+    InvalidUsername,
+    RateLimited,
+    UserAlreadyLogged,
+    UserNotFound,
+)
+from chat_protocol.interfaces import IStore
+from chat_protocol.protocol.connection import ChatProtocol, Event, State
+from chat_protocol.protocol.dispatch import Dispatcher, handles
+from chat_protocol.protocol.keepalive import keep_alive
+from chat_protocol.wire.codec import encode
+from chat_protocol.wire.codes import Code
+from chat_protocol.wire.commands import CorrelationIdTest, Login, Message
+
+__all__ = ["ChatFactory"]
+
+CORRELATION_TEST_SECONDS = 4.0
+"""The longest delay of the answer to a CorrelationIdTest."""
+
+
+class ChatFactory(ServerFactory):
+    """Makes the connections of one server and handles their commands.
+
+    Args:
+        store: an open store; the factory is its only user, and does not close it.
+        clock: times delays and the ends of turns.
+        wall_clock: nanoseconds since the epoch.
+        limits: on everything a peer can make grow.
+        random: chooses the delays of CorrelationIdTest.
+    """
+
+    noisy = False
+    log = Logger()
+
+    def __init__(
+        self,
+        store: IStore,
+        clock: IReactorTime,
+        wall_clock: Callable[[], int],
+        limits: Limits,
+        random: Random | None = None,
+    ) -> None:
+        self.clock = clock
+        self.limits = limits
+        self.turn = Turn(clock)
+        self.exchange = Exchange(store, self.turn, limits, clock)
+        self.directory = Directory()
+        self.dispatcher = Dispatcher(self)
+        self.connections: set[ChatProtocol] = set()
+        self._by_host: Counter[str] = Counter()
+        self._wall_clock = wall_clock
+        self._random = random or Random()
+        self._empty: list[Deferred[None]] = []
+
+    # Connections.
+
+    def buildProtocol(  # type: ignore[override]
+        self, addr: IAddress | None
+    ) -> ChatProtocol | None:
+        """A connection, or None when there are too many."""
+        limits = self.limits
+        host = str(getattr(addr, "host", ""))
+        if limits.connections and len(self.connections) >= limits.connections:
+            self.log.warn(
+                "Refused {host}: {limit} connections are open (--max-connections)",
+                host=host,
+                limit=limits.connections,
+            )
+            return None
+        per_address = limits.connections_per_address
+        if per_address and host and self._by_host[host] >= per_address:
+            self.log.warn(
+                "Refused {host}: it has {limit} connections (--max-connections-per-address)",
+                host=host,
+                limit=per_address,
+            )
+            return None
+        connection = ChatProtocol()
+        connection.factory = self
+        return connection
+
+    def connected(self, connection: ChatProtocol) -> None:
+        """A connection is made."""
+        self.connections.add(connection)
+        self._by_host[connection.host] += 1
+        keep_alive(connection.transport)
+
+    def disconnected(self, connection: ChatProtocol) -> None:
+        """A connection is gone."""
+        self.connections.discard(connection)
+        host = connection.host
+        self._by_host[host] -= 1
+        if not self._by_host[host]:
+            del self._by_host[host]
+        if not self.connections:
+            empty, self._empty = self._empty, []
+            for one in empty:
+                one.callback(None)
+
+    def left(self, session: Session, why: str) -> None:
+        """A user is off-line; what the connection has not taken goes back to the mailbox."""
+        user = session.user
+        self.exchange.give_back(session.delivery.lost())
+        self.directory.release(user)
+        self.log.info("{user!a} left{why}", user=user.name, why=f": {why}" if why else "")
+
+    def length_out_of_bounds(self, connection: ChatProtocol, length: int) -> None:
+        """A connection ends for the length of a frame."""
+        self.log.warn(
+            "Closing {peer}: a frame of {length} bytes, allowed are 7 to {limit}",
+            peer=connection.peer,
+            length=length,
+            limit=connection.MAX_LENGTH,
+        )
+
+    def shut_down(self) -> Deferred[None]:
+        """Answer what was accepted and close every connection.
+
+        Fires when all are gone and what they gave back is stored.
+        """
+        return Deferred.fromCoroutine(self._shut_down())
+
+    async def _shut_down(self) -> None:
+        for connection in list(self.connections):
+            connection.close()
+        if self.connections:
+            gone: Deferred[None] = Deferred()
+            self._empty.append(gone)
+            await gone
+        await self.exchange.when_idle()
+        self.exchange.stop()
+        self.turn.cancel()
+
+    # Commands.
+
+    @handles(Login)
+    def handle_login(
+        self, connection: ChatProtocol, command: Login, correlation_id: bytes
+    ) -> Deferred[Code]:
+        """Give the connection a session."""
+        return Deferred.fromCoroutine(self._log_in(connection, command.username))
+
+    async def _log_in(self, connection: ChatProtocol, username: str) -> Code:
+        if connection.session is not None:
+            raise UserAlreadyLogged(f"this connection is {connection.session.user.name}'s")
+        user = self.directory.claim(normalise_username(username))
+        connection.step(Event.LOGIN)
+        try:
+            user.id = await self.exchange.register(user.name, self._wall_clock())
+        except BaseException:
+            self.directory.release(user)
+            if connection.state is State.LOGGING_IN:
+                connection.step(Event.LOGIN_REFUSED)
+            raise
+        if connection.state is not State.LOGGING_IN:
+            self.directory.release(user)
+            return Code.OK
+        exchange = self.exchange
+        delivery = Delivery(user, connection.output, self.limits, exchange.ask, exchange.taken)
+        session = user.session = Session(user, connection.output, connection, delivery)
+        connection.begin_session(session)
+        delivery.begin()
+        self.log.info("{peer} logged in", peer=connection.peer)
+        return Code.OK
+
+    @handles(Message)
+    def handle_message(
+        self, connection: ChatProtocol, command: Message, correlation_id: bytes
+    ) -> None:
+        """Pass a message on; the exchange answers it."""
+        session = connection.session
+        assert session is not None
+        try:
+            recipient = self.directory.user(normalise_username(command.to))
+        except InvalidUsername as error:
+            raise UserNotFound(error.detail) from None
+        if recipient.id:
+            session.remember(recipient, self.limits)
+        name = session.user.name
+        frame = encode(Message(command.message, name, recipient.name, command.time))
+        text = command.message.encode()
+        self.exchange.submit(Run(session, recipient, [correlation_id], [text], [frame], len(frame)))
+
+    @handles(CorrelationIdTest)
+    def handle_correlation_id_test(
+        self, connection: ChatProtocol, command: CorrelationIdTest, correlation_id: bytes
+    ) -> Deferred[Code]:
+        """Answer after a while."""
+        limit = self.limits.correlation_tests
+        if len(connection.unanswered) >= limit:
+            raise RateLimited(f"{limit} tests of this connection are unanswered already")
+        delay = self._random.uniform(0, CORRELATION_TEST_SECONDS)
+        return deferLater(self.clock, delay, lambda: Code.OK)

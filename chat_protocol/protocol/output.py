@@ -1,0 +1,240 @@
+"""What goes out on one connection: gathered during a reactor turn, written at its end.
+
+On a plain TCP or UNIX connection the bytes go to the socket directly, so that it is known which
+messages the kernel's send buffer has taken; any other transport (TLS, HAProxy, a test's) gets
+them by ``write`` and counts as having taken them when it asks for more.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from twisted.internet.abstract import FileDescriptor
+from twisted.internet.interfaces import IPullProducer, IPushProducer
+from zope.interface import implementer
+
+from chat_protocol.domain.turn import Turn
+from chat_protocol.interfaces import IOutput
+
+__all__ = ["Output", "output_for"]
+
+
+class Owner(Protocol):
+    """Whose output it is."""
+
+    def output_drained(self) -> None:
+        """The transport has taken everything that was written."""
+
+    def output_unread(self, size: int) -> None:
+        """The peer has left so many bytes of answers untaken."""
+
+
+@implementer(IOutput)
+class Output:
+    """What both kinds share: the gathering."""
+
+    __slots__ = (
+        "_chunks",
+        "_dirty",
+        "_offsets",
+        "_owner",
+        "_transport",
+        "_turn",
+        "_unread",
+        "backlog",
+    )
+
+    def __init__(self, transport: Any, turn: Turn, owner: Owner) -> None:
+        self._transport = transport
+        self._turn = turn
+        self._chunks: list[bytes] = []
+        self._offsets: list[int] = []
+        """For each chunk the offset of the message that it is, or 0."""
+        self._dirty = False
+        self._owner = owner
+        self._unread = 0
+        """Bytes of what is no message that were written while the transport took nothing."""
+        self.backlog = 0
+
+    def write(self, data: bytes) -> None:
+        """See IOutput."""
+        self._chunks.append(data)
+        self._offsets.append(0)
+        if self.backlog:
+            self._unread += len(data)
+            self._owner.output_unread(self._unread)
+        if not self._dirty:
+            self._dirty = True
+            self._turn.dirty(self)
+
+    def write_messages(self, frames: list[bytes], offsets: Sequence[int]) -> None:
+        """See IOutput."""
+        self._chunks += frames if len(frames) == len(offsets) else frames[: len(offsets)]
+        self._offsets += offsets
+        if not self._dirty:
+            self._dirty = True
+            self._turn.dirty(self)
+
+    def flush(self) -> None:
+        """Write what was gathered; for Turn."""
+        raise NotImplementedError
+
+    def untaken(self) -> list[tuple[int, bytes]]:
+        """See IOutput."""
+        raise NotImplementedError
+
+    def _drained(self) -> None:
+        self._unread = 0
+        self._owner.output_drained()
+
+    @property
+    def empty(self) -> bool:
+        """The transport has taken everything."""
+        return not self._chunks and not self.backlog
+
+
+@implementer(IPullProducer)
+class DirectOutput(Output):
+    """Output to a socket, by ``writeSomeData``.
+
+    What the socket does not take waits here. Only the rest of a chunk that was cut is given to
+    the transport's own buffer, to be called when there is room again.
+    """
+
+    __slots__ = ("_armed", "_waiting")
+
+    def __init__(self, transport: Any, turn: Turn, owner: Owner) -> None:
+        super().__init__(transport, turn, owner)
+        self._waiting: deque[tuple[bytes, int]] | None = None
+        self._armed: tuple[bytes, int] | None = None
+        """The chunk whose rest is in the transport's buffer."""
+
+    def flush(self) -> None:
+        """Write what was gathered, or put it behind what waits."""
+        self._dirty = False
+        chunks, offsets = self._chunks, self._offsets
+        self._chunks, self._offsets = [], []
+        if not self._transport.connected:
+            return
+        if self._waiting is not None:
+            self._waiting.extend(zip(chunks, offsets, strict=True))
+            self.backlog += sum(map(len, chunks))
+        elif self._send(chunks, offsets):
+            self._drained()
+
+    def _send(self, chunks: list[bytes], offsets: list[int]) -> bool:
+        """Whether the socket took all of them; if not, the rest waits, in front."""
+        data = chunks[0] if len(chunks) == 1 else b"".join(chunks)
+        sent = self._write(data)
+        if sent == len(data):
+            return True
+        self.backlog += len(data)
+        index = 0
+        while sent >= len(chunks[index]):
+            sent -= len(chunks[index])
+            self.backlog -= len(chunks[index])
+            index += 1
+        rest = zip(chunks[index + 1 :], offsets[index + 1 :], strict=True)
+        if self._waiting is None:
+            self._waiting = deque()
+        self._waiting.extendleft(reversed(list(rest)))
+        self._transport.registerProducer(self, False)
+        self._armed = (chunks[index], offsets[index])
+        self._transport.write(chunks[index][sent:])
+        return False
+
+    def _write(self, data: bytes) -> int:
+        transport = self._transport
+        sent = 0
+        while sent < len(data):
+            count = transport.writeSomeData(data[sent:] if sent else data)
+            if isinstance(count, BaseException):
+                # The socket is broken: reading may be held, so nobody else would notice.
+                transport.abortConnection()
+                break
+            if not count:
+                break
+            sent += count
+        return sent
+
+    def resumeProducing(self) -> None:
+        """The transport's buffer is empty: go on with what waits here."""
+        if self._armed is None or self._waiting is None:
+            return
+        self.backlog -= len(self._armed[0])
+        self._armed = None
+        self._transport.unregisterProducer()
+        while self._waiting:
+            chunks, offsets, size = [], [], 0
+            while self._waiting and size < self._transport.SEND_LIMIT:
+                chunk, offset = self._waiting.popleft()
+                chunks.append(chunk)
+                offsets.append(offset)
+                size += len(chunk)
+            self.backlog -= size
+            if not self._send(chunks, offsets):
+                return
+        self._waiting = None
+        self._drained()
+
+    def stopProducing(self) -> None:
+        """The transport is gone; what waits stays for :meth:`untaken`."""
+
+    def untaken(self) -> list[tuple[int, bytes]]:
+        """See IOutput; a message of which a part was taken counts as untaken."""
+        pairs = [self._armed] if self._armed is not None else []
+        pairs += self._waiting or ()
+        pairs += zip(self._chunks, self._offsets, strict=True)
+        return [(offset, chunk) for chunk, offset in pairs if offset]
+
+
+@implementer(IPushProducer)
+class BufferedOutput(Output):
+    """Output to any ITransport and IConsumer."""
+
+    __slots__ = ("_full",)
+
+    def __init__(self, transport: Any, turn: Turn, owner: Owner) -> None:
+        super().__init__(transport, turn, owner)
+        self._full = False
+        transport.registerProducer(self, True)
+
+    def flush(self) -> None:
+        """Give what was gathered to the transport."""
+        self._dirty = False
+        data = b"".join(self._chunks)
+        self._chunks, self._offsets = [], []
+        self.backlog += len(data)
+        self._transport.write(data)
+        if not self._full:
+            self.backlog = 0
+            self._drained()
+
+    def pauseProducing(self) -> None:
+        """The transport's buffer is full."""
+        self._full = True
+
+    def resumeProducing(self) -> None:
+        """The transport's buffer is empty again."""
+        if self._full:
+            self._full = False
+            self.backlog = 0
+            self._drained()
+
+    def stopProducing(self) -> None:
+        """The transport is gone."""
+
+    def untaken(self) -> list[tuple[int, bytes]]:
+        """See IOutput: what was not even given to the transport."""
+        pairs = zip(self._offsets, self._chunks, strict=True)
+        return [(offset, chunk) for offset, chunk in pairs if offset]
+
+
+def output_for(transport: Any, turn: Turn, owner: Owner) -> Output:
+    """The output that fits the transport."""
+    # Not by hasattr: a TLS wrapper lends the attributes of the socket below it.
+    if isinstance(transport, FileDescriptor) and not getattr(transport, "TLS", False):
+        return DirectOutput(transport, turn, owner)
+    return BufferedOutput(transport, turn, owner)

@@ -1,0 +1,1 @@
+"""A server as a Twisted service, and its twistd plugin."""

@@ -1,0 +1,158 @@
+"""The server as a service: opens the store, then listens; stops in the opposite order."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.error import CannotListenError
+from twisted.internet.interfaces import IListeningPort, IStreamServerEndpoint
+from twisted.internet.task import LoopingCall
+from twisted.logger import Logger
+
+from chat_protocol.domain.limits import Limits
+from chat_protocol.errors import ChatError, StoreUnusable
+from chat_protocol.interfaces import IStore
+from chat_protocol.protocol.factory import ChatFactory
+
+__all__ = ["CannotServe", "ChatService"]
+
+_NAMES_SHOWN = 10
+"""Users that the status line names."""
+
+
+class CannotServe(ChatError):
+    """The server cannot start; the text is a sentence for the operator."""
+
+
+class ChatService(Service):
+    """One server of the protocol.
+
+    Args:
+        reactor: provides IReactorTime and what the endpoints and the store need.
+        store: not opened yet; opened and closed here.
+        endpoints: where to listen, each with the words that name it.
+        limits: on everything a peer can make grow.
+        status_interval: seconds between two looks at who is on-line; 0: none.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self,
+        reactor: Any,
+        store: IStore,
+        endpoints: Sequence[tuple[str, IStreamServerEndpoint]],
+        limits: Limits,
+        status_interval: float = 0,
+    ) -> None:
+        self._reactor = reactor
+        self._store = store
+        self._endpoints = endpoints
+        self._limits = limits
+        self._status_interval = status_interval
+        self._status = LoopingCall(self._log_status)
+        self._status.clock = reactor
+        self._last_status: object = None
+        self._starting: Deferred[None] | None = None
+        self.factory: ChatFactory | None = None
+        """There while the store is open."""
+        self.ports: list[IListeningPort] = []
+        """Where it listens, in the order of the endpoints."""
+
+    def startService(self) -> None:
+        """Begin to start; :meth:`when_serving` says how that ends."""
+        super().startService()  # type: ignore[no-untyped-call]
+        self._starting = Deferred.fromCoroutine(self._start())
+
+    def when_serving(self) -> Deferred[None]:
+        """Fires once every endpoint accepts connections.
+
+        Fails with CannotServe, whose text is for the operator, when the store cannot be opened
+        or an endpoint not be listened on; nothing is left open then. To be called once.
+        """
+        assert self._starting is not None
+        return self._starting
+
+    async def _start(self) -> None:
+        try:
+            await self._store.open()
+        except StoreUnusable as error:
+            await self._store.close()
+            raise CannotServe(str(error)) from error
+        factory = ChatFactory(self._store, self._reactor, time.time_ns, self._limits)
+        self.factory = factory
+        try:
+            for words, endpoint in self._endpoints:
+                await self._listen(words, endpoint, factory)
+        except CannotServe:
+            await self._stop()
+            raise
+        self.log.info("Store {store}", store=self._store.description)
+        self.log.info("Serving on {ports}", ports=", ".join(words for words, _ in self._endpoints))
+        if self._status_interval:
+            self._status.start(self._status_interval).addErrback(self._status_failed)
+
+    async def _listen(
+        self, words: str, endpoint: IStreamServerEndpoint, factory: ChatFactory
+    ) -> None:
+        try:
+            port: IListeningPort = await endpoint.listen(factory)
+        except CannotListenError as error:
+            reason = error.socketError
+            reason = getattr(reason, "strerror", None) or reason
+            raise CannotServe(
+                f"cannot listen on {words}: {reason}; give another --listen, or stop what is there"
+            ) from error
+        except OSError as error:
+            raise CannotServe(f"cannot listen on {words}: {error.strerror}") from error
+        self.ports.append(port)
+
+    def stopService(self) -> Deferred[None]:
+        """Stop accepting, answer what was accepted, close; fires when the store is closed."""
+        super().stopService()  # type: ignore[no-untyped-call]
+        return Deferred.fromCoroutine(self._stop())
+
+    async def _stop(self) -> None:
+        if self._status.running:
+            self._status.stop()
+        ports, self.ports = self.ports, []
+        await gatherResults([_stop_listening(port) for port in ports], consumeErrors=True)
+        factory, self.factory = self.factory, None
+        if factory is not None:
+            await factory.shut_down()
+            await self._store.close()
+            self.log.info("Stopped")
+
+    def _log_status(self) -> None:
+        factory = self.factory
+        if factory is None:
+            return
+        online = factory.directory.online
+        status = (len(online), self._store.registered)
+        names = sorted(user.name for user in online[:_NAMES_SHOWN])
+        if (status, names) == self._last_status:
+            return
+        self._last_status = (status, names)
+        more = f" and {len(online) - len(names)} more" if len(online) > len(names) else ""
+        self.log.info(
+            "Users: {online} on-line{names}, {offline} off-line",
+            online=len(online),
+            names=f" ({', '.join(map(ascii, names))}{more})" if names else "",
+            offline=max(0, self._store.registered - len(online)),
+        )
+
+    def _status_failed(self, failure: Any) -> None:
+        self.log.failure("The status line failed", failure)
+
+
+def _stop_listening(port: IListeningPort) -> Deferred[None]:
+    async def stop() -> None:
+        stopped = port.stopListening()
+        if isinstance(stopped, Deferred):
+            await stopped
+
+    return Deferred.fromCoroutine(stop())

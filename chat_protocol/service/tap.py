@@ -1,0 +1,172 @@
+"""``twistd chatserver``: the options, and the service they make."""
+
+from __future__ import annotations
+
+import gc
+import resource
+import sys
+from contextlib import suppress
+from typing import Any
+
+from twisted.application.service import IService
+from twisted.internet.endpoints import serverFromString
+from twisted.logger import Logger
+from twisted.python import usage
+from twisted.python.failure import Failure
+
+from chat_protocol.domain.limits import Limits
+from chat_protocol.service.config import DEFAULT_LISTEN, DEFAULT_STORE, ServerConfig
+from chat_protocol.service.exit import exit_with
+from chat_protocol.service.server import CannotServe, ChatService
+from chat_protocol.stores.registry import STORES, store_from_url
+
+__all__ = ["Options", "makeService"]
+
+_SWITCH_INTERVAL = 0.0005
+"""Seconds after which the reactor's thread gives the GIL to the store's. The default of 5 ms
+would add that much to every commit on a busy server."""
+
+
+def _limit(text: str) -> int:
+    value = int(text)
+    if value < 0:
+        raise ValueError(f"{value} is negative; 0 means no limit")
+    return value
+
+
+def _seconds(text: str) -> float:
+    value = float(text)
+    if not 0 <= value < float("inf"):
+        raise ValueError(f"{text} is not a number of seconds")
+    return value
+
+
+class Options(usage.Options):
+    """The options of ``twistd chatserver``."""
+
+    synopsis = "Usage: twistd [twistd options] chatserver [options]"
+    longdesc = (
+        "A durable Console Chat server. Without options it listens on port 5555 and keeps users"
+        " and messages in chat.db in the current directory. For limits, 0 means none."
+    )
+
+    optParameters = [
+        ["store", "s", DEFAULT_STORE, "Where users and messages are kept: "
+         + " or ".join(kind.usage for kind in STORES.values())],
+        ["mailbox-limit", None, Limits.mailbox,
+         "Messages that may wait for one user", _limit],
+        ["max-connections", None, Limits.connections, "Connections at a time", _limit],
+        ["max-connections-per-address", None, Limits.connections_per_address,
+         "Connections from one address at a time", _limit],
+        ["status-interval", None, ServerConfig.status_interval,
+         "Seconds between status lines in the log, written when something changed; 0: none",
+         _seconds],
+    ]  # fmt: skip
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self["listen"] = []
+
+    def opt_listen(self, endpoint: str) -> None:
+        """Listen there; may be given several times. [default: tcp:5555]
+
+        Any Twisted server endpoint: tcp:5555:interface=127.0.0.1, unix:/run/chat.sock,
+        ssl:5556:privateKey=key.pem:certKey=cert.pem, systemd:domain=INET:index=0
+        """
+        self["listen"].append(endpoint)
+
+    opt_l = opt_listen
+
+    def parseArgs(self, *arguments: str) -> None:
+        """Take no arguments."""
+        if arguments:
+            raise usage.UsageError(f"chatserver takes options only, not {arguments[0]!r}")
+
+    def postOptions(self) -> None:
+        """Check what can be checked without touching anything."""
+        from twisted.internet import reactor
+
+        try:
+            store_from_url(self["store"], 0, reactor)
+        except ValueError as error:
+            raise usage.UsageError(f"--store: {error}") from None
+        for endpoint in self["listen"]:
+            _endpoint(reactor, endpoint)
+
+    @property
+    def config(self) -> ServerConfig:
+        """What the options say."""
+        return ServerConfig(
+            listen=tuple(self["listen"]) or (DEFAULT_LISTEN,),
+            store=self["store"],
+            status_interval=self["status-interval"],
+            limits=Limits(
+                mailbox=self["mailbox-limit"],
+                connections=self["max-connections"],
+                connections_per_address=self["max-connections-per-address"],
+            ),
+        )
+
+
+def _endpoint(reactor: Any, description: str) -> Any:
+    try:
+        return serverFromString(reactor, description)  # type: ignore[no-untyped-call]
+    except Exception as error:
+        # A plugin's parser may raise anything; what it says is what the user needs.
+        reason = str(error) or type(error).__name__
+        raise usage.UsageError(
+            f"--listen: {description!r} is no server endpoint ({reason});"
+            " give one such as tcp:5555 or tcp:5555:interface=127.0.0.1"
+        ) from None
+
+
+def makeService(options: Options) -> IService:
+    """The service that ``options`` describe; nothing is opened before it starts."""
+    from twisted.internet import reactor
+
+    config = options.config
+    service = _Served(
+        reactor,
+        store_from_url(config.store, config.limits.mailbox, reactor),
+        [(words, _endpoint(reactor, words)) for words in config.listen],
+        config.limits,
+        config.status_interval,
+    )
+    made: IService = service
+    return made
+
+
+class _Served(ChatService):
+    """A ChatService that has the process to itself."""
+
+    log = Logger(namespace="chat_protocol.service")
+
+    def startService(self) -> None:
+        """Start, or end the process with a sentence."""
+        sys.setswitchinterval(_SWITCH_INTERVAL)
+        _raise_file_limit()
+        super().startService()
+        self.when_serving().addCallbacks(self._serving, self._not_serving)
+
+    def _serving(self, _: None) -> None:
+        # What was made until now stays: the collector need not look at it again.
+        gc.collect()
+        gc.freeze()
+
+    def _not_serving(self, failure: Failure) -> None:
+        error = failure.value
+        if isinstance(error, CannotServe):
+            self.log.critical("chatserver cannot start: {reason}", reason=str(error))
+            message = f"chatserver: {error}"
+        else:
+            self.log.failure("chatserver cannot start", failure)
+            message = "chatserver: cannot start, the log says why"
+        exit_with(self._reactor, 1, message)
+
+
+def _raise_file_limit() -> None:
+    """Have as many files open as the system allows: each connection is one."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        with suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
