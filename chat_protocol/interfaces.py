@@ -8,8 +8,9 @@ from twisted.internet.defer import Deferred
 from zope.interface import Attribute, Interface
 
 from chat_protocol.domain.batch import Batch, Lookup, Page
+from chat_protocol.wire.codes import Code
 
-__all__ = ["IOutput", "IReader", "IStore"]
+__all__ = ["IConnection", "IOutput", "IStore"]
 
 
 class IStore(Interface):
@@ -52,14 +53,17 @@ class IStore(Interface):
         """Let go of everything; fires when another process can open it."""
 
 
-class IReader(Interface):
-    """A connection, seen by the one who may want less from it."""
+class IConnection(Interface):
+    """The connection of a session, seen from the exchange."""
 
     def hold(cause: object) -> None:
         """Read no more until every cause is released."""
 
     def release(cause: object) -> None:
         """Take back a hold; one that is not there is ignored."""
+
+    def refused(code: Code, count: int, detail: str = "") -> None:
+        """So many requests were refused with that code; for the log."""
 
 
 class IOutput(Interface):

@@ -74,7 +74,7 @@ class Exchange:
             session.outstanding > self._limits.session_backlog
             or self._waiting > self._limits.store_backlog
         ):
-            session.reader.hold(self)
+            session.connection.hold(self)
             self._held.add(session)
 
     def register(self, name: str, when: int) -> Deferred[int]:
@@ -241,7 +241,9 @@ class Exchange:
         accepted = run.accepted
         if accepted:
             run.sender.output.write(encode_answers(Code.OK, run.correlation_ids[:accepted]))
-        run.sender.output.write(encode_answers(run.refusal, run.correlation_ids[accepted:]))
+        refused = run.correlation_ids[accepted:]
+        run.sender.output.write(encode_answers(run.refusal, refused))
+        run.sender.connection.refused(run.refusal, len(refused))
 
     def _release(self) -> None:
         if self._waiting > self._limits.store_backlog // 2:
@@ -249,7 +251,7 @@ class Exchange:
         threshold = self._limits.session_backlog // 2
         for session in [one for one in self._held if one.outstanding <= threshold]:
             self._held.discard(session)
-            session.reader.release(self)
+            session.connection.release(self)
 
     async def _read(self) -> None:
         count = self._limits.pages_at_once

@@ -5,7 +5,7 @@ from __future__ import annotations
 from chat_protocol.domain.delivery import Delivery
 from chat_protocol.domain.directory import User
 from chat_protocol.domain.limits import Limits
-from chat_protocol.interfaces import IOutput, IReader
+from chat_protocol.interfaces import IConnection, IOutput
 from chat_protocol.wire.scan import encode_route
 
 __all__ = ["Session"]
@@ -17,16 +17,18 @@ class Session:
     Args:
         user: who it is.
         output: of the connection; answers to messages go there.
-        reader: of the connection; held while too much of the session waits for the store.
+        connection: held while too much of the session waits for the store.
         delivery: brings the user's messages.
     """
 
-    __slots__ = ("_routes", "delivery", "output", "outstanding", "reader", "user")
+    __slots__ = ("_routes", "connection", "delivery", "output", "outstanding", "user")
 
-    def __init__(self, user: User, output: IOutput, reader: IReader, delivery: Delivery) -> None:
+    def __init__(
+        self, user: User, output: IOutput, connection: IConnection, delivery: Delivery
+    ) -> None:
         self.user = user
         self.output = output
-        self.reader = reader
+        self.connection = connection
         self.delivery = delivery
         self.outstanding = 0
         """Bytes of messages that have no answer yet."""

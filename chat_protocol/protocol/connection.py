@@ -8,6 +8,7 @@ LINGERING all of it is sent, and the end of the peer is waited for.
 
 from __future__ import annotations
 
+from collections import Counter
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Any
 
@@ -24,8 +25,7 @@ from zope.interface import implementer
 
 from chat_protocol.domain.batch import Run
 from chat_protocol.domain.session import Session
-from chat_protocol.errors import Refused
-from chat_protocol.interfaces import IReader
+from chat_protocol.interfaces import IConnection
 from chat_protocol.protocol.framing import FrameReceiver
 from chat_protocol.protocol.output import Output, output_for
 from chat_protocol.wire.codec import MAX_FRAME, MAX_FRAME_BEFORE_LOGIN, encode_answers
@@ -76,7 +76,7 @@ _NEXT = {
 }
 
 
-@implementer(IReader, IHalfCloseableProtocol)
+@implementer(IConnection, IHalfCloseableProtocol)
 class ChatProtocol(FrameReceiver):
     """The server's side of a connection; made by :class:`ChatFactory`."""
 
@@ -92,6 +92,7 @@ class ChatProtocol(FrameReceiver):
         self._holds: set[object] = set()
         self._deadline: IDelayedCall | None = None
         self._peer_done = False
+        self._refusals: Counter[Code] | None = None
 
     # Twisted's side.
 
@@ -147,6 +148,11 @@ class ChatProtocol(FrameReceiver):
     # The factory's side.
 
     @property
+    def refusals(self) -> dict[Code, int]:
+        """How many requests were refused, by code."""
+        return dict(self._refusals or {})
+
+    @property
     def peer(self) -> str:
         """The other end, for the log: the address, and the user if there is one."""
         address = self._transport.getPeer()
@@ -174,10 +180,6 @@ class ChatProtocol(FrameReceiver):
         if self.state is not State.GONE:
             self.output.write(encode_answers(code, [correlation_id]))
 
-    def refused(self, error: Refused) -> None:
-        """Note a refusal in the log."""
-        self.factory.refused(self, error)
-
     def close(self) -> None:
         """Read no more, send what is owed, then end the connection.
 
@@ -186,20 +188,28 @@ class ChatProtocol(FrameReceiver):
         if self.state not in (State.ENDING, State.LINGERING, State.GONE):
             self._end()
 
-    # IReader
+    # IConnection
 
     def hold(self, cause: object) -> None:
-        """See IReader."""
+        """See IConnection."""
         if not self._holds:
             self.pauseProducing()
         self._holds.add(cause)
 
     def release(self, cause: object) -> None:
-        """See IReader."""
+        """See IConnection."""
         if cause in self._holds:
             self._holds.discard(cause)
             if not self._holds:
                 self.resumeProducing()
+
+    def refused(self, code: Code, count: int, detail: str = "") -> None:
+        """See IConnection: the first of a kind is logged, the others are counted."""
+        if self._refusals is None:
+            self._refusals = Counter()
+        if code not in self._refusals:
+            self.factory.refused(self, code, detail)
+        self._refusals[code] += count
 
     # Inside.
 

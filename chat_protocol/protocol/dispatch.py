@@ -123,7 +123,7 @@ class Dispatcher:
     def _failed(self, failure: Failure, connection: ChatProtocol, correlation_id: bytes) -> None:
         error = failure.value
         if isinstance(error, Refused):
-            connection.refused(error)
+            connection.refused(error.code, 1, error.detail)
             connection.answer(error.code, correlation_id)
         elif not isinstance(error, CancelledError):
             self.log.failure("A handler failed for {peer}", failure, peer=connection.peer)

@@ -114,6 +114,13 @@ class ChatFactory(ServerFactory):
         self._by_host[host] -= 1
         if not self._by_host[host]:
             del self._by_host[host]
+        refusals = connection.refusals
+        if sum(refusals.values()) > len(refusals):
+            self.log.info(
+                "Refused {peer} in all: {refusals}",
+                peer=connection.peer,
+                refusals=", ".join(f"{n} x {code.name}" for code, n in refusals.items()),
+            )
         if not self.connections:
             empty, self._empty = self._empty, []
             for one in empty:
@@ -125,6 +132,15 @@ class ChatFactory(ServerFactory):
         self.exchange.give_back(session.delivery.lost())
         self.directory.release(user)
         self.log.info("{user!a} left{why}", user=user.name, why=f": {why}" if why else "")
+
+    def refused(self, connection: ChatProtocol, code: Code, detail: str) -> None:
+        """A connection's first request that was refused with that code."""
+        self.log.info(
+            "Refused a request of {peer}: {code}{detail}",
+            peer=connection.peer,
+            code=code.name,
+            detail=f": {ascii(detail)[1:-1]}" if detail else "",
+        )
 
     def length_out_of_bounds(self, connection: ChatProtocol, length: int) -> None:
         """A connection ends for the length of a frame."""
