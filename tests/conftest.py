@@ -6,8 +6,9 @@ import gc
 from collections.abc import Iterator
 
 import pytest
-from twisted.logger import LogEvent, globalLogPublisher
+from twisted.logger import ILogObserver, LogEvent, globalLogPublisher
 from twisted.python.failure import Failure
+from zope.interface import provider
 
 _FAILURES = pytest.StashKey[list[Failure]]()
 
@@ -20,11 +21,12 @@ def _leak_guard(request: pytest.FixtureRequest) -> Iterator[None]:
     failures: list[Failure] = []
     request.node.stash[_FAILURES] = failures
 
+    @provider(ILogObserver)
     def observe(event: LogEvent) -> None:
         if event.get("log_failure") is not None:
             failures.append(event["log_failure"])
 
-    before = set(reactor.getDelayedCalls())  # type: ignore[attr-defined]
+    before = set(reactor.getDelayedCalls())
     globalLogPublisher.addObserver(observe)
     try:
         yield
@@ -34,7 +36,7 @@ def _leak_guard(request: pytest.FixtureRequest) -> Iterator[None]:
         globalLogPublisher.removeObserver(observe)
     calls = [
         call
-        for call in set(reactor.getDelayedCalls()) - before  # type: ignore[attr-defined]
+        for call in set(reactor.getDelayedCalls()) - before
         if call.active()
     ]
     for call in calls:

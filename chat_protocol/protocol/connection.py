@@ -188,6 +188,14 @@ class ChatProtocol(FrameReceiver):
         if self.state not in (State.ENDING, State.LINGERING, State.GONE):
             self._end()
 
+    def cut_off(self) -> None:
+        """End the connection now; what the peer has not taken is lost to it."""
+        self._set_deadline(None)
+        if self.state is State.LINGERING:
+            self._transport.loseConnection()
+        else:
+            self._transport.abortConnection()
+
     # IConnection
 
     def hold(self, cause: object) -> None:
@@ -251,14 +259,7 @@ class ChatProtocol(FrameReceiver):
             self._deadline.cancel()
             self._deadline = None
         if seconds is not None:
-            self._deadline = self.factory.clock.callLater(seconds, self._cut_off)
-
-    def _cut_off(self) -> None:
-        self._deadline = None
-        if self.state is State.LINGERING:
-            self._transport.loseConnection()
-        else:
-            self._transport.abortConnection()
+            self._deadline = self.factory.clock.callLater(seconds, self.cut_off)
 
     # The output's side.
 

@@ -11,6 +11,7 @@ from twisted.internet.interfaces import IAddress, IReactorTime
 from twisted.internet.protocol import ServerFactory
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from chat_protocol.domain.batch import Run
 from chat_protocol.domain.delivery import Delivery
@@ -29,7 +30,7 @@ from chat_protocol.errors import (
 from chat_protocol.interfaces import IStore
 from chat_protocol.protocol.connection import ChatProtocol, Event, State
 from chat_protocol.protocol.dispatch import Dispatcher, handles
-from chat_protocol.protocol.keepalive import keep_alive
+from chat_protocol.protocol.keepalive import PeerWatch, keep_alive
 from chat_protocol.wire.codec import encode
 from chat_protocol.wire.codes import Code
 from chat_protocol.wire.commands import CorrelationIdTest, Login, Message
@@ -73,8 +74,24 @@ class ChatFactory(ServerFactory):
         self._wall_clock = wall_clock
         self._random = random or Random()
         self._empty: list[Deferred[None]] = []
+        self._watch = PeerWatch(lambda: self.connections, self._peer_gone, clock)
 
     # Connections.
+
+    def startFactory(self) -> None:
+        """See Factory: the first port listens."""
+        self._watch.start().addErrback(self._watch_failed)
+
+    def stopFactory(self) -> None:
+        """See Factory: the last port is closed."""
+        self._watch.stop()
+
+    def _watch_failed(self, failure: Failure) -> None:
+        self.log.failure("Peers are not watched any more", failure)
+
+    def _peer_gone(self, connection: ChatProtocol) -> None:
+        self.log.info("Closing {peer}: it does not answer any more", peer=connection.peer)
+        connection.cut_off()
 
     def buildProtocol(  # type: ignore[override]
         self, addr: IAddress | None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import resource
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
@@ -16,7 +17,7 @@ from twisted.python.failure import Failure
 
 from chat_protocol.domain.limits import Limits
 from chat_protocol.service.config import DEFAULT_LISTEN, DEFAULT_STORE, ServerConfig
-from chat_protocol.service.exit import exit_with
+from chat_protocol.service.exit import exit_with, stop_on_sigterm
 from chat_protocol.service.server import CannotServe, ChatService
 from chat_protocol.stores.registry import STORES, store_from_url
 
@@ -27,40 +28,52 @@ _SWITCH_INTERVAL = 0.0005
 would add that much to every commit on a busy server."""
 
 
-def _limit(text: str) -> int:
-    value = int(text)
-    if value < 0:
-        raise ValueError(f"{value} is negative; 0 means no limit")
-    return value
+def _limit(option: str) -> Callable[[str], int]:
+    def limit(text: str) -> int:
+        if not text.isdecimal():
+            raise usage.UsageError(f"--{option} wants a whole number, 0 for no limit, not {text!r}")
+        return int(text)
+
+    return limit
 
 
-def _seconds(text: str) -> float:
-    value = float(text)
-    if not 0 <= value < float("inf"):
-        raise ValueError(f"{text} is not a number of seconds")
-    return value
+def _seconds(option: str) -> Callable[[str], float]:
+    def seconds(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = -1
+        if not 0 <= value < float("inf"):
+            raise usage.UsageError(f"--{option} wants a number of seconds, not {text!r}")
+        return value
+
+    return seconds
 
 
 class Options(usage.Options):
     """The options of ``twistd chatserver``."""
 
-    synopsis = "Usage: twistd [twistd options] chatserver [options]"
+    synopsis = "[options]"
     longdesc = (
         "A durable Console Chat server. Without options it listens on port 5555 and keeps users"
-        " and messages in chat.db in the current directory. For limits, 0 means none."
+        " and messages in chat.db in the current directory. Endpoints are strings as Twisted has"
+        " them: tcp:5555:interface=127.0.0.1, unix:/run/chat.sock,"
+        " ssl:5556:privateKey=key.pem:certKey=cert.pem, systemd:domain=INET:index=0. For limits, 0"
+        " means none."
     )
 
     optParameters = [
         ["store", "s", DEFAULT_STORE, "Where users and messages are kept: "
          + " or ".join(kind.usage for kind in STORES.values())],
         ["mailbox-limit", None, Limits.mailbox,
-         "Messages that may wait for one user", _limit],
-        ["max-connections", None, Limits.connections, "Connections at a time", _limit],
+         "Messages that may wait for one user", _limit("mailbox-limit")],
+        ["max-connections", None, Limits.connections, "Connections at a time",
+         _limit("max-connections")],
         ["max-connections-per-address", None, Limits.connections_per_address,
-         "Connections from one address at a time", _limit],
+         "Connections from one address at a time", _limit("max-connections-per-address")],
         ["status-interval", None, ServerConfig.status_interval,
          "Seconds between status lines in the log, written when something changed; 0: none",
-         _seconds],
+         _seconds("status-interval")],
     ]  # fmt: skip
 
     def __init__(self) -> None:
@@ -68,11 +81,7 @@ class Options(usage.Options):
         self["listen"] = []
 
     def opt_listen(self, endpoint: str) -> None:
-        """Listen there; may be given several times. [default: tcp:5555]
-
-        Any Twisted server endpoint: tcp:5555:interface=127.0.0.1, unix:/run/chat.sock,
-        ssl:5556:privateKey=key.pem:certKey=cert.pem, systemd:domain=INET:index=0
-        """
+        """Listen on that server endpoint; may be given several times. [default: tcp:5555]"""
         self["listen"].append(endpoint)
 
     opt_l = opt_listen
@@ -145,6 +154,7 @@ class _Served(ChatService):
         """Start, or end the process with a sentence."""
         sys.setswitchinterval(_SWITCH_INTERVAL)
         _raise_file_limit()
+        stop_on_sigterm(self._reactor)
         super().startService()
         self.when_serving().addCallbacks(self._serving, self._not_serving)
 
