@@ -210,7 +210,7 @@ class Connection(FrameReceiver):
         limit = self._max_unread * (UNREAD_LIMIT_FACTOR if self._requests else 1)
         if self._inbox.size >= limit:
             if not self.paused:
-                self.pauseProducing()  # type: ignore[no-untyped-call]
+                self.pauseProducing()
         elif self.paused and self._inbox.size <= limit // 2:
             self.resumeProducing()
 
