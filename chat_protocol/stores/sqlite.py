@@ -171,10 +171,10 @@ class Database:
     def _insert(self, runs: list[Run]) -> None:
         """All messages in one statement: the GIL is given up once, not once a row."""
         rows = []
-        texts = []
+        texts = [b"\0"]  # never empty: substr() of an empty blob is NULL
         waiting = []
         first = 0
-        position = 1
+        position = 2
         for run in runs:
             accepted = run.accepted
             if not accepted:

@@ -1,0 +1,88 @@
+"""Short words for what is said to a store."""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar, cast
+
+from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
+
+from chat_protocol.domain.batch import Batch, Lookup, Page, Registration, Run, Waiting
+from chat_protocol.domain.directory import User
+from chat_protocol.domain.session import Session
+from chat_protocol.interfaces import IStore
+from chat_protocol.wire.codec import encode
+from chat_protocol.wire.commands import Message
+
+T = TypeVar("T")
+
+
+def now(deferred: Deferred[T]) -> T:
+    """The result of a Deferred that has fired."""
+    results: list[Any] = []
+    deferred.addBoth(results.append)
+    assert results, "the Deferred has not fired"
+    if isinstance(results[0], Failure):
+        results[0].raiseException()
+    return cast(T, results[0])
+
+
+class Sender:
+    """As much of a session as a store may look at."""
+
+    def __init__(self, user: User) -> None:
+        self.user = user
+
+
+def register(store: IStore, *names: str) -> list[User]:
+    registrations = [Registration(name, 1_000 + index) for index, name in enumerate(names)]
+    now(store.commit(Batch(registrations, [], [], {})))
+    users = []
+    for registration in registrations:
+        user = User(registration.name)
+        user.id = registration.user_id
+        users.append(user)
+    return users
+
+
+def run(sender: User, recipient: User, *texts: str, time: int = 7, live: bool = False) -> Run:
+    frames = [encode(Message(text, sender.name, recipient.name, time)) for text in texts]
+    session = cast(Session, Sender(sender))
+    made = Run(
+        session,
+        recipient,
+        [b"\0\0\0\1"] * len(texts),
+        [text.encode() for text in texts],
+        frames,
+        sum(map(len, frames)),
+    )
+    if live:
+        made.live = session
+    return made
+
+
+def commit(
+    store: IStore,
+    *runs: Run,
+    returned: list[Waiting] | None = None,
+    taken: dict[int, int] | None = None,
+) -> None:
+    now(store.commit(Batch([], list(runs), returned or [], taken or {})))
+
+
+def page(
+    store: IStore, user: User, after: int = 0, messages: int = 1000, size: int = 1 << 20
+) -> Page:
+    asked = Page(user.id, after, messages, size)
+    now(store.read([asked]))
+    return asked
+
+
+def texts(asked: Page) -> list[str]:
+    return [message.text.decode() for message in asked.messages]
+
+
+def look_up(store: IStore, name: str) -> int:
+    lookup = Lookup(name)
+    now(store.read([lookup]))
+    return lookup.user_id

@@ -1,0 +1,218 @@
+"""What only the file can do: last, be locked, be refused, be full."""
+
+from __future__ import annotations
+
+import resource
+import signal
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import pytest
+
+from chat_protocol.errors import StoreUnusable, Unavailable
+from chat_protocol.stores.registry import STORES, store_from_url
+from chat_protocol.stores.sqlite import APPLICATION_ID, SCHEMA_VERSION
+
+from .conftest import sqlite_store
+from .helpers import commit, look_up, now, page, register, run, texts
+
+FILL = """
+import os, signal, sys
+from tests.stores.conftest import sqlite_store
+from tests.stores.helpers import *
+from pathlib import Path
+store = sqlite_store(Path(sys.argv[1]))
+now(store.open())
+alice, bob = register(store, "alice", "bob")
+for number in range(50):
+    commit(store, run(alice, bob, str(number)))
+    print(number, flush=True)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_everything_survives_a_kill(sqlite_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", FILL, str(sqlite_path)],
+        capture_output=True,
+        text=True,
+        cwd=Path(__file__).parents[2],
+    )
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    store = sqlite_store(sqlite_path)
+    now(store.open())
+    assert store.registered == 2
+    (bob,) = register(store, "bob")
+    assert texts(page(store, bob)) == done.stdout.split() == [str(n) for n in range(50)]
+    last = page(store, bob).messages[-1].offset
+    (alice,) = register(store, "alice")
+    more = run(alice, bob, "more")
+    commit(store, more)
+    assert more.offset > last
+    now(store.close())
+
+
+def test_delivered_messages_stay_as_history(sqlite_path: Path) -> None:
+    store = sqlite_store(sqlite_path)
+    now(store.open())
+    alice, bob = register(store, "alice", "bob")
+    commit(store, run(alice, bob, "live", live=True))
+    waiting = run(alice, bob, "waiting", time=2**63)
+    commit(store, waiting)
+    commit(store, taken={bob.id: waiting.offset})
+    now(store.close())
+    with closing(sqlite3.connect(sqlite_path)) as connection:
+        rows = connection.execute(
+            "SELECT s.name, r.name, time, text FROM message"
+            " JOIN user s ON s.id = sender JOIN user r ON r.id = recipient ORDER BY offset"
+        ).fetchall()
+        assert rows == [("alice", "bob", 7, "live"), ("alice", "bob", -(2**63), "waiting")]
+        assert connection.execute("SELECT count(*) FROM inbox").fetchone() == (0,)
+        logins = connection.execute("SELECT name, last_login FROM user ORDER BY id").fetchall()
+        assert logins == [("alice", 1000), ("bob", 1001)]
+
+
+def test_the_schema_is_versioned_and_synced(sqlite_path: Path) -> None:
+    store = sqlite_store(sqlite_path)
+    now(store.open())
+    assert store._database is not None
+    one = store._database._one
+    assert one("PRAGMA user_version") == (SCHEMA_VERSION,)
+    assert one("PRAGMA application_id") == (APPLICATION_ID,)
+    assert one("PRAGMA synchronous") == (2,)
+    assert one("PRAGMA journal_mode") == (b"wal",)
+    now(store.close())
+
+
+def test_a_second_process_is_refused_with_a_sentence(sqlite_path: Path) -> None:
+    store = sqlite_store(sqlite_path)
+    now(store.open())
+    with pytest.raises(StoreUnusable, match=r"in use by another process; .*--store"):
+        now(sqlite_store(sqlite_path).open())
+    now(store.close())
+    again = sqlite_store(sqlite_path)
+    now(again.open())
+    now(again.close())
+
+
+def unusable_directory(path: Path) -> Path:
+    return path / "missing" / "chat.db"
+
+
+def unusable_is_directory(path: Path) -> Path:
+    (path / "folder").mkdir()
+    return path / "folder"
+
+
+def unusable_other_program(path: Path) -> Path:
+    with closing(sqlite3.connect(path / "other.db")) as connection:
+        connection.execute("CREATE TABLE song (title)")
+    return path / "other.db"
+
+
+def unusable_no_database(path: Path) -> Path:
+    (path / "text.db").write_text("this is no database at all\n" * 100)
+    return path / "text.db"
+
+
+def unusable_newer(path: Path) -> Path:
+    with closing(sqlite3.connect(path / "new.db")) as connection:
+        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION + 1}")
+    return path / "new.db"
+
+
+@pytest.mark.parametrize(
+    ("make", "sentence"),
+    [
+        (unusable_directory, "No such file or directory"),
+        (unusable_is_directory, "unable to open database file"),
+        (unusable_other_program, "another program"),
+        (unusable_no_database, "not a database"),
+        (unusable_newer, "newer version"),
+    ],
+)
+def test_a_file_that_cannot_be_used_is_refused_and_left_alone(
+    make: object, sentence: str, tmp_path: Path
+) -> None:
+    assert callable(make)
+    path = make(tmp_path)
+    before = path.read_bytes() if path.is_file() else None
+    with pytest.raises(StoreUnusable, match=sentence):
+        now(sqlite_store(path).open())
+    if before is not None:
+        assert path.read_bytes() == before
+
+
+@contextmanager
+def file_size_limit(size: int) -> Iterator[None]:
+    """What the process writes ends there, as on a disk that is full."""
+    old = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, old[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, old)
+        signal.signal(signal.SIGXFSZ, handler)
+
+
+def test_without_room_a_batch_is_refused_whole_and_reading_goes_on(sqlite_path: Path) -> None:
+    store = sqlite_store(sqlite_path, 10_000)
+    now(store.open())
+    alice, bob = register(store, "alice", "bob")
+    commit(store, run(alice, bob, "before"))
+    size = max(path.stat().st_size for path in sqlite_path.parent.iterdir())
+    with file_size_limit(size):
+        big = run(alice, bob, *["x" * 60_000] * 20)
+        with pytest.raises(Unavailable):
+            commit(store, big)
+        with pytest.raises(Unavailable):
+            register(store, *[f"user{number}" for number in range(5000)])
+        assert texts(page(store, bob)) == ["before"]
+        assert look_up(store, "alice") == alice.id
+    assert store.registered == 2
+    after = run(alice, bob, "after")
+    commit(store, after)
+    assert after.accepted == 1
+    assert texts(page(store, bob)) == ["before", "after"]
+    now(store.close())
+
+
+def test_a_login_costs_no_scan(sqlite_path: Path) -> None:
+    """Neither a login nor a page may depend on how full the mailboxes of others are."""
+    store = sqlite_store(sqlite_path)
+    now(store.open())
+    assert store._database is not None
+    for query in (
+        "SELECT id FROM user WHERE name = 'x'",
+        "UPDATE user SET last_login = 1 WHERE id = 1",
+        "SELECT count(*) FROM inbox WHERE user = 1",
+        "DELETE FROM inbox WHERE user = 1 AND offset <= 5",
+        "SELECT inbox.offset, user.name, message.time, message.text FROM inbox"
+        " JOIN message USING (offset) JOIN user ON user.id = message.sender"
+        " WHERE inbox.user = 1 AND inbox.offset > 5 ORDER BY inbox.offset",
+    ):
+        plan = store._database._connection.execute(f"EXPLAIN QUERY PLAN {query}").fetchall()
+        for *_, step in plan:
+            assert step.startswith(b"SEARCH"), (query, plan)
+    now(store.close())
+
+
+def test_a_url_names_a_store() -> None:
+    reactor = object()
+    assert set(STORES) == {"memory", "sqlite"}
+    assert "forgets" in store_from_url("memory:", 0, reactor).description
+    assert "chat.db" in store_from_url("sqlite:chat.db", 0, reactor).description
+
+
+@pytest.mark.parametrize(
+    "url", ["", "memory", "sqlite:", "nosuch:x", "memory:x", "sqlite::memory:"]
+)
+def test_a_wrong_url_is_refused_with_what_to_give(url: str) -> None:
+    with pytest.raises(ValueError, match=r"memory:|path of a file"):
+        store_from_url(url, 0, object())

@@ -1,0 +1,102 @@
+"""The fast path against the codec: it takes what it may, and makes the same bytes."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from chat_protocol.wire import codec
+from chat_protocol.wire.commands import Login, Message
+from chat_protocol.wire.scan import encode_delivered, encode_route, scan_messages
+
+BOB, CAROL = object(), object()
+ROUTES = {encode_route("älice", "bob"): BOB, encode_route("älice", "carol"): CAROL}
+NAMES = {"bob": BOB, "carol": CAROL}
+
+TEXT = st.text(st.characters(exclude_categories=("Cs",)), max_size=40)
+MESSAGES = st.builds(
+    Message,
+    TEXT,
+    st.sampled_from(["älice", "älice", "mallory", ""]),
+    st.sampled_from(["bob", "bob", "carol", "dave", ""]),
+    st.integers(0, 2**64 - 1),
+)
+FRAMES = st.one_of(
+    st.builds(codec.encode, MESSAGES, st.integers(0, 2**32 - 1)),
+    st.builds(codec.encode, st.builds(Login, TEXT), st.integers(0, 2**32 - 1)),
+)
+
+
+def frames_of(data: bytes) -> list[bytes]:
+    found = []
+    position = 0
+    while len(data) - position >= 4:
+        length = int.from_bytes(data[position : position + 4], "big")
+        if len(data) - position - 4 < length:
+            break
+        found.append(data[position : position + 4 + length])
+        position += 4 + length
+    return found
+
+
+@given(st.lists(FRAMES, min_size=1, max_size=12), st.integers(0, 30))
+def test_the_scan_takes_the_messages_with_one_route_in_front(frames: list[bytes], cut: int) -> None:
+    data = b"".join(frames)
+    data = data[: max(0, len(data) - cut)]
+    scan = scan_messages(data, 0, codec.MAX_FRAME, ROUTES)
+
+    expected = []
+    for frame in frames_of(data):
+        header, command = codec.decode(frame[4:])
+        if not isinstance(command, Message) or command.from_ != "älice":
+            break
+        recipient = NAMES.get(command.to)
+        if recipient is None or (expected and recipient is not expected[0][0]):
+            break
+        expected.append((recipient, header.correlation_id, command))
+    if not expected:
+        assert scan is None
+        return
+    assert scan is not None
+    assert scan.route is expected[0][0]
+    assert scan.end == sum(len(frame) for frame in frames[: len(expected)])
+    assert scan.correlation_ids == [one.to_bytes(4, "big") for _, one, _ in expected]
+    assert scan.texts == [command.message.encode() for _, _, command in expected]
+    assert scan.frames == [codec.encode(command, 0) for _, _, command in expected]
+
+
+@given(MESSAGES, st.binary(min_size=1, max_size=9))
+def test_a_message_with_bytes_behind_it_is_left_to_the_codec(message: Message, rest: bytes) -> None:
+    payload = codec.encode(message, 1)[4:] + rest
+    data = len(payload).to_bytes(4, "big") + payload
+    assert scan_messages(data, 0, codec.MAX_FRAME, ROUTES) is None
+
+
+@given(st.data())
+def test_one_altered_byte_never_makes_the_scan_differ_from_the_codec(data: st.DataObject) -> None:
+    frame = bytearray(codec.encode(Message("hällo", "älice", "bob", 5), 1))
+    frame[data.draw(st.integers(4, len(frame) - 1))] = data.draw(st.integers(0, 255))
+    scan = scan_messages(bytes(frame), 0, codec.MAX_FRAME, ROUTES)
+    if scan is not None:
+        _, command = codec.decode(bytes(frame[4:]))
+        assert scan.frames == [codec.encode(command, 0)]
+        assert (command.from_, command.to) == ("älice", "bob")
+
+
+def test_text_that_is_not_utf8_is_left_to_the_codec() -> None:
+    frame = codec.encode(Message("abc", "älice", "bob", 5), 1).replace(b"abc", b"a\xffc")
+    assert scan_messages(frame, 0, codec.MAX_FRAME, ROUTES) is None
+
+
+def test_other_versions_and_too_long_frames_are_left_to_the_codec() -> None:
+    frame = codec.encode(Message("abc", "älice", "bob", 5), 1)
+    assert scan_messages(frame, 0, len(frame) - 5, ROUTES) is None
+    assert scan_messages(frame, 0, len(frame) - 4, ROUTES) is not None
+    assert scan_messages(frame[:4] + b"\2" + frame[5:], 0, codec.MAX_FRAME, ROUTES) is None
+
+
+@given(TEXT, st.integers(0, 2**64 - 1))
+def test_a_delivered_message_is_the_frame_that_the_codec_makes(text: str, time: int) -> None:
+    route = encode_route("älice", "bob")
+    made = encode_delivered(text.encode(), route, time)
+    assert made == codec.encode(Message(text, "älice", "bob", time), 0)
