@@ -34,11 +34,7 @@ def _leak_guard(request: pytest.FixtureRequest) -> Iterator[None]:
         gc.collect()
     finally:
         globalLogPublisher.removeObserver(observe)
-    calls = [
-        call
-        for call in set(reactor.getDelayedCalls()) - before
-        if call.active()
-    ]
+    calls = [call for call in set(reactor.getDelayedCalls()) - before if call.active()]
     for call in calls:
         call.cancel()
     if failures:

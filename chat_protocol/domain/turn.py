@@ -13,6 +13,10 @@ __all__ = ["Turn"]
 class Flushable(Protocol):
     """Something that gathers bytes."""
 
+    @property
+    def gathered(self) -> bool:
+        """Whether there is anything to write."""
+
     def flush(self) -> None:
         """Write what was gathered."""
 
@@ -31,19 +35,25 @@ class Turn:
         self._clock = clock
         self._call: IDelayedCall | None = None
         self._dirty: list[Flushable] = []
-        self._written: set[Flushable] = set()
+        self._delivering: list[Flushable] = []
         self.store: Callable[[], None] = _nothing
         self.answer: Callable[[], None] = _nothing
 
     def request(self) -> None:
-        """Have :meth:`_end` called when the events of this turn are handled."""
+        """Have the end of this turn come when its events are handled."""
         if self._call is None:
             # Zero seconds from now comes after all sockets of this turn, without another poll.
             self._call = self._clock.callLater(0, self._end)
 
     def dirty(self, output: Flushable) -> None:
-        """``output`` wants to be flushed; to be called once until that has happened."""
+        """``output`` has bytes to write."""
         self._dirty.append(output)
+        if self._call is None:
+            self.request()
+
+    def delivering(self, output: Flushable) -> None:
+        """``output`` has messages to write, before anybody is answered."""
+        self._delivering.append(output)
         if self._call is None:
             self.request()
 
@@ -53,29 +63,24 @@ class Turn:
             self._call.cancel()
             self._call = None
         self._dirty.clear()
+        self._delivering.clear()
 
     def _end(self) -> None:
         self._call = None
         self.store()
-        self._flush()
+        delivering, self._delivering = self._delivering, []
+        for output in delivering:
+            output.flush()
         self.answer()
-        self._flush()
-        self._written.clear()
-        if self._dirty:
-            self.request()
-
-    def _flush(self) -> None:
-        dirty = self._dirty
-        if not dirty:
-            return
-        self._dirty = []
-        written = self._written
+        dirty, self._dirty = self._dirty, []
+        if delivering:
+            written = set(delivering)
+            self._dirty += [one for one in dirty if one in written and one.gathered]
+            dirty = [output for output in dirty if output not in written]
         for output in dirty:
-            if output in written:
-                self._dirty.append(output)
-            else:
-                written.add(output)
-                output.flush()
+            output.flush()
+        if self._dirty or self._delivering:
+            self.request()
 
 
 def _nothing() -> None:

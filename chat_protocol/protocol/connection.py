@@ -256,7 +256,8 @@ class ChatProtocol(FrameReceiver):
 
     def _set_deadline(self, seconds: float | None) -> None:
         if self._deadline is not None:
-            self._deadline.cancel()
+            if self._deadline.active():
+                self._deadline.cancel()
             self._deadline = None
         if seconds is not None:
             self._deadline = self.factory.clock.callLater(seconds, self.cut_off)

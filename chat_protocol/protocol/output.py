@@ -37,6 +37,7 @@ class Output:
 
     __slots__ = (
         "_chunks",
+        "_delivering",
         "_dirty",
         "_offsets",
         "_owner",
@@ -53,6 +54,7 @@ class Output:
         self._offsets: list[int] = []
         """For each chunk the offset of the message that it is, or 0."""
         self._dirty = False
+        self._delivering = False
         self._owner = owner
         self._unread = 0
         """Bytes of what is no message that were written while the transport took nothing."""
@@ -73,13 +75,19 @@ class Output:
         """See IOutput."""
         self._chunks += frames if len(frames) == len(offsets) else frames[: len(offsets)]
         self._offsets += offsets
-        if not self._dirty:
-            self._dirty = True
-            self._turn.dirty(self)
+        if not self._delivering:
+            self._delivering = True
+            self._turn.delivering(self)
 
     def flush(self) -> None:
         """Write what was gathered; for Turn."""
         raise NotImplementedError
+
+    def _take_gathered(self) -> tuple[list[bytes], list[int]]:
+        gathered = self._chunks, self._offsets
+        self._chunks, self._offsets = [], []
+        self._dirty = self._delivering = False
+        return gathered
 
     def untaken(self) -> list[tuple[int, bytes]]:
         """See IOutput."""
@@ -88,6 +96,11 @@ class Output:
     def _drained(self) -> None:
         self._unread = 0
         self._owner.output_drained()
+
+    @property
+    def gathered(self) -> bool:
+        """See Flushable."""
+        return bool(self._chunks)
 
     @property
     def empty(self) -> bool:
@@ -113,10 +126,8 @@ class DirectOutput(Output):
 
     def flush(self) -> None:
         """Write what was gathered, or put it behind what waits."""
-        self._dirty = False
-        chunks, offsets = self._chunks, self._offsets
-        self._chunks, self._offsets = [], []
-        if not self._transport.connected:
+        chunks, offsets = self._take_gathered()
+        if not chunks or not self._transport.connected:
             return
         if self._waiting is not None:
             self._waiting.extend(zip(chunks, offsets, strict=True))
@@ -203,9 +214,9 @@ class BufferedOutput(Output):
 
     def flush(self) -> None:
         """Give what was gathered to the transport."""
-        self._dirty = False
-        data = b"".join(self._chunks)
-        self._chunks, self._offsets = [], []
+        data = b"".join(self._take_gathered()[0])
+        if not data:
+            return
         self.backlog += len(data)
         self._transport.write(data)
         if not self._full:

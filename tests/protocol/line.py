@@ -1,0 +1,149 @@
+"""A server without a reactor, and the other ends of its connections."""
+
+from __future__ import annotations
+
+import struct
+from typing import NamedTuple
+
+from twisted.internet.address import IPv4Address
+from twisted.internet.error import ConnectionDone
+from twisted.internet.task import Clock
+from twisted.internet.testing import StringTransport
+from twisted.python.failure import Failure
+
+from chat_protocol.domain.limits import Limits
+from chat_protocol.interfaces import IStore
+from chat_protocol.protocol.connection import ChatProtocol
+from chat_protocol.protocol.factory import ChatFactory
+from chat_protocol.stores.memory import MemoryStore
+
+
+def login(name: str | bytes, correlation_id: int = 1) -> bytes:
+    data = name.encode() if isinstance(name, str) else name
+    return frame(0x0001, struct.pack(">IH", correlation_id, len(data)) + data)
+
+
+def message(
+    text: str | bytes, sender: str, to: str, correlation_id: int = 2, time: int = 5
+) -> bytes:
+    body = struct.pack(">I", correlation_id)
+    for one in (text, sender, to):
+        data = one.encode() if isinstance(one, str) else one
+        body += struct.pack(">H", len(data)) + data
+    return frame(0x0002, body + struct.pack(">Q", time))
+
+
+def response(code: int, correlation_id: int) -> bytes:
+    return frame(0x0003, struct.pack(">IH", correlation_id, code))
+
+
+def frame(key: int, body: bytes, version: int = 1) -> bytes:
+    return struct.pack(">IBH", 3 + len(body), version, key) + body
+
+
+class Response(NamedTuple):
+    correlation_id: int
+    code: int
+
+
+class Message(NamedTuple):
+    text: str
+    sender: str
+    to: str
+    time: int
+
+
+def parse(data: bytes) -> list[Response | Message]:
+    """Everything that a server sent; nothing may be left."""
+    found: list[Response | Message] = []
+    while data:
+        length, version, key, correlation_id = struct.unpack_from(">IBHI", data)
+        body, data = data[11 : 4 + length], data[4 + length :]
+        assert version == 1
+        assert len(body) == length - 7
+        if key == 0x0003:
+            found.append(Response(correlation_id, *struct.unpack(">H", body)))
+        else:
+            assert (key, correlation_id) == (0x0002, 0)
+            strings = []
+            for _ in range(3):
+                (size,) = struct.unpack_from(">H", body)
+                strings.append(body[2 : 2 + size].decode())
+                body = body[2 + size :]
+            text, sender, to = strings
+            found.append(Message(text, sender, to, *struct.unpack(">Q", body)))
+    return found
+
+
+class Peer:
+    """The other end of one connection."""
+
+    def __init__(self, server: Server, protocol: ChatProtocol) -> None:
+        self.server = server
+        self.protocol = protocol
+        self.transport = StringTransport(peerAddress=IPv4Address("TCP", "192.0.2.1", 4000))
+        self.writes: list[bytes] = []
+        write = self.transport.write
+
+        def count(data: bytes) -> None:
+            self.writes.append(data)
+            write(data)
+
+        self.transport.write = count  # type: ignore[method-assign]
+        protocol.makeConnection(self.transport)
+
+    def send(self, *data: bytes) -> list[Response | Message]:
+        """Send it in one segment; what has come back at the end of the turn."""
+        self.protocol.dataReceived(b"".join(data))
+        self.server.turn()
+        return self.received()
+
+    def received(self) -> list[Response | Message]:
+        data = self.transport.value()
+        self.transport.clear()
+        return parse(data)
+
+    @property
+    def reading(self) -> bool:
+        return bool(self.transport.producerState == "producing")
+
+    def lose(self) -> None:
+        self.transport.disconnecting = False
+        self.transport.disconnected = True
+        self.protocol.connectionLost(Failure(ConnectionDone()))
+        self.server.turn()
+
+
+class Server:
+    """A ChatFactory on a Clock."""
+
+    def __init__(self, store: IStore | None = None, limits: Limits | None = None) -> None:
+        self.clock = Clock()
+        self.limits = limits or Limits()
+        self.store = store or MemoryStore(self.limits.mailbox)
+        self.factory = ChatFactory(self.store, self.clock, lambda: 1234, self.limits)
+
+    def turn(self) -> None:
+        """Let the reactor's turn end, and those that follow from it."""
+        for _ in range(10):
+            self.clock.advance(0)
+
+    def one_turn(self) -> None:
+        """Let one turn end, and no other."""
+        calls, self.clock.calls = self.clock.calls, []
+        for call in calls:
+            if call.getTime() <= self.clock.seconds():
+                call.called = 1
+                call.func(*call.args, **call.kw)
+            else:
+                self.clock.calls.append(call)
+
+    def connect(self) -> Peer:
+        protocol = self.factory.buildProtocol(IPv4Address("TCP", "192.0.2.1", 4000))
+        assert protocol is not None
+        return Peer(self, protocol)
+
+    def logged_in(self, name: str) -> Peer:
+        peer = self.connect()
+        assert peer.send(login(name))[0] == Response(1, 1)
+        return peer
