@@ -44,7 +44,8 @@ async def converse(reactor: Any, settings: Settings, edit: bool) -> Exit:
         write_line(f"Connected to {settings.server.text} as {me}; /help says what to type.")
         typing = Deferred.fromCoroutine(_type(conversation, source, wait=not edit))
         arrivals = Deferred.fromCoroutine(conversation.show_arrivals())
-        arrivals.addBoth(_then, typing.cancel)
+        # Not at once: `arrivals` is awaited by what the cancelling wakes up.
+        arrivals.addBoth(_then, lambda: reactor.callLater(0, typing.cancel))
         try:
             await typing
         except CancelledError:

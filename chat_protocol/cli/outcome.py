@@ -9,6 +9,7 @@ from twisted.internet import error
 from chat_protocol.cli.text import quoted
 from chat_protocol.errors import (
     ChatError,
+    InternalFault,
     NotConnected,
     RequestTimeout,
     UserAlreadyLogged,
@@ -102,6 +103,12 @@ def send_failed(problem: ChatError, server: str, recipient: str) -> Failed:
     if isinstance(problem, RequestTimeout):
         return Failed(
             Exit.TIMEOUT, f"{server}: {problem}; whether the message was stored is not known"
+        )
+    if isinstance(problem, InternalFault):
+        return Failed(
+            Exit.REFUSED,
+            f"the server did not store the message for {quoted(recipient)} and does not say why; "
+            "the mailbox may be full: try again later",
         )
     return failed(problem, server)
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.error import ConnectionDone
-from twisted.internet.interfaces import IDelayedCall, IReactorTime, ITCPTransport
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.internet.protocol import connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -18,6 +18,7 @@ from chat_protocol.client.messages import ReceivedMessage
 from chat_protocol.client.requests import DEFAULT_TIMEOUT, Requests
 from chat_protocol.errors import FrameLengthError, Malformed, NotConnected, UnknownCommand
 from chat_protocol.protocol.framing import FrameReceiver
+from chat_protocol.protocol.keepalive import keep_alive
 from chat_protocol.wire.codec import MAX_FRAME, MIN_FRAME, Header, decode, encode
 from chat_protocol.wire.commands import Message, Response
 
@@ -135,10 +136,8 @@ class Connection(FrameReceiver):
     # What Twisted calls.
 
     def connectionMade(self) -> None:
-        """Set the options of a socket."""
-        if ITCPTransport.providedBy(self.transport):
-            self.transport.setTcpNoDelay(True)
-            self.transport.setTcpKeepAlive(True)
+        """Have the kernel find out, within a minute, that a silent server is gone."""
+        keep_alive(self.transport)
 
     def stringReceived(self, string: bytes) -> None:
         """Hand a payload to the handler of its command."""

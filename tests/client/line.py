@@ -25,24 +25,24 @@ class Line:
 
     def __init__(self, max_unread: int = 10_000, login: str | None = "alice") -> None:
         self.clock = Clock()
-        self.transport = StringTransport()  # type: ignore[no-untyped-call]
+        self.transport = StringTransport()
         self.connection = Connection(self.clock, timeout=10.0, max_unread=max_unread)
         self.client = Client(self.connection, lambda: NOW)
-        self.connection.makeConnection(self.transport)  # type: ignore[no-untyped-call]
+        self.connection.makeConnection(self.transport)
         if login is not None:
             logged_in = self.client.login(login)
             self.push(frames.response(self.sent()[0].correlation_id))
             result(logged_in)
 
     def written(self) -> bytes:
-        data: bytes = self.transport.value()  # type: ignore[no-untyped-call]
+        data: bytes = self.transport.value()
         return data
 
     def sent(self) -> list[frames.Frame]:
         """What the client has written since the last call; always whole frames."""
         whole, rest = frames.split(self.written())
         assert rest == b""
-        self.transport.clear()  # type: ignore[no-untyped-call]
+        self.transport.clear()
         return whole
 
     def push(self, data: bytes) -> None:
@@ -51,7 +51,7 @@ class Line:
 
     def lose(self, reason: Exception | None = None) -> None:
         """The connection ends."""
-        self.connection.connectionLost(Failure(reason or ConnectionDone()))  # type: ignore[no-untyped-call]
+        self.connection.connectionLost(Failure(reason or ConnectionDone()))
 
     @property
     def reading(self) -> bool:

@@ -23,10 +23,10 @@ def test_every_public_name_is_there() -> None:
 
 
 def test_a_failed_connect_is_not_connected_with_its_cause() -> None:
-    reactor = MemoryReactorClock()  # type: ignore[no-untyped-call]
+    reactor = MemoryReactorClock()
     connecting = connect(TCP4ClientEndpoint(reactor, "example", 5555), reactor)
     factory = reactor.tcpClients[0][2]
-    reason = Failure(ConnectError(string="no"))  # type: ignore[no-untyped-call]
+    reason = Failure(ConnectError(string="no"))
     factory.clientConnectionFailed(reactor.connectors[0], reason)
     with pytest.raises(NotConnected, match="cannot connect") as caught:
         result(connecting)
@@ -34,7 +34,7 @@ def test_a_failed_connect_is_not_connected_with_its_cause() -> None:
 
 
 def test_connecting_can_be_cancelled() -> None:
-    reactor = MemoryReactorClock()  # type: ignore[no-untyped-call]
+    reactor = MemoryReactorClock()
     connecting = connect(TCP4ClientEndpoint(reactor, "example", 5555), reactor)
     connecting.cancel()
     with pytest.raises((CancelledError, ConnectingCancelledError)):

@@ -1,0 +1,154 @@
+from __future__ import annotations
+
+import pytest
+from twisted.internet.endpoints import HostnameEndpoint, TCP4ClientEndpoint, UNIXClientEndpoint
+from twisted.internet.testing import MemoryReactorClock
+from twisted.python.usage import UsageError
+
+from chat_protocol.cli.options import Interactive, Listen, Send, parse
+from chat_protocol.cli.server import parse_server
+
+
+def test_nothing_is_a_conversation_with_the_default_server() -> None:
+    settings = parse([])
+    assert settings.server.address == ("localhost", 5555)
+    assert settings.user is None
+    assert settings.timeout == 10.0
+    assert settings.action == Interactive()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--server", "host:1", "--user", "alice", "--timeout", "3", "send", "bob", "hi"],
+        ["send", "--server", "host:1", "--user", "alice", "--timeout", "3", "bob", "hi"],
+        [
+            "-s",
+            "other",
+            "-u",
+            "x",
+            "-t",
+            "9",
+            "send",
+            "-s",
+            "host:1",
+            "-ualice",
+            "-t3",
+            "bob",
+            "hi",
+        ],
+    ],
+)
+def test_options_stand_before_or_after_the_command(arguments: list[str]) -> None:
+    settings = parse(arguments)
+    assert settings.server.address == ("host", 1)
+    assert settings.user == "alice"
+    assert settings.timeout == 3.0
+    assert settings.action == Send("bob", "hi", whole=False)
+
+
+def test_text_from_stdin() -> None:
+    assert parse(["-u", "a", "send", "bob", "-"]).action == Send("bob", None, whole=False)
+    assert parse(["-u", "a", "send", "-w", "bob", "-"]).action == Send("bob", None, whole=True)
+
+
+def test_text_that_looks_like_an_option() -> None:
+    assert parse(["-u", "a", "send", "--", "-b", "-x"]).action == Send("-b", "-x", whole=False)
+
+
+def test_listen() -> None:
+    assert parse(["-u", "a", "listen"]).action == Listen(json=False, count=None, idle=None)
+    assert parse(["listen", "-u", "a", "-j", "-n", "3", "-i", "0.5"]).action == Listen(
+        json=True, count=3, idle=0.5
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--frob"], "frob"),
+        (["frob"], "Unknown command: frob"),
+        (["send", "bob", "hi"], "give --user NAME"),
+        (["listen"], "give --user NAME"),
+        (["-u", "a", "send"], "two arguments"),
+        (["-u", "a", "send", "bob"], "two arguments"),
+        (["-u", "a", "send", "bob", "hi", "there"], "two arguments"),
+        (["-u", "a", "send", "-w", "bob", "hi"], "--whole is for text from stdin"),
+        (["-u", "a", "send", "", "hi"], "cannot be empty"),
+        (["-u", "", "listen"], "cannot be empty"),
+        (["-u", "x" * 256, "listen"], "at most 255"),
+        (["-u", "a", "send", "bob", "ü" * 32768], "at most 65535"),
+        (["-u", "a", "send", "bob", "\udcff"], "not UTF-8"),
+        (["-u", "a", "listen", "x"], "options only"),
+        (["-u", "a", "listen", "-n", "0"], "from 1 up"),
+        (["-u", "a", "listen", "-n", "x"], "invalid literal"),
+        (["-u", "a", "listen", "-i", "-1"], "above 0"),
+        (["-u", "a", "-t", "nan", "listen"], "above 0"),
+        (["-u", "a", "-t", "inf", "listen"], "above 0"),
+        (["--server", "a:0"], "no port 0"),
+        (["--server", "a:65536"], "no port 65536"),
+        (["--server", ""], "give HOST"),
+        (["--server", "a b"], "give HOST"),
+        (["--server", "[::1"], "endpoint"),
+        (["--server", "[x]:1"], "no IPv6 address"),
+    ],
+)
+def test_usage_errors_are_sentences(arguments: list[str], says: str) -> None:
+    reactor = MemoryReactorClock()
+    with pytest.raises(UsageError, match=says):
+        parse(arguments).server.endpoint(reactor)
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["send", "--help"], ["listen", "--help"]])
+def test_help_documents_the_exit_codes(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        parse(arguments)
+    assert not caught.value.code
+    text = capsys.readouterr().out
+    for code in (0, 1, 2, 3, 4, 5, 70, 130, 141, 143):
+        assert f"{code:5}  " in text
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        parse(["--version"])
+    assert capsys.readouterr().out.startswith("chatclient ")
+
+
+@pytest.mark.parametrize(
+    ("text", "address"),
+    [
+        ("example.org", ("example.org", 5555)),
+        ("example.org:99", ("example.org", 99)),
+        ("127.0.0.1:1", ("127.0.0.1", 1)),
+        ("[::1]:99", ("::1", 99)),
+        ("[::1]", ("::1", 5555)),
+        ("fe80::1", ("fe80::1", 5555)),
+        ("tcp:host:5", None),
+        ("unix:/run/chat", None),
+    ],
+)
+def test_where_the_server_is(text: str, address: tuple[str, int] | None) -> None:
+    assert parse_server(text).address == address
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [
+        ("host", HostnameEndpoint),
+        ("[::1]:5", HostnameEndpoint),
+        ("tcp:127.0.0.1:5", TCP4ClientEndpoint),
+        ("unix:/run/chat", UNIXClientEndpoint),
+    ],
+)
+def test_the_endpoint_of_a_server(text: str, kind: type[object]) -> None:
+    endpoint = parse_server(text).endpoint(MemoryReactorClock())
+    assert isinstance(endpoint, kind)
+
+
+@pytest.mark.parametrize("text", ["frob:x", "tcp:host", "tcp:a:b:c:d:e:f:g"])
+def test_an_endpoint_that_cannot_be_made(text: str) -> None:
+    with pytest.raises(UsageError, match="no usable endpoint"):
+        parse_server(text).endpoint(MemoryReactorClock())

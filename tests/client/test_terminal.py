@@ -1,0 +1,165 @@
+"""``chatclient`` on a pseudo-terminal."""
+
+from __future__ import annotations
+
+import os
+import pty
+import re
+import select
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from . import frames
+from .program import COMMAND
+from .thread_server import PATIENCE, ThreadServer, wait_for
+
+_ESCAPES = re.compile(r"\x1b(?:\[[0-9;?]*[A-Za-z]|[=>])")
+
+
+class Screen:
+    """The terminal's end of a pseudo-terminal."""
+
+    def __init__(self, descriptor: int, process: subprocess.Popen[bytes]) -> None:
+        self._descriptor = descriptor
+        self._data = b""
+        self.process = process
+
+    @property
+    def text(self) -> str:
+        """All that was written, without what moves the cursor."""
+        return _ESCAPES.sub("", self._data.decode(errors="replace"))
+
+    def type(self, text: str) -> None:
+        os.write(self._descriptor, text.encode())
+
+    def wait_for(self, text: str) -> None:
+        end = time.monotonic() + PATIENCE
+        while text not in self.text:
+            assert time.monotonic() < end, f"{text!r} is not in {self.text!r}"
+            self.read()
+
+    def read(self, seconds: float = 0.1) -> None:
+        if select.select([self._descriptor], [], [], seconds)[0]:
+            try:
+                self._data += os.read(self._descriptor, 65536)
+            except OSError:
+                # So says Linux when the process has gone.
+                time.sleep(0.01)
+
+    def end(self) -> int:
+        """The exit code, once all is read."""
+        end = time.monotonic() + PATIENCE
+        while self.process.poll() is None:
+            assert time.monotonic() < end, "it does not end"
+            self.read()
+        self.read(0)
+        return self.process.returncode
+
+
+@contextmanager
+def terminal(
+    server: ThreadServer, *arguments: str, command: list[str] = COMMAND, term: str = "xterm"
+) -> Iterator[Screen]:
+    ours, theirs = pty.openpty()
+    # Nobody here answers the question where the cursor is.
+    environ = {**os.environ, "TERM": term, "PROMPT_TOOLKIT_NO_CPR": "1", "COLUMNS": "80"}
+    process = subprocess.Popen(
+        [*command, "--server", server.address, *arguments],
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        env=environ,
+        start_new_session=True,
+    )
+    os.close(theirs)
+    try:
+        yield Screen(ours, process)
+    finally:
+        process.kill()
+        process.wait()
+        os.close(ours)
+
+
+@pytest.fixture
+def server() -> Iterator[ThreadServer]:
+    with ThreadServer() as server:
+        yield server
+
+
+def test_an_arriving_message_leaves_the_line_being_typed_alone(server: ThreadServer) -> None:
+    pytest.importorskip("prompt_toolkit")
+    with terminal(server, "--user", "alice") as screen:
+        screen.wait_for("alice>")
+        screen.type("bob: half a")
+        screen.wait_for("half a")
+        server.push("alice", frames.delivery("\x1b[2Jlook here"))
+        screen.wait_for("bob: \\x1b[2Jlook here")
+        screen.wait_for("\\x1b[2Jlook here\r\nalice> bob: half a")
+        screen.type(" line\r")
+        screen.wait_for("* stored for bob")
+        screen.wait_for("alice to bob>")
+        assert server.received == [("alice", "bob", "half a line")]
+        screen.type("\x04")
+        assert screen.end() == 0
+
+
+def test_a_name_is_asked_for(server: ThreadServer) -> None:
+    pytest.importorskip("prompt_toolkit")
+    with terminal(server) as screen:
+        screen.wait_for("name>")
+        screen.type("alice\r")
+        screen.wait_for("alice>")
+        screen.type("/quit\r")
+        assert screen.end() == 0
+    assert server.logins == ["alice"]
+
+
+@pytest.mark.parametrize("how", ["key", "signal"])
+def test_ctrl_c(server: ThreadServer, how: str) -> None:
+    pytest.importorskip("prompt_toolkit")
+    with terminal(server, "-u", "alice") as screen:
+        screen.wait_for("alice>")
+        if how == "key":
+            screen.type("\x03")
+        else:
+            screen.process.send_signal(signal.SIGINT)
+        assert screen.end() == 130
+        assert "Traceback" not in screen.text
+
+
+def test_a_lost_connection_ends_the_typing(server: ThreadServer) -> None:
+    pytest.importorskip("prompt_toolkit")
+    with terminal(server, "-u", "alice") as screen:
+        screen.wait_for("alice>")
+        screen.type("half a line")
+        wait_for(lambda: "alice" in server.connections)
+        server.connections["alice"].shutdown(2)
+        assert screen.end() == 3
+        assert "the server closed the connection" in screen.text
+        assert "Traceback" not in screen.text
+
+
+def test_without_prompt_toolkit_it_says_how_to_get_it(server: ThreadServer) -> None:
+    command = [COMMAND[0], COMMAND[1], "import sys; sys.modules['prompt_toolkit'] = None\n"]
+    command[2] += COMMAND[2]
+    with terminal(server, "-u", "alice", command=command) as screen:
+        screen.wait_for("pip install 'chat-protocol[terminal]'")
+        screen.wait_for("Connected to")
+        screen.type("bob: hi\n")
+        screen.wait_for("* stored for bob")
+        screen.type("\x04")
+        assert screen.end() == 0
+
+
+def test_a_terminal_that_cannot_move_its_cursor(server: ThreadServer) -> None:
+    with terminal(server, "-u", "alice", term="dumb") as screen:
+        screen.type("bob: hi\n")
+        screen.wait_for("* stored for bob")
+        screen.type("/quit\n")
+        assert screen.end() == 0
+        assert "\x1b" not in screen._data.decode()
