@@ -1,0 +1,86 @@
+"""The service on a real reactor: start, serve, refuse to start, stop."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_twisted
+from twisted.internet.endpoints import TCP4ServerEndpoint
+from twisted.internet.protocol import Factory
+from twisted.internet.threads import deferToThread
+
+from chat_protocol.domain.limits import Limits
+from chat_protocol.service.server import CannotServe, ChatService
+from chat_protocol.stores.registry import store_from_url
+
+from ..protocol.line import Response, login, parse
+
+
+def service(url: str, port: int = 0, status_interval: float = 0) -> ChatService:
+    from twisted.internet import reactor
+
+    endpoint = TCP4ServerEndpoint(reactor, port, interface="127.0.0.1")
+    store = store_from_url(url, 0, reactor)
+    return ChatService(reactor, store, [(f"tcp:{port}", endpoint)], Limits(), status_interval)
+
+
+def talk(port: int, *sent: bytes) -> bytes:
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+        connection.sendall(b"".join(sent))
+        connection.shutdown(socket.SHUT_WR)
+        received = b""
+        while data := connection.recv(4096):
+            received += data
+        return received
+
+
+def port_of(served: ChatService) -> int:
+    address: Any = served.ports[0].getHost()
+    return int(address.port)
+
+
+@pytest.mark.parametrize("kind", ["memory:", "sqlite:{}/chat.db"])
+@pytest_twisted.ensureDeferred
+async def test_it_serves_and_stops(kind: str, tmp_path: Path) -> None:
+    served = service(kind.format(tmp_path), status_interval=0.1)
+    for _ in range(2):
+        served.startService()
+        await served.when_serving()
+        received = await deferToThread(talk, port_of(served), login("alice"))
+        assert parse(received) == [Response(1, 1)]
+        await served.stopService()
+        if kind == "memory:":
+            break
+        served = service(kind.format(tmp_path), status_interval=0.1)
+
+
+@pytest_twisted.ensureDeferred
+async def test_an_unusable_store_is_said_in_a_sentence(tmp_path: Path) -> None:
+    served = service(f"sqlite:{tmp_path}/missing/chat.db")
+    served.startService()
+    with pytest.raises(CannotServe, match="No such file or directory"):
+        await served.when_serving()
+    await served.stopService()
+
+
+@pytest_twisted.ensureDeferred
+async def test_an_address_in_use_is_said_in_a_sentence_and_nothing_left_open(
+    tmp_path: Path,
+) -> None:
+    from twisted.internet import reactor
+
+    other = await TCP4ServerEndpoint(reactor, 0, interface="127.0.0.1").listen(Factory())
+    port = other.getHost().port
+    served = service(f"sqlite:{tmp_path}/chat.db", port)
+    served.startService()
+    with pytest.raises(CannotServe, match=rf"cannot listen on tcp:{port}: Address already in use"):
+        await served.when_serving()
+    await other.stopListening()
+    again = service(f"sqlite:{tmp_path}/chat.db", port)
+    again.startService()
+    await again.when_serving()
+    await again.stopService()
+    await served.stopService()

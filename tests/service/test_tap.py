@@ -1,0 +1,66 @@
+"""The options of twistd chatserver."""
+
+from __future__ import annotations
+
+import pytest
+from twisted.python import usage
+
+from chat_protocol.domain.limits import Limits
+from chat_protocol.service.config import ServerConfig
+from chat_protocol.service.tap import Options, makeService
+
+
+def parse(*arguments: str) -> ServerConfig:
+    options = Options()
+    options.parseOptions(list(arguments))
+    return options.config
+
+
+def test_without_options_it_is_the_default_server() -> None:
+    assert parse() == ServerConfig()
+    assert ServerConfig().listen == ("tcp:5555",)
+    assert ServerConfig().store == "sqlite:chat.db"
+    assert ServerConfig().limits.mailbox == 10_000
+
+
+def test_every_option_arrives() -> None:
+    assert parse(
+        "--listen", "tcp:1", "-l", "tcp:2:interface=127.0.0.1", "--store", "memory:",
+        "--mailbox-limit", "5", "--max-connections=6", "--max-connections-per-address", "7",
+        "--status-interval", "0.5",
+    ) == ServerConfig(
+        ("tcp:1", "tcp:2:interface=127.0.0.1"),
+        "memory:",
+        0.5,
+        Limits(mailbox=5, connections=6, connections_per_address=7),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--mailbox-limit", "-1"], "--mailbox-limit wants a whole number"),
+        (["--max-connections", "x"], "--max-connections wants a whole number"),
+        (["--max-connections-per-address", "1.5"], "per-address wants a whole number"),
+        (["--status-interval", "nan"], "--status-interval wants a number of seconds"),
+        (["--status-interval", "soon"], "--status-interval wants a number of seconds"),
+        (["--store", "redis:x"], "--store: 'redis:x' is no store"),
+        (["--listen", "nonsense:"], "--listen: 'nonsense:' is no server endpoint"),
+        (["--listen", "tcp:port"], "--listen: 'tcp:port' is no server endpoint"),
+        (["--bogus"], "--bogus"),
+        (["extra"], "takes options only, not 'extra'"),
+    ],
+)
+def test_a_wrong_option_is_named(arguments: list[str], sentence: str) -> None:
+    with pytest.raises(usage.UsageError, match=sentence):
+        parse(*arguments)
+
+
+def test_making_the_service_opens_nothing(
+    tmp_path: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(str(tmp_path))
+    options = Options()
+    options.parseOptions(["--listen", "tcp:0"])
+    makeService(options)
+    assert not list(__import__("pathlib").Path(str(tmp_path)).iterdir())
