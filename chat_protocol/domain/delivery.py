@@ -4,8 +4,8 @@ Rule 1: everything that changes the state is in the table.
 
 CATCHING UP asks the store for the oldest page of the mailbox; HELD waits until the connection
 has taken what was written; LIVE gets messages as they are stored, past the mailbox. A receiver
-that stops reading goes from LIVE to HELD when its send buffer is full, and from then on costs
-no more memory: its messages wait in the mailbox.
+that stops reading goes from LIVE to HELD when the kernel's send buffer is full, and from then on
+costs no more memory: its messages wait in the mailbox.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ class Delivery:
         self._promised = 0
         """Bytes of messages that are being stored and come here then."""
         self._sent = 0
-        """The last offset written that came from the mailbox."""
+        """The last offset written that is in the mailbox."""
         self._marked = 0
         """The last of them that was reported as taken."""
 
@@ -114,7 +114,7 @@ class Delivery:
         """
         if self._state is not State.LIVE:
             return False
-        if self._output.backlog + self._promised + size > self._limits.send_buffer:
+        if self._output.backlog or self._promised + size > self._limits.send_buffer:
             self._step(Event.OVERRUN)
             return False
         self._promised += size
@@ -130,6 +130,20 @@ class Delivery:
         elif not self._output.backlog:
             self._catch_up()
         return True
+
+    def untaken(self, run: Run) -> int:
+        """How many of a run's last messages the connection has not taken, once it was flushed.
+
+        They belong into the mailbox before anybody is told OK; they are reported as taken when
+        they are.
+        """
+        if not self._output.backlog or not run.accepted:
+            return 0
+        waiting = self._output.untaken()
+        count = sum(run.offset <= offset < run.offset + run.accepted for offset, _ in waiting)
+        if count:
+            self._sent = run.offset + run.accepted - 1
+        return count
 
     def page_read(self, page: Page) -> None:
         """The answer to a page that was asked for."""

@@ -157,6 +157,7 @@ class Exchange:
             session = run.recipient.session
             if session is not None and session.delivery.admit(run.size):
                 run.live = session
+            run.recipient_id = run.recipient.id
         batch = Batch([registration for registration, _ in registrations], runs, returned, taken)
         try:
             await self._store.commit(batch)
@@ -183,7 +184,11 @@ class Exchange:
             self.log.error("The store refuses: {reason}", reason=error.detail)
         else:
             self.log.failure("The store failed")
-        self._retry = self._clock.callLater(_RETRY_SECONDS, self._try_again)
+        self._try_again_later()
+
+    def _try_again_later(self) -> None:
+        if self._retry is None:
+            self._retry = self._clock.callLater(_RETRY_SECONDS, self._try_again)
 
     def _try_again(self) -> None:
         self._retry = None
@@ -212,17 +217,25 @@ class Exchange:
                 run.recipient.id = run.recipient_id
                 run.sender.remember(run.recipient, self._limits)
             if run.live is not None and not run.live.delivery.deliver(run) and run.accepted:
-                # Stored as delivered, and then the connection went: into the mailbox, and
-                # only then OK.
-                self._returned += [Waiting(run.recipient.id, message) for message in run.stored()]
-                self._returning.append(run)
+                self._put_in_mailbox(run, run.accepted)
             else:
                 self._stored.append(run)
+
+    def _put_in_mailbox(self, run: Run, count: int) -> None:
+        """The last ones were stored as delivered and not taken: there, and only then OK."""
+        self._returned += [Waiting(run.recipient.id, one) for one in run.stored()[-count:]]
+        self._returning.append(run)
+        run.live = None
+        self._turn.request()
 
     def _answer(self) -> None:
         if self._stored:
             runs, self._stored = self._stored, []
             for run in runs:
+                untaken = run.live.delivery.untaken(run) if run.live is not None else 0
+                if untaken:
+                    self._put_in_mailbox(run, untaken)
+                    continue
                 session = run.sender
                 if run.accepted == len(run.correlation_ids):
                     session.output.write(encode_answers(Code.OK, run.correlation_ids))
@@ -256,7 +269,15 @@ class Exchange:
     async def _read(self) -> None:
         count = self._limits.pages_at_once
         asked, self._pages = self._pages[:count], self._pages[count:]
-        wanted = [(delivery, page) for delivery, page in asked if not delivery.closed]
+        # What is still to go back to a mailbox stands in front of what is there.
+        incomplete = {waiting.user_id for waiting in self._returned}
+        wanted = []
+        for delivery, page in asked:
+            if page.user_id in incomplete:
+                self._unread.append(delivery)
+                self._try_again_later()
+            elif not delivery.closed:
+                wanted.append((delivery, page))
         if not wanted:
             return
         try:

@@ -21,15 +21,17 @@ class Limits:
     """Connections from one address at a time; the next is closed at once. 0: none."""
 
     send_buffer: int = 1024 * 1024
-    """Bytes of messages in memory for a receiver that does not take them; the rest stays in
-    the mailbox until these are gone."""
+    """Bytes of messages that are stored and written to one receiver at a time without a way
+    through the mailbox; the rest goes there. One that has not taken them all gets no more until
+    it has."""
 
     answer_buffer: int = 64 * 1024
-    """Bytes of output a connection may leave untaken before it is no longer read from."""
+    """Bytes of answers, written while the connection takes nothing, after which it is no longer
+    read from until it has taken them."""
 
     session_backlog: int = 256 * 1024
     """Bytes of one session's messages that wait for the store; above it the session is no
-    longer read from until they are answered."""
+    longer read from until half of them are answered."""
 
     store_backlog: int = 32 * 1024 * 1024
     """Bytes of all messages that wait for the store; above it a session that sends is no

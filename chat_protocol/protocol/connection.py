@@ -191,7 +191,8 @@ class ChatProtocol(FrameReceiver):
     def cut_off(self) -> None:
         """End the connection now; what the peer has not taken is lost to it."""
         self._set_deadline(None)
-        if self.state is State.LINGERING:
+        if self.state is State.LINGERING and self._half_closes:
+            # What the kernel has not sent yet still goes out.
             self._transport.loseConnection()
         else:
             self._transport.abortConnection()
@@ -225,6 +226,10 @@ class ChatProtocol(FrameReceiver):
     def _transport(self) -> Any:
         return self.transport
 
+    @property
+    def _half_closes(self) -> bool:
+        return bool(IHalfCloseableDescriptor.providedBy(self.transport))
+
     def _end(self) -> None:
         self.step(Event.END)
         self.stop_parsing()
@@ -244,8 +249,7 @@ class ChatProtocol(FrameReceiver):
             return
         self.step(Event.ANSWERED)
         transport = self._transport
-        half_closes = IHalfCloseableDescriptor.providedBy(self.transport)
-        if self._peer_done or not half_closes:
+        if self._peer_done or not self._half_closes:
             transport.loseConnection()
         else:
             # Not closed at once: bytes that came in unread would make the kernel reset the

@@ -8,7 +8,7 @@ them by ``write`` and counts as having taken them when it asks for more.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Protocol
 
 from twisted.internet.abstract import FileDescriptor
@@ -197,29 +197,36 @@ class DirectOutput(Output):
         """See IOutput; a message of which a part was taken counts as untaken."""
         pairs = [self._armed] if self._armed is not None else []
         pairs += self._waiting or ()
-        pairs += zip(self._chunks, self._offsets, strict=True)
-        return [(offset, chunk) for chunk, offset in pairs if offset]
+        waiting = [(offset, chunk) for chunk, offset in pairs if offset]
+        return waiting + _messages(self._chunks, self._offsets)
 
 
 @implementer(IPushProducer)
 class BufferedOutput(Output):
-    """Output to any ITransport and IConsumer."""
+    """Output to any ITransport and IConsumer.
 
-    __slots__ = ("_full",)
+    What was written while the transport was full counts as untaken until it asks for more.
+    """
+
+    __slots__ = ("_full", "_kept")
 
     def __init__(self, transport: Any, turn: Turn, owner: Owner) -> None:
         super().__init__(transport, turn, owner)
         self._full = False
+        self._kept: list[tuple[int, bytes]] = []
         transport.registerProducer(self, True)
 
     def flush(self) -> None:
         """Give what was gathered to the transport."""
-        data = b"".join(self._take_gathered()[0])
-        if not data:
+        chunks, offsets = self._take_gathered()
+        if not chunks:
             return
+        data = b"".join(chunks)
         self.backlog += len(data)
         self._transport.write(data)
-        if not self._full:
+        if self._full:
+            self._kept += _messages(chunks, offsets)
+        else:
             self.backlog = 0
             self._drained()
 
@@ -231,6 +238,7 @@ class BufferedOutput(Output):
         """The transport's buffer is empty again."""
         if self._full:
             self._full = False
+            self._kept.clear()
             self.backlog = 0
             self._drained()
 
@@ -238,9 +246,12 @@ class BufferedOutput(Output):
         """The transport is gone."""
 
     def untaken(self) -> list[tuple[int, bytes]]:
-        """See IOutput: what was not even given to the transport."""
-        pairs = zip(self._offsets, self._chunks, strict=True)
-        return [(offset, chunk) for offset, chunk in pairs if offset]
+        """See IOutput."""
+        return self._kept + _messages(self._chunks, self._offsets)
+
+
+def _messages(chunks: Iterable[bytes], offsets: Iterable[int]) -> list[tuple[int, bytes]]:
+    return [(offset, chunk) for chunk, offset in zip(chunks, offsets, strict=True) if offset]
 
 
 def output_for(transport: Any, turn: Turn, owner: Owner) -> Output:

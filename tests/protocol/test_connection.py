@@ -272,7 +272,7 @@ class SlowStore(Server):
 
     def __init__(self, limits: Limits | None = None) -> None:
         super().__init__(limits=limits)
-        self.pending: list[tuple[Deferred[None], object]] = []
+        self.pending: list[tuple[Deferred[None], Any]] = []
         self.hold = False
         commit = self.store.commit
 
@@ -367,6 +367,60 @@ def test_a_receiver_lost_while_its_message_is_stored_gets_it_later() -> None:
     assert alice.received() == [Response(2, OK)]
     bob = server.connect()
     assert bob.send(login("bob")) == [Response(1, OK), Message("hi", "alice", "bob", 5)]
+    alice.lose()
+    bob.lose()
+
+
+def test_what_a_connection_does_not_take_is_in_the_mailbox_before_the_ok() -> None:
+    """A server killed after the OK must find it there."""
+    server = SlowStore()
+    alice, bob = server.logged_in("alice"), server.logged_in("bob")
+    bobs: Any = bob.protocol.output
+    bobs.pauseProducing()
+    server.hold = True
+    alice.send(*(message(str(n), "alice", "bob", n) for n in range(4)))
+    ((deferred, _),) = server.pending
+    server.pending.clear()
+    deferred.callback(None)
+    server.turn()
+    assert alice.received() == []
+    assert [one.message.text for one in server.pending[0][1].returned] == [b"0", b"1", b"2", b"3"]
+    server.stored()
+    assert alice.received() == [Response(n, OK) for n in range(4)]
+    assert len(bob.received()) == 4
+    bobs.resumeProducing()
+    server.turn()
+    bob.lose()
+    bob = server.connect()
+    assert bob.send(login("bob")) == [Response(1, OK)]
+    alice.lose()
+    bob.lose()
+
+
+def test_what_is_to_go_back_to_a_mailbox_comes_before_what_is_there() -> None:
+    server = SlowStore()
+    alice, bob = server.logged_in("alice"), server.logged_in("bob")
+    bobs: Any = bob.protocol.output
+    bobs.pauseProducing()
+    server.hold = True
+    alice.send(message("first", "alice", "bob", 1))
+    server.pending.pop()[0].callback(None)
+    server.turn()
+    server.refuse()
+    bob.received()
+    bob.lose()
+    server.refuse()
+    server.hold = False
+    alice.send(message("second", "alice", "bob", 2))
+    bob = server.connect()
+    bob.protocol.dataReceived(login("bob"))
+    for _ in range(4):
+        server.turn()
+        server.clock.advance(1)
+    server.turn()
+    answer, *rest = bob.received()
+    assert answer == Response(1, OK)
+    assert [one.text for one in rest if isinstance(one, Message)] == ["first", "second"]
     alice.lose()
     bob.lose()
 

@@ -186,8 +186,10 @@ def test_other_transports_are_written_to_and_may_ask_for_less() -> None:
     output.write_messages([b"b"], [2])
     clock.advance(0)
     assert (owner.drained, output.backlog, output.empty) == (1, 1, False)
+    assert output.untaken() == [(2, b"b")]
     output.resumeProducing()
     assert (owner.drained, output.backlog, output.empty) == (2, 0, True)
+    assert output.untaken() == []
 
 
 def test_a_socket_under_tls_is_not_written_to_directly(line: Line) -> None:
