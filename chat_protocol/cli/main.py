@@ -91,7 +91,7 @@ class _Run:
         # Not callWhenRunning: that is before asyncio's loop runs, which the editor needs.
         self._reactor.callLater(0, self._start)
         self._reactor.run(installSignalHandlers=False)
-        if self._code is Exit.OUTPUT_CLOSED:
+        if self._code in (Exit.OUTPUT_CLOSED, Exit.OUTPUT):
             abandon_output()
         return self._code if self._signal is None else self._signal
 

@@ -57,8 +57,8 @@ async def _send_all(reactor: Any, sending: _Sending, action: Send) -> None:
         lines = StdinLines(reactor)
         while (line := await lines.read()) is not None:
             if line:
+                await sending.at_most(_WINDOW - 1)
                 sending.start(line)
-                await sending.at_most(_WINDOW)
     await sending.at_most(0)
 
 

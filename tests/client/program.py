@@ -23,6 +23,12 @@ def _arguments(server: ThreadServer | None, arguments: tuple[str, ...]) -> list[
     return [*COMMAND, *where, *arguments]
 
 
+def _environ(**more: str) -> dict[str, str]:
+    """This one's environment, but for what hides a line that is not flushed."""
+    environ = {name: os.environ[name] for name in os.environ if name != "PYTHONUNBUFFERED"}
+    return {**environ, "TZ": "UTC", **more}
+
+
 def chatclient(
     server: ThreadServer | None,
     *arguments: str,
@@ -37,7 +43,7 @@ def chatclient(
         stdout=stdout,
         stderr=subprocess.PIPE,
         timeout=PATIENCE,
-        env={**os.environ, "TZ": "UTC", **environ},
+        env=_environ(**environ),
         check=False,
     )
     assert b"Traceback" not in done.stderr
@@ -51,6 +57,6 @@ def start(server: ThreadServer, *arguments: str) -> subprocess.Popen[bytes]:
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        env={**os.environ, "TZ": "UTC"},
+        env=_environ(),
         bufsize=0,
     )

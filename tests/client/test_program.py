@@ -43,6 +43,13 @@ def test_send_lines(server: ThreadServer) -> None:
     assert server.received == [("alice", "bob", line) for line in lines]
 
 
+def test_send_lines_waits_for_answers(server: ThreadServer) -> None:
+    """A server that is slow to store is not sent more and more."""
+    done = chatclient(server, "-ualice", "-t0.5", "send", "mute", "-", stdin=b"x\n" * 300)
+    assert done.returncode == 4
+    assert server.unanswered == 100
+
+
 def test_send_all_of_stdin_as_one(server: ThreadServer) -> None:
     done = chatclient(server, "-u", "alice", "send", "-w", "bob", "-", stdin=b"one\ntwo\n")
     assert (done.returncode, done.stderr) == (0, b"")

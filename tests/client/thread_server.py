@@ -28,6 +28,8 @@ class ThreadServer:
         self.deliveries = deliveries or {}
         self.received: list[tuple[str, str, str]] = []
         """Sender, recipient and text of the messages answered OK."""
+        self.unanswered = 0
+        """How many messages were not answered."""
         self.logins: list[str] = []
         self.connections: dict[str, socket.socket] = {}
         self._listener = socket.create_server(("127.0.0.1", 0))
@@ -104,6 +106,7 @@ class ThreadServer:
         else:
             text, sender, to = frames.strings(frame.body, 3)
             if to == "mute":
+                self.unanswered += 1
                 return True
             if to == "hangup":
                 return False
