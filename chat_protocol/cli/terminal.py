@@ -66,7 +66,6 @@ class _Editor:
         keys = KeyBindings()
 
         @keys.add("c-c")
-        @keys.add("<sigint>")
         def _(event: KeyPressEvent) -> None:
             # The default, KeyboardInterrupt, would leave asyncio's loop, and with it the reactor.
             event.app.exit(exception=Interrupted())
