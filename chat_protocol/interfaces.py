@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from twisted.internet.defer import Deferred
 from zope.interface import Attribute, Interface
 
-from chat_protocol.domain.batch import Batch, Lookup, Page
+from chat_protocol.domain.batch import Batch, Query
 from chat_protocol.wire.codes import Code
 
 __all__ = ["IConnection", "IOutput", "IStore"]
@@ -34,16 +34,17 @@ class IStore(Interface):
         """Carry out a batch.
 
         Fires when all of it is as durable as the store promises, with the answers filled in:
-        ``user_id`` of each registration; ``offset``, ``accepted``, ``refusal`` and
-        ``recipient_id`` of each run. A run to an unknown user is refused with USER_NOT_FOUND,
-        messages beyond the limit of a mailbox with MAILBOX_FULL; neither concerns the rest.
-        Messages of a run that is ``live`` enter no mailbox. Taking and returning are
-        idempotent.
+        ``user_id`` of each registration; what Run and Publication name as the store's answer.
+        A message to an unknown user is refused with USER_NOT_FOUND, one to a full mailbox with
+        MAILBOX_FULL; a publication is refused whole, a run from there on; neither concerns the
+        rest. What goes to everyone counts in no mailbox. A publication whose id is among the
+        last 1000 that were stored for its sender is not stored again. A message that ``waits``
+        enters the mailboxes. Taking and returning are idempotent.
 
         Fails with Unavailable when nothing of the batch was stored.
         """
 
-    def read(queries: Sequence[Page | Lookup]) -> Deferred[None]:
+    def read(queries: Sequence[Query]) -> Deferred[None]:
         """Answer queries from what was committed; needs no room to write.
 
         Fires with the queries filled in; fails with Unavailable.
@@ -62,6 +63,9 @@ class IConnection(Interface):
     def release(cause: object) -> None:
         """Take back a hold; one that is not there is ignored."""
 
+    def end(code: Code, reason: str) -> None:
+        """End the session at once and the connection in good order; version 2 is told why."""
+
     def refused(code: Code, count: int, detail: str = "") -> None:
         """So many requests were refused with that code; for the log."""
 
@@ -75,7 +79,7 @@ class IOutput(Interface):
         """Append bytes that are no message."""
 
     def write_messages(frames: list[bytes], offsets: Sequence[int]) -> None:
-        """Append one frame for each offset."""
+        """Append one frame for each offset; of more frames the first."""
 
     def untaken() -> list[tuple[int, bytes]]:
         """Offset and frame of each message that was not wholly taken, oldest first."""

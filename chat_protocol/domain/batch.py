@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from chat_protocol.wire.codes import Code
 
@@ -10,7 +10,20 @@ if TYPE_CHECKING:
     from chat_protocol.domain.directory import User
     from chat_protocol.domain.session import Session
 
-__all__ = ["Batch", "Lookup", "Page", "Registration", "Run", "Stored", "Waiting"]
+__all__ = [
+    "Account",
+    "Batch",
+    "Conversation",
+    "Lookup",
+    "Page",
+    "Publication",
+    "Query",
+    "Registration",
+    "Run",
+    "Stored",
+    "UserList",
+    "Waiting",
+]
 
 
 class Stored(NamedTuple):
@@ -23,6 +36,10 @@ class Stored(NamedTuple):
     """As its sender wrote it, an opaque uint64."""
     text: bytes
     """UTF-8, at most 65,535 bytes."""
+    scope: int
+    """See wire.commands.Scope."""
+    to: tuple[str, ...]
+    """The recipients; empty where it went to everyone."""
 
 
 class Waiting(NamedTuple):
@@ -50,6 +67,8 @@ class Run:
         "sender",
         "size",
         "texts",
+        "version",
+        "waits",
     )
 
     def __init__(
@@ -60,6 +79,7 @@ class Run:
         texts: list[bytes],
         frames: list[bytes],
         size: int,
+        version: int = 1,
     ) -> None:
         self.sender = sender
         self.recipient = recipient
@@ -70,8 +90,12 @@ class Run:
         self.size = size
         """Bytes that the frames take."""
         self.live: Session | None = None
-        """The recipient's session that gets them as soon as they are stored; they then never
-        enter the mailbox."""
+        """The recipient's session that gets them as soon as they are stored."""
+        self.waits = True
+        """Whether they enter the mailbox; not needed where handing them over is all there is
+        to delivery."""
+        self.version = version
+        """In which the answers are to be."""
         self.recipient_id = recipient.id
         """0: the store finds it by name."""
         self.offset = 0
@@ -80,19 +104,86 @@ class Run:
         """So many from the front were stored; the others met ``refusal``."""
         self.refusal = Code.OK
 
-    def times(self) -> list[bytes]:
-        """The eight bytes of each message's time."""
-        return [frame[-8:] for frame in self.frames]
+    def refuse(self, code: Code, detail: str) -> None:
+        """Nothing of it is stored."""
+        self.accepted = 0
+        self.refusal = code
 
     def stored(self) -> list[Stored]:
         """The accepted messages."""
-        sender = self.sender.user.name
+        sender, to = self.sender.user.name, (self.recipient.name,)
         return [
-            Stored(self.offset + index, sender, int.from_bytes(frame[-8:], "big"), text)
+            Stored(self.offset + index, sender, int.from_bytes(frame[-8:], "big"), text, 0, to)
             for index, (text, frame) in enumerate(
                 zip(self.texts[: self.accepted], self.frames, strict=False)
             )
         ]
+
+
+class Publication:
+    """One version 2 message, to several users or to everyone.
+
+    Made by the session; ``offset``, ``refusal``, ``detail`` and ``recipient_ids`` are the
+    store's answer.
+    """
+
+    __slots__ = (
+        "correlation_id",
+        "detail",
+        "live",
+        "offset",
+        "publishing_id",
+        "recipient_ids",
+        "recipients",
+        "refusal",
+        "scope",
+        "sender",
+        "size",
+        "text",
+        "time",
+        "version",
+    )
+
+    def __init__(
+        self,
+        sender: Session,
+        correlation_id: bytes,
+        publishing_id: int,
+        text: bytes,
+        scope: int,
+        recipients: tuple[User, ...],
+        time: int,
+    ) -> None:
+        self.sender = sender
+        self.correlation_id = correlation_id
+        self.publishing_id = publishing_id
+        """0: it is stored whatever was stored before."""
+        self.text = text
+        self.scope = scope
+        self.recipients = recipients
+        """Each once, in the order of the sender; empty where it goes to everyone."""
+        self.time = time
+        self.size = len(text) + 64
+        self.version = 2
+        self.live: list[Session] = []
+        """The recipients' sessions that get it as soon as it is stored. It enters the
+        mailboxes all the same."""
+        self.recipient_ids: list[int] = []
+        self.offset = 0
+        """0: it was stored before under its publishing id, or refused."""
+        self.refusal = Code.OK
+        self.detail = ""
+
+    def refuse(self, code: Code, detail: str) -> None:
+        """Nobody gets it."""
+        self.refusal = code
+        self.detail = detail
+        self.offset = 0
+
+    def stored(self) -> Stored:
+        """The message, where it was accepted."""
+        to = tuple(user.name for user in self.recipients)
+        return Stored(self.offset, self.sender.user.name, self.time, self.text, self.scope, to)
 
 
 class Registration:
@@ -110,17 +201,17 @@ class Registration:
 class Batch:
     """Changes that are stored together or not at all, in the order of the attributes."""
 
-    __slots__ = ("registrations", "returned", "runs", "taken")
+    __slots__ = ("messages", "registrations", "returned", "taken")
 
     def __init__(
         self,
         registrations: list[Registration],
-        runs: list[Run],
+        messages: list[Run | Publication],
         returned: list[Waiting],
         taken: dict[int, int],
     ) -> None:
         self.registrations = registrations
-        self.runs = runs
+        self.messages = messages
         self.returned = returned
         """Messages that go back to a mailbox; one that is there already stays there once."""
         self.taken = taken
@@ -137,6 +228,52 @@ class Lookup:
         self.user_id = 0
 
 
+class Account:
+    """What a version 2 login wants to know of its user."""
+
+    __slots__ = ("pending", "publishing_id", "user_id")
+
+    def __init__(self, user_id: int) -> None:
+        self.user_id = user_id
+        self.publishing_id = 0
+        """The highest under which a message of the user's is stored."""
+        self.pending = 0
+        """Messages that wait."""
+
+
+class UserList:
+    """Users with names above one, in the order of their names' bytes."""
+
+    __slots__ = ("after", "limit", "users")
+
+    def __init__(self, after: str, limit: int) -> None:
+        self.after = after
+        self.limit = limit
+        self.users: list[tuple[str, int]] = []
+        """Name and last login, in nanoseconds since the epoch."""
+
+
+class Conversation:
+    """The newest messages below an offset between a user and another, or anybody.
+
+    A message is between its sender and each of its recipients.
+    """
+
+    __slots__ = ("before", "limit", "max_bytes", "messages", "user_id", "with_id")
+
+    def __init__(self, user_id: int, with_id: int, before: int, limit: int, max_bytes: int) -> None:
+        self.user_id = user_id
+        self.with_id = with_id
+        """0: anybody."""
+        self.before = before
+        """0: no bound."""
+        self.limit = limit
+        self.max_bytes = max_bytes
+        """Of text: older messages that would exceed it are left out, but not the newest."""
+        self.messages: list[Stored] = []
+        """Oldest first."""
+
+
 class Page:
     """The oldest messages of a mailbox behind an offset."""
 
@@ -151,3 +288,7 @@ class Page:
         self.messages: list[Stored] = []
         self.complete = True
         """Nothing stands behind these."""
+
+
+Query: TypeAlias = Page | Lookup | Account | UserList | Conversation
+"""What a store can be asked."""

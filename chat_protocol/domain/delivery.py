@@ -10,17 +10,26 @@ costs no more memory: its messages wait in the mailbox.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from enum import Enum, auto
+from typing import TypeAlias
 
-from chat_protocol.domain.batch import Page, Run, Stored, Waiting
+from chat_protocol.domain.batch import Page, Publication, Run, Stored, Waiting
 from chat_protocol.domain.directory import User
 from chat_protocol.domain.limits import Limits
 from chat_protocol.interfaces import IOutput
 from chat_protocol.wire.codec import decode
-from chat_protocol.wire.scan import encode_delivered, encode_route
+from chat_protocol.wire.deliver import encode_delivered, encode_route
 
-__all__ = ["Delivery"]
+__all__ = ["Ask", "Delivery", "PlainDelivery", "Taken"]
+
+
+Ask: TypeAlias = "Callable[[Delivery, Page], None]"
+"""Wants a page read; Delivery.page_read is the answer."""
+
+Taken: TypeAlias = "Callable[[User, int], None]"
+"""Says up to which offset a user's mailbox is delivered for good."""
 
 
 class State(Enum):
@@ -54,37 +63,32 @@ _NEXT = {
 
 
 class Delivery:
-    """Brings a user's messages to a version 1 session, in order and each once.
+    """Brings a user's messages to a session, in order: what both versions share.
 
     Args:
         user: whose mailbox it is.
         output: of the session's connection.
         limits: ``send_buffer``, ``page_messages`` and ``page_bytes`` are used.
-        ask: called with a Page that is wanted; :meth:`page_read` is the answer.
-        taken: called with the user and the offset up to which the connection has taken what
-            came from the mailbox.
+        ask: see Ask.
+        taken: see Taken.
     """
 
     __slots__ = (
         "_ask",
         "_limits",
-        "_marked",
         "_output",
         "_promised",
+        "_promised_count",
         "_sent",
         "_state",
         "_taken",
         "_user",
     )
 
-    def __init__(
-        self,
-        user: User,
-        output: IOutput,
-        limits: Limits,
-        ask: Callable[[Delivery, Page], None],
-        taken: Callable[[User, int], None],
-    ) -> None:
+    in_mailbox = True
+    """Whether what comes here directly has to be in the mailbox as well."""
+
+    def __init__(self, user: User, output: IOutput, limits: Limits, ask: Ask, taken: Taken) -> None:
         self._user = user
         self._output = output
         self._limits = limits
@@ -93,10 +97,9 @@ class Delivery:
         self._state = State.CATCHING_UP
         self._promised = 0
         """Bytes of messages that are being stored and come here then."""
+        self._promised_count = 0
         self._sent = 0
         """The last offset written that is in the mailbox."""
-        self._marked = 0
-        """The last of them that was reported as taken."""
 
     def begin(self) -> None:
         """Start with the mailbox."""
@@ -107,59 +110,65 @@ class Delivery:
         """The connection is gone."""
         return self._state is State.CLOSED
 
-    def admit(self, size: int) -> bool:
-        """Whether a run of so many bytes that is about to be stored is to come here directly.
+    def admit(self, size: int, count: int) -> bool:
+        """Whether so many messages that are about to be stored are to come here directly.
 
-        If so, :meth:`deliver` follows; if not, it belongs into the mailbox.
+        If so, :meth:`deliver_run` or :meth:`deliver_publication` follows; if not, they belong
+        into the mailbox.
         """
         if self._state is not State.LIVE:
             return False
-        if self._output.backlog or self._promised + size > self._limits.send_buffer:
+        if (
+            self._output.backlog
+            or self._promised + size > self._limits.send_buffer
+            or self._room() - self._promised_count < count
+        ):
             self._step(Event.OVERRUN)
+            if not self._output.backlog:
+                self._catch_up()
             return False
         self._promised += size
+        self._promised_count += count
         return True
 
-    def deliver(self, run: Run) -> bool:
+    def deliver_run(self, run: Run) -> bool:
         """Pass on the accepted messages of an admitted run; False: the connection is gone."""
         self._promised -= run.size
+        self._promised_count -= len(run.texts)
         if self._state is State.CLOSED:
             return False
         if run.accepted:
-            self._output.write_messages(run.frames, range(run.offset, run.offset + run.accepted))
+            self._write_run(run)
         elif not self._output.backlog:
             self._catch_up()
         return True
 
+    def deliver_publication(self, publication: Publication) -> None:
+        """Pass on an admitted publication, where it was stored."""
+        self._promised -= publication.size
+        self._promised_count -= 1
+        if self._state is State.CLOSED:
+            return
+        if publication.offset:
+            self._sent = publication.offset
+            self._write_stored([publication.stored()])
+        elif not self._output.backlog:
+            self._catch_up()
+
     def untaken(self, run: Run) -> int:
         """How many of a run's last messages the connection has not taken, once it was flushed.
 
-        They belong into the mailbox before anybody is told OK; they are reported as taken when
-        they are.
+        They belong into the mailbox before anybody is told OK.
         """
-        if not self._output.backlog or not run.accepted:
-            return 0
-        waiting = self._output.untaken()
-        count = sum(run.offset <= offset < run.offset + run.accepted for offset, _ in waiting)
-        if count:
-            self._sent = run.offset + run.accepted - 1
-        return count
+        return 0
 
     def page_read(self, page: Page) -> None:
         """The answer to a page that was asked for."""
         if self._state is State.CLOSED:
             return
         if page.messages:
-            routes: dict[str, bytes] = {}
-            frames = []
-            for _, sender, time, text in page.messages:
-                route = routes.get(sender)
-                if route is None:
-                    route = routes[sender] = encode_route(sender, self._user.name)
-                frames.append(encode_delivered(text, route, time))
-            offsets = [message.offset for message in page.messages]
-            self._sent = offsets[-1]
-            self._output.write_messages(frames, offsets)
+            self._sent = page.messages[-1].offset
+            self._write_stored(page.messages)
         self._step(Event.LAST_PAGE if page.complete else Event.PAGE)
 
     def page_failed(self) -> None:
@@ -169,24 +178,29 @@ class Delivery:
 
     def drained(self) -> None:
         """The connection has taken everything that was written."""
-        if self._marked != self._sent:
-            self._marked = self._sent
-            self._taken(self._user, self._sent)
         self._catch_up()
 
+    def ack(self, offset: int) -> None:
+        """Everything up to the offset has reached the user for good."""
+
     def lost(self) -> list[Waiting]:
-        """The connection is gone; returns what it has not taken."""
+        """The connection is gone; returns what it has not taken and no mailbox has."""
         self._step(Event.LOST)
-        waiting = []
-        for offset, frame in self._output.untaken():
-            _, message = decode(frame[4:])
-            stored = Stored(offset, message.from_, message.time, message.message.encode())
-            waiting.append(Waiting(self._user.id, stored))
-        return waiting
+        return []
+
+    def _room(self) -> int:
+        """How many more messages the session may have on their way."""
+        return sys.maxsize
+
+    def _write_run(self, run: Run) -> None:
+        raise NotImplementedError
+
+    def _write_stored(self, messages: list[Stored]) -> None:
+        raise NotImplementedError
 
     def _catch_up(self) -> None:
         """Back to the mailbox, once everything that was to come directly has been written."""
-        if self._state is State.HELD and not self._promised:
+        if self._state is State.HELD and not self._promised_count:
             self._step(Event.DRAINED)
             self._ask_page()
 
@@ -196,4 +210,61 @@ class Delivery:
     def _ask_page(self) -> None:
         # Behind what was sent, not behind what is marked: the mark may not be stored yet.
         limits = self._limits
-        self._ask(self, Page(self._user.id, self._sent, limits.page_messages, limits.page_bytes))
+        count = min(limits.page_messages, self._room())
+        self._ask(self, Page(self._user.id, self._sent, count, limits.page_bytes))
+
+
+class PlainDelivery(Delivery):
+    """For a version 1 session, which cannot say what it has: the send buffer's word counts."""
+
+    __slots__ = ("_marked",)
+
+    in_mailbox = False
+
+    def __init__(self, user: User, output: IOutput, limits: Limits, ask: Ask, taken: Taken) -> None:
+        super().__init__(user, output, limits, ask, taken)
+        self._marked = 0
+        """The last offset that was reported as taken."""
+
+    def untaken(self, run: Run) -> int:
+        """See Delivery; they are reported as taken when they are."""
+        if not self._output.backlog or not run.accepted:
+            return 0
+        waiting = self._output.untaken()
+        count = sum(run.offset <= offset < run.offset + run.accepted for offset, _ in waiting)
+        if count:
+            self._sent = run.offset + run.accepted - 1
+        return count
+
+    def drained(self) -> None:
+        """See Delivery."""
+        if self._marked != self._sent:
+            self._marked = self._sent
+            self._taken(self._user, self._sent)
+        self._catch_up()
+
+    def lost(self) -> list[Waiting]:
+        """See Delivery."""
+        self._step(Event.LOST)
+        waiting = []
+        for offset, frame in self._output.untaken():
+            _, message = decode(frame[4:])
+            text, to = message.message.encode(), (message.to,)
+            stored = Stored(offset, message.from_, message.time, text, 0, to)
+            waiting.append(Waiting(self._user.id, stored))
+        return waiting
+
+    def _write_run(self, run: Run) -> None:
+        self._output.write_messages(run.frames, range(run.offset, run.offset + run.accepted))
+
+    def _write_stored(self, messages: list[Stored]) -> None:
+        routes: dict[str, bytes] = {}
+        frames = []
+        offsets = []
+        for offset, sender, time, text, _, _ in messages:
+            route = routes.get(sender)
+            if route is None:
+                route = routes[sender] = encode_route(sender, self._user.name)
+            frames.append(encode_delivered(text, route, time))
+            offsets.append(offset)
+        self._output.write_messages(frames, offsets)

@@ -54,6 +54,11 @@ class Directory:
         user = self._claimed[name] = self.user(name)
         return user
 
+    def session_of(self, name: str) -> Session | None:
+        """The session of a user who is on-line."""
+        user = self._claimed.get(name)
+        return user.session if user is not None else None
+
     def release(self, user: User) -> None:
         """The name is free again."""
         del self._claimed[user.name]

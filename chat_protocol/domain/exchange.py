@@ -6,12 +6,23 @@ nobody waits for a timer. Deliveries and answers follow from the result of the b
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from chat_protocol.domain.batch import Batch, Lookup, Page, Registration, Run, Waiting
+from chat_protocol.domain.batch import (
+    Batch,
+    Lookup,
+    Page,
+    Publication,
+    Query,
+    Registration,
+    Run,
+    Waiting,
+)
 from chat_protocol.domain.delivery import Delivery
 from chat_protocol.domain.directory import User
 from chat_protocol.domain.limits import Limits
@@ -21,6 +32,7 @@ from chat_protocol.errors import Unavailable
 from chat_protocol.interfaces import IStore
 from chat_protocol.wire.codec import encode_answers
 from chat_protocol.wire.codes import Code
+from chat_protocol.wire.commands import Scope
 
 __all__ = ["Exchange"]
 
@@ -36,26 +48,36 @@ class Exchange:
         turn: its ``store`` and ``answer`` become this object's.
         limits: ``session_backlog``, ``store_backlog``, ``pages_at_once`` and ``routes``.
         clock: times another attempt after the store refused one.
+        online: the users that are on-line.
     """
 
     log = Logger()
 
-    def __init__(self, store: IStore, turn: Turn, limits: Limits, clock: IReactorTime) -> None:
+    def __init__(
+        self,
+        store: IStore,
+        turn: Turn,
+        limits: Limits,
+        clock: IReactorTime,
+        online: Callable[[], Iterable[User]],
+    ) -> None:
         self._store = store
         self._turn = turn
         self._limits = limits
         self._clock = clock
+        self._online = online
         self._busy = False
         self._waiting = 0
         self._held: set[Session] = set()
-        self._runs: list[Run] = []
-        self._stored: list[Run] = []
+        self._messages: list[Run | Publication] = []
+        self._stored: list[Run | Publication] = []
         self._registrations: list[tuple[Registration, Deferred[int]]] = []
         self._returned: list[Waiting] = []
         self._returning: list[Run] = []
         self._taken: dict[int, int] = {}
         self._pages: list[tuple[Delivery, Page]] = []
         self._unread: list[Delivery] = []
+        self._queries: list[tuple[Query, Deferred[None]]] = []
         self._idle: list[Deferred[None]] = []
         self._retry: IDelayedCall | None = None
         turn.store = self._start
@@ -63,13 +85,13 @@ class Exchange:
 
     # What the sessions say.
 
-    def submit(self, run: Run) -> None:
+    def submit(self, message: Run | Publication) -> None:
         """Take messages; each is answered with a code when its fate is known."""
-        self._runs.append(run)
+        self._messages.append(message)
         self._turn.request()
-        session = run.sender
-        session.outstanding += run.size
-        self._waiting += run.size
+        session = message.sender
+        session.outstanding += message.size
+        self._waiting += message.size
         if (
             session.outstanding > self._limits.session_backlog
             or self._waiting > self._limits.store_backlog
@@ -94,6 +116,17 @@ class Exchange:
         """Have a page read behind all that is stored by then."""
         self._pages.append((delivery, page))
         self._turn.request()
+
+    def query(self, query: Query) -> Deferred[None]:
+        """Have a query answered behind all that is stored by then; fires when it is filled in.
+
+        Raises:
+            Unavailable: in the Deferred; the store cannot be read now.
+        """
+        answered: Deferred[None] = Deferred()
+        self._queries.append((query, answered))
+        self._turn.request()
+        return answered
 
     def taken(self, user: User, offset: int) -> None:
         """The user's mailbox is delivered up to there."""
@@ -132,6 +165,8 @@ class Exchange:
                 await self._commit()
             if self._pages:
                 await self._read()
+            if self._queries:
+                await self._ask()
         finally:
             self._busy = False
             self._turn.request()
@@ -140,32 +175,33 @@ class Exchange:
         self.log.failure("The exchange failed", failure)
 
     def _changes(self) -> bool:
-        if self._runs or self._registrations:
+        if self._messages or self._registrations:
             return True
         return bool(self._returned or self._taken) and self._retry is None
 
     def _pending(self) -> bool:
-        return bool(self._pages) or self._changes()
+        return bool(self._pages or self._queries) or self._changes()
 
     async def _commit(self) -> None:
-        runs, self._runs = self._runs, []
+        messages, self._messages = self._messages, []
         registrations, self._registrations = self._registrations, []
         returned, self._returned = self._returned, []
         returning, self._returning = self._returning, []
         taken, self._taken = self._taken, {}
-        for run in runs:
-            session = run.recipient.session
-            if session is not None and session.delivery.admit(run.size):
-                run.live = session
-            run.recipient_id = run.recipient.id
-        batch = Batch([registration for registration, _ in registrations], runs, returned, taken)
+        for message in messages:
+            if isinstance(message, Run):
+                self._admit_run(message)
+            else:
+                self._admit_publication(message)
+        batch = Batch(
+            [registration for registration, _ in registrations], messages, returned, taken
+        )
         try:
             await self._store.commit(batch)
         except Exception as error:
             self._store_refused(error)
-            for run in runs:
-                run.accepted = 0
-                run.refusal = Code.UNAVAILABLE
+            for message in messages:
+                message.refuse(Code.UNAVAILABLE, "the store cannot take it now, try again")
             self._returned = returned + self._returned
             self._returning = returning + self._returning
             self._taken = taken | self._taken
@@ -174,7 +210,7 @@ class Exchange:
             for registration, registered in registrations:
                 registered.callback(registration.user_id)
             self._stored += returning
-        self._hand_out(runs)
+        self._hand_out(messages)
 
     def _store_refused(self, error: Exception) -> None:
         """Say so once, and try again by itself what nobody asks for again."""
@@ -211,15 +247,43 @@ class Exchange:
             else:
                 registered.errback(Unavailable("no new users now, try again later"))
 
-    def _hand_out(self, runs: list[Run]) -> None:
-        for run in runs:
-            if run.accepted and not run.recipient.id:
-                run.recipient.id = run.recipient_id
-                run.sender.remember(run.recipient, self._limits)
-            if run.live is not None and not run.live.delivery.deliver(run) and run.accepted:
-                self._put_in_mailbox(run, run.accepted)
+    def _admit_run(self, run: Run) -> None:
+        session = run.recipient.session
+        if session is not None and session.delivery.admit(run.size, len(run.texts)):
+            run.live = session
+            run.waits = session.delivery.in_mailbox
+        run.recipient_id = run.recipient.id
+
+    def _admit_publication(self, publication: Publication) -> None:
+        recipients = publication.recipients
+        if publication.scope == Scope.EVERYONE:
+            sender = publication.sender.user
+            recipients = tuple(user for user in self._online() if user is not sender)
+        publication.live = [
+            user.session
+            for user in recipients
+            if user.session is not None and user.session.delivery.admit(publication.size, 1)
+        ]
+
+    def _hand_out(self, messages: list[Run | Publication]) -> None:
+        for message in messages:
+            if isinstance(message, Run):
+                self._hand_out_run(message)
             else:
-                self._stored.append(run)
+                for session in message.live:
+                    session.delivery.deliver_publication(message)
+                self._stored.append(message)
+
+    def _hand_out_run(self, run: Run) -> None:
+        if run.accepted and not run.recipient.id:
+            run.recipient.id = run.recipient_id
+            run.sender.remember(run.recipient, self._limits)
+        live = run.live
+        delivered = live is None or live.delivery.deliver_run(run)
+        if delivered or run.waits or not run.accepted:
+            self._stored.append(run)
+        else:
+            self._put_in_mailbox(run, run.accepted)
 
     def _put_in_mailbox(self, run: Run, count: int) -> None:
         """The last ones were stored as delivered and not taken: there, and only then OK."""
@@ -230,19 +294,15 @@ class Exchange:
 
     def _answer(self) -> None:
         if self._stored:
-            runs, self._stored = self._stored, []
-            for run in runs:
-                untaken = run.live.delivery.untaken(run) if run.live is not None else 0
-                if untaken:
-                    self._put_in_mailbox(run, untaken)
-                    continue
-                session = run.sender
-                if run.accepted == len(run.correlation_ids):
-                    session.output.write(encode_answers(Code.OK, run.correlation_ids))
+            messages, self._stored = self._stored, []
+            for message in messages:
+                if isinstance(message, Run):
+                    if not self._answer_run(message):
+                        continue
                 else:
-                    self._answer_in_part(run)
-                session.outstanding -= run.size
-                self._waiting -= run.size
+                    self._answer_publication(message)
+                message.sender.outstanding -= message.size
+                self._waiting -= message.size
             if self._held:
                 self._release()
         if self._idle and not self._busy and not self._pending() and not self._returning:
@@ -250,13 +310,31 @@ class Exchange:
             for one in idle:
                 one.callback(None)
 
-    def _answer_in_part(self, run: Run) -> None:
-        accepted = run.accepted
+    def _answer_run(self, run: Run) -> bool:
+        """Whether it was answered; if not, it comes again."""
+        untaken = run.live.delivery.untaken(run) if run.live is not None else 0
+        if untaken:
+            self._put_in_mailbox(run, untaken)
+            return False
+        write, ids, accepted = run.sender.output.write, run.correlation_ids, run.accepted
+        if accepted == len(ids):
+            write(encode_answers(Code.OK, ids, run.version))
+            return True
         if accepted:
-            run.sender.output.write(encode_answers(Code.OK, run.correlation_ids[:accepted]))
-        refused = run.correlation_ids[accepted:]
-        run.sender.output.write(encode_answers(run.refusal, refused))
-        run.sender.connection.refused(run.refusal, len(refused))
+            write(encode_answers(Code.OK, ids[:accepted], run.version))
+        write(encode_answers(run.refusal, ids[accepted:], run.version))
+        run.sender.connection.refused(run.refusal, len(ids) - accepted)
+        return True
+
+    def _answer_publication(self, publication: Publication) -> None:
+        code, detail = publication.refusal, publication.detail
+        ids = [publication.correlation_id]
+        publication.sender.output.write(encode_answers(code, ids, publication.version, detail))
+        if code is not Code.OK:
+            publication.sender.connection.refused(code, 1, detail)
+            return
+        for user, user_id in zip(publication.recipients, publication.recipient_ids, strict=False):
+            user.id = user_id
 
     def _release(self) -> None:
         if self._waiting > self._limits.store_backlog // 2:
@@ -288,3 +366,16 @@ class Exchange:
         else:
             for delivery, page in wanted:
                 delivery.page_read(page)
+
+    async def _ask(self) -> None:
+        count = self._limits.pages_at_once
+        asked, self._queries = self._queries[:count], self._queries[count:]
+        try:
+            await self._store.read([query for query, _ in asked])
+        except Exception as error:
+            self._store_refused(error)
+            for _, answered in asked:
+                answered.errback(Unavailable("the store cannot be read now, try again"))
+        else:
+            for _, answered in asked:
+                answered.callback(None)

@@ -44,6 +44,17 @@ class Limits:
     """CorrelationIdTests of one connection that wait for their answer; the next is answered
     RateLimited."""
 
+    recipients: int = 1000
+    """Users that one Publish may name; more make it Malformed."""
+
+    window: int = 10_000
+    """Unacknowledged messages that a version 2 session may ask to have on their way; more is
+    not granted."""
+
+    missed_presences: int = 1000
+    """Users whose coming and going is kept for a session that takes nothing; past that the
+    oldest are forgotten."""
+
     page_messages: int = 1000
     """Messages of a mailbox that are read at a time."""
 

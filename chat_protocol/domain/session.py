@@ -6,7 +6,7 @@ from chat_protocol.domain.delivery import Delivery
 from chat_protocol.domain.directory import User
 from chat_protocol.domain.limits import Limits
 from chat_protocol.interfaces import IConnection, IOutput
-from chat_protocol.wire.scan import encode_route
+from chat_protocol.wire.deliver import encode_route
 
 __all__ = ["Session"]
 
@@ -19,17 +19,30 @@ class Session:
         output: of the connection; answers to messages go there.
         connection: held while too much of the session waits for the store.
         delivery: brings the user's messages.
+        version: of the login: in it the server speaks of its own accord.
     """
 
-    __slots__ = ("_routes", "connection", "delivery", "output", "outstanding", "user")
+    __slots__ = (
+        "_routes",
+        "connection",
+        "delivery",
+        "output",
+        "outstanding",
+        "token",
+        "user",
+        "version",
+    )
 
     def __init__(
-        self, user: User, output: IOutput, connection: IConnection, delivery: Delivery
+        self, user: User, output: IOutput, connection: IConnection, delivery: Delivery, version: int
     ) -> None:
         self.user = user
         self.output = output
         self.connection = connection
         self.delivery = delivery
+        self.version = version
+        self.token = ""
+        """Who shows it at a login takes the session over; empty: nobody can."""
         self.outstanding = 0
         """Bytes of messages that have no answer yet."""
         self._routes: dict[bytes, User] | None = None

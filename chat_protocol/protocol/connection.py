@@ -28,8 +28,9 @@ from chat_protocol.domain.session import Session
 from chat_protocol.interfaces import IConnection
 from chat_protocol.protocol.framing import FrameReceiver
 from chat_protocol.protocol.output import Output, output_for
-from chat_protocol.wire.codec import MAX_FRAME, MAX_FRAME_BEFORE_LOGIN, encode_answers
+from chat_protocol.wire.codec import MAX_FRAME, MAX_FRAME_BEFORE_LOGIN, encode
 from chat_protocol.wire.codes import Code
+from chat_protocol.wire.commands import Close
 from chat_protocol.wire.scan import scan_messages
 
 if TYPE_CHECKING:
@@ -87,10 +88,12 @@ class ChatProtocol(FrameReceiver):
     def __init__(self) -> None:
         self.state = State.CONNECTED
         self.session: Session | None = None
-        self.unanswered: set[Deferred[Code]] = set()
+        self.unanswered: set[Deferred[Any]] = set()
         """Requests whose answer comes later, but for messages: the session counts those."""
         self._holds: set[object] = set()
         self._deadline: IDelayedCall | None = None
+        self.heard = True
+        """Whether something came in since it was last looked at; see Heartbeats."""
         self._peer_done = False
         self._refusals: Counter[Code] | None = None
 
@@ -110,6 +113,11 @@ class ChatProtocol(FrameReceiver):
         for outcome in list(self.unanswered):
             outcome.cancel()
         self.factory.disconnected(self)
+
+    def dataReceived(self, data: bytes) -> None:
+        """See IProtocol."""
+        self.heard = True
+        super().dataReceived(data)
 
     def readConnectionLost(self) -> None:
         """The peer has sent its last byte: the user is gone, the answers still go out."""
@@ -165,6 +173,11 @@ class ChatProtocol(FrameReceiver):
         """The peer's address without its port; empty where it has none, as on a UNIX socket."""
         return str(getattr(self._transport.getPeer(), "host", ""))
 
+    @property
+    def logging_in(self) -> bool:
+        """Whether a login is under way."""
+        return self.state is State.LOGGING_IN
+
     def step(self, event: Event) -> None:
         """Change the state; KeyError if this event cannot be."""
         self.state = _NEXT[self.state, event]
@@ -175,10 +188,14 @@ class ChatProtocol(FrameReceiver):
         self.session = session
         self.MAX_LENGTH = MAX_FRAME
 
-    def answer(self, code: Code, correlation_id: bytes) -> None:
-        """Send a Response; on a connection that is gone, nothing."""
+    def answer(self, frame: bytes) -> None:
+        """Send an answer; on a connection that is gone, nothing."""
         if self.state is not State.GONE:
-            self.output.write(encode_answers(code, [correlation_id]))
+            self.output.write(frame)
+
+    def log_out(self) -> None:
+        """The user is off-line and the name free; the connection goes on for its answers."""
+        self._end_session(connectionDone)
 
     def close(self) -> None:
         """Read no more, send what is owed, then end the connection.
@@ -198,6 +215,12 @@ class ChatProtocol(FrameReceiver):
             self._transport.abortConnection()
 
     # IConnection
+
+    def end(self, code: Code, reason: str) -> None:
+        """See IConnection."""
+        if self.session is not None and self.session.version > 1:
+            self.answer(encode(Close(code, reason)))
+        self.close()
 
     def hold(self, cause: object) -> None:
         """See IConnection."""
@@ -241,7 +264,7 @@ class ChatProtocol(FrameReceiver):
         session = self.session
         if session is not None and not session.delivery.closed:
             clean = reason.check(ConnectionDone) is not None  # type: ignore[no-untyped-call]
-            self.factory.left(session, "" if clean else reason.getErrorMessage())
+            self.factory.left(self, session, "" if clean else reason.getErrorMessage())
 
     def _linger_if_answered(self) -> None:
         owed = self.session.outstanding if self.session is not None else 0
@@ -273,6 +296,7 @@ class ChatProtocol(FrameReceiver):
         session = self.session
         if session is not None and not session.delivery.closed:
             session.delivery.drained()
+            self.factory.presences.drained(self)
         if self._holds:
             self.release(self.output)
         if self.state is State.ENDING:

@@ -6,6 +6,7 @@ The one place where exceptions become codes: :meth:`Dispatcher.dispatch`.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from twisted.internet.defer import CancelledError, Deferred
@@ -13,7 +14,14 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from chat_protocol.errors import NotLoggedIn, Refused
-from chat_protocol.wire.codec import MIN_FRAME, declaration_of, decode_header
+from chat_protocol.wire.codec import (
+    HIGHEST_VERSION,
+    MIN_FRAME,
+    declaration_of,
+    decode_header,
+    encode,
+    encode_answers,
+)
 from chat_protocol.wire.codes import Code
 from chat_protocol.wire.commands import REGISTRY
 from chat_protocol.wire.declaration import Declaration, Needs, Sender
@@ -21,20 +29,41 @@ from chat_protocol.wire.declaration import Declaration, Needs, Sender
 if TYPE_CHECKING:
     from chat_protocol.protocol.connection import ChatProtocol
 
-__all__ = ["Dispatcher", "Outcome", "handles"]
+__all__ = ["Dispatcher", "Outcome", "Request", "handles"]
 
-Outcome: TypeAlias = "Code | Deferred[Code] | None"
-"""What a handler returns: the code of the answer, now or later; None if it sees to it itself."""
+Outcome: TypeAlias = "Code | Any | Deferred[Any] | None"
+"""What a handler returns: the code of the answer, or the declared answer itself, now or later;
+None if it sees to it itself."""
 
-Handler: TypeAlias = "Callable[[Any, ChatProtocol, Any, bytes], Outcome]"
+Handler: TypeAlias = "Callable[[Any, ChatProtocol, Any, Request], Outcome]"
 H = TypeVar("H", bound=Handler)
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What an answer has to know of its request."""
+
+    correlation_id: bytes
+    """Four bytes, as they stood there."""
+    version: int
+    """In which it is to be answered."""
+    answer: type[Any] | None
+    """The declared answer; None: a Response."""
+
+    def encode(self, outcome: Any, detail: str = "") -> bytes:
+        """The frame of the answer."""
+        if not isinstance(outcome, Code):
+            return encode(outcome, int.from_bytes(self.correlation_id, "big"))
+        if self.answer is not None:
+            return self.encode(self.answer(outcome, detail))
+        return encode_answers(outcome, [self.correlation_id], self.version, detail)
 
 
 def handles(command: type[Any]) -> Callable[[H], H]:
     """Make a method of the factory the handler of a command.
 
-    It is called with the connection, the command and the four bytes of its correlationId, when
-    the preconditions of the declaration hold. It may raise Refused.
+    It is called with the connection, the command and the Request, when the preconditions of the
+    declaration hold. It may raise Refused.
     """
 
     def mark(handler: H) -> H:
@@ -45,7 +74,7 @@ def handles(command: type[Any]) -> Callable[[H], H]:
 
 
 class Dispatcher:
-    """The handlers of a factory, by version and key.
+    """The handlers of a factory, by command.
 
     Args:
         factory: its methods marked with :func:`handles` are found here.
@@ -57,7 +86,7 @@ class Dispatcher:
     log = Logger()
 
     def __init__(self, factory: Any) -> None:
-        found: dict[type[Any], Callable[[ChatProtocol, Any, bytes], Outcome]] = {}
+        found: dict[type[Any], Callable[[ChatProtocol, Any, Request], Outcome]] = {}
         for name in dir(type(factory)):
             command = getattr(getattr(type(factory), name, None), "handled_command", None)
             if command is not None:
@@ -69,48 +98,46 @@ class Dispatcher:
             if Sender.CLIENT in declared.sender:
                 if declared.command not in found:
                     raise TypeError(f"{declared.command.__name__} has no handler")
-                self._handlers[declared] = found[declared.command]
+                self._handlers[declared.command] = found[declared.command]
 
     def dispatch(self, connection: ChatProtocol, payload: bytes) -> None:
         """Handle one payload of at least MIN_FRAME bytes; every request gets one answer."""
-        correlation_id = payload[3:7]
+        header = decode_header(payload)
+        version = min(max(header.version, 1), HIGHEST_VERSION)
+        request = Request(payload[3:7], version, None)
         try:
-            header = decode_header(payload)
             declared = declaration_of(header)
-            handler = self._handlers.get(declared)
+            handler = self._handlers.get(declared.command)
             if handler is None:
-                # What only servers send: a Response, to be ignored.
+                # What only servers send, such as a Response: to be ignored.
                 return
+            request = Request(payload[3:7], version, declared.answer)
             self._check(declared, connection)
             command = declared.decode(payload, MIN_FRAME)
-            outcome = handler(connection, command, correlation_id)
+            outcome = handler(connection, command, request)
         except Exception:
-            self._failed(Failure(), connection, correlation_id)  # type: ignore[no-untyped-call]
+            self._failed(Failure(), connection, request)  # type: ignore[no-untyped-call]
         else:
             if isinstance(outcome, Deferred):
-                self._answer_later(declared, outcome, connection, correlation_id)
+                self._answer_later(declared, outcome, connection, request)
             elif outcome is not None:
-                connection.answer(outcome, correlation_id)
+                connection.answer(request.encode(outcome))
 
     def _answer_later(
         self,
         declared: Declaration,
-        outcome: Deferred[Code],
+        outcome: Deferred[Any],
         connection: ChatProtocol,
-        correlation_id: bytes,
+        request: Request,
     ) -> None:
         connection.unanswered.add(outcome)
         if declared.exclusive:
             connection.hold(outcome)
-        outcome.addCallbacks(
-            connection.answer,
-            self._failed,
-            callbackArgs=(correlation_id,),
-            errbackArgs=(connection, correlation_id),
-        )
+        outcome.addCallback(request.encode)
+        outcome.addCallbacks(connection.answer, self._failed, errbackArgs=(connection, request))
         outcome.addBoth(self._answered, outcome, connection)
 
-    def _answered(self, result: object, outcome: Deferred[Code], connection: ChatProtocol) -> None:
+    def _answered(self, result: object, outcome: Deferred[Any], connection: ChatProtocol) -> None:
         if isinstance(result, Failure):
             self.log.failure("An answer to {peer} failed", result, peer=connection.peer)
         connection.unanswered.discard(outcome)
@@ -120,11 +147,11 @@ class Dispatcher:
         if declared.needs is Needs.LOGIN and connection.session is None:
             raise NotLoggedIn(f"{declared.command.__name__} needs a login")
 
-    def _failed(self, failure: Failure, connection: ChatProtocol, correlation_id: bytes) -> None:
+    def _failed(self, failure: Failure, connection: ChatProtocol, request: Request) -> None:
         error = failure.value
         if isinstance(error, Refused):
             connection.refused(error.code, 1, error.detail)
-            connection.answer(error.code, correlation_id)
+            connection.answer(request.encode(error.code, error.detail))
         elif not isinstance(error, CancelledError):
             self.log.failure("A handler failed for {peer}", failure, peer=connection.peer)
-            connection.answer(Code.ERROR, correlation_id)
+            connection.answer(request.encode(Code.ERROR))

@@ -14,8 +14,8 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from chat_protocol.domain.batch import Run
-from chat_protocol.domain.delivery import Delivery
-from chat_protocol.domain.directory import Directory
+from chat_protocol.domain.delivery import Delivery, PlainDelivery
+from chat_protocol.domain.directory import Directory, User
 from chat_protocol.domain.exchange import Exchange
 from chat_protocol.domain.limits import Limits
 from chat_protocol.domain.names import normalise_username
@@ -29,8 +29,10 @@ from chat_protocol.errors import (
 )
 from chat_protocol.interfaces import IStore
 from chat_protocol.protocol.connection import ChatProtocol, Event, State
-from chat_protocol.protocol.dispatch import Dispatcher, handles
-from chat_protocol.protocol.keepalive import PeerWatch, keep_alive
+from chat_protocol.protocol.dispatch import Dispatcher, Request, handles
+from chat_protocol.protocol.keepalive import Heartbeats, PeerWatch, keep_alive
+from chat_protocol.protocol.presence import Presences
+from chat_protocol.protocol.version2 import Version2Handlers
 from chat_protocol.wire.codec import encode
 from chat_protocol.wire.codes import Code
 from chat_protocol.wire.commands import CorrelationIdTest, Login, Message
@@ -41,7 +43,7 @@ CORRELATION_TEST_SECONDS = 4.0
 """The longest delay of the answer to a CorrelationIdTest."""
 
 
-class ChatFactory(ServerFactory):
+class ChatFactory(Version2Handlers, ServerFactory):
     """Makes the connections of one server and handles their commands.
 
     Args:
@@ -66,25 +68,29 @@ class ChatFactory(ServerFactory):
         self.clock = clock
         self.limits = limits
         self.turn = Turn(clock)
-        self.exchange = Exchange(store, self.turn, limits, clock)
         self.directory = Directory()
+        self.exchange = Exchange(store, self.turn, limits, clock, lambda: self.directory.online)
         self.dispatcher = Dispatcher(self)
         self.connections: set[ChatProtocol] = set()
         self._by_host: Counter[str] = Counter()
-        self._wall_clock = wall_clock
+        self.wall_clock = wall_clock
         self._random = random or Random()
         self._empty: list[Deferred[None]] = []
+        self.presences = Presences(limits.missed_presences)
+        self.heartbeats = Heartbeats(_heartbeat_missed, clock)
         self._watch = PeerWatch(lambda: self.connections, self._peer_gone, clock)
 
     # Connections.
 
     def startFactory(self) -> None:
         """See Factory: the first port listens."""
-        self._watch.start().addErrback(self._watch_failed)
+        for watch in (self._watch, self.heartbeats):
+            watch.start().addErrback(self._watch_failed)
 
     def stopFactory(self) -> None:
         """See Factory: the last port is closed."""
         self._watch.stop()
+        self.heartbeats.stop()
 
     def _watch_failed(self, failure: Failure) -> None:
         self.log.failure("Peers are not watched any more", failure)
@@ -127,6 +133,7 @@ class ChatFactory(ServerFactory):
     def disconnected(self, connection: ChatProtocol) -> None:
         """A connection is gone."""
         self.connections.discard(connection)
+        self.heartbeats.forget(connection)
         host = connection.host
         self._by_host[host] -= 1
         if not self._by_host[host]:
@@ -143,11 +150,13 @@ class ChatFactory(ServerFactory):
             for one in empty:
                 one.callback(None)
 
-    def left(self, session: Session, why: str) -> None:
+    def left(self, connection: ChatProtocol, session: Session, why: str) -> None:
         """A user is off-line; what the connection has not taken goes back to the mailbox."""
         user = session.user
         self.exchange.give_back(session.delivery.lost())
         self.directory.release(user)
+        self.presences.forget(connection)
+        self.presences.tell(user.name, False, self.wall_clock())
         self.log.info("{user!a} left{why}", user=user.name, why=f": {why}" if why else "")
 
     def refused(self, connection: ChatProtocol, code: Code, detail: str) -> None:
@@ -177,7 +186,7 @@ class ChatFactory(ServerFactory):
 
     async def _shut_down(self) -> None:
         for connection in list(self.connections):
-            connection.close()
+            connection.end(Code.GOING_AWAY, "the server is shutting down")
         if self.connections:
             gone: Deferred[None] = Deferred()
             self._empty.append(gone)
@@ -186,59 +195,96 @@ class ChatFactory(ServerFactory):
         self.exchange.stop()
         self.turn.cancel()
 
-    # Commands.
+    # Commands of both versions; those of version 2 alone are in Version2Handlers.
 
     @handles(Login)
     def handle_login(
-        self, connection: ChatProtocol, command: Login, correlation_id: bytes
+        self, connection: ChatProtocol, command: Login, request: Request
     ) -> Deferred[Code]:
-        """Give the connection a session."""
-        return Deferred.fromCoroutine(self._log_in(connection, command.username))
+        """Give the connection a version 1 session."""
+        return Deferred.fromCoroutine(self._log_in_1(connection, command.username))
 
-    async def _log_in(self, connection: ChatProtocol, username: str) -> Code:
+    async def _log_in_1(self, connection: ChatProtocol, username: str) -> Code:
+        user = await self.claim(connection, normalise_username(username))
+        if user is not None:
+            exchange = self.exchange
+            delivery = PlainDelivery(
+                user, connection.output, self.limits, exchange.ask, exchange.taken
+            )
+            self.begin_session(connection, user, delivery, 1)
+        return Code.OK
+
+    async def claim(self, connection: ChatProtocol, name: str) -> User | None:
+        """The user of a normalised name, registered and this connection's.
+
+        None: the connection has ended in the meantime.
+
+        Raises:
+            UserAlreadyLogged: the connection has a session, or the user has one.
+            Unavailable: see Exchange.register.
+        """
         if connection.session is not None:
             raise UserAlreadyLogged(f"this connection is {connection.session.user.name}'s")
-        user = self.directory.claim(normalise_username(username))
+        user = self.directory.claim(name)
         connection.step(Event.LOGIN)
         try:
-            user.id = await self.exchange.register(user.name, self._wall_clock())
+            user.id = await self.exchange.register(user.name, self.wall_clock())
         except BaseException:
-            self.directory.release(user)
-            if connection.state is State.LOGGING_IN:
-                connection.step(Event.LOGIN_REFUSED)
+            self.give_up(connection, user)
             raise
         if connection.state is not State.LOGGING_IN:
             self.directory.release(user)
-            return Code.OK
-        exchange = self.exchange
-        delivery = Delivery(user, connection.output, self.limits, exchange.ask, exchange.taken)
-        session = user.session = Session(user, connection.output, connection, delivery)
+            return None
+        return user
+
+    def give_up(self, connection: ChatProtocol, user: User) -> None:
+        """A login came to nothing."""
+        self.directory.release(user)
+        if connection.state is State.LOGGING_IN:
+            connection.step(Event.LOGIN_REFUSED)
+
+    def begin_session(
+        self, connection: ChatProtocol, user: User, delivery: Delivery, version: int
+    ) -> Session:
+        """A claimed user is on-line."""
+        session = Session(user, connection.output, connection, delivery, version)
+        user.session = session
         connection.begin_session(session)
         delivery.begin()
         self.log.info("{peer} logged in", peer=connection.peer)
-        return Code.OK
+        self.presences.tell(user.name, True, self.wall_clock(), connection)
+        return session
 
     @handles(Message)
-    def handle_message(
-        self, connection: ChatProtocol, command: Message, correlation_id: bytes
-    ) -> None:
+    def handle_message(self, connection: ChatProtocol, command: Message, request: Request) -> None:
         """Pass a message on; the exchange answers it."""
         session = connection.session
         assert session is not None
-        try:
-            recipient = self.directory.user(normalise_username(command.to))
-        except InvalidUsername as error:
-            raise UserNotFound(error.detail) from None
+        recipient = self.recipient(command.to)
         if recipient.id:
             session.remember(recipient, self.limits)
-        name = session.user.name
-        frame = encode(Message(command.message, name, recipient.name, command.time))
-        text = command.message.encode()
-        self.exchange.submit(Run(session, recipient, [correlation_id], [text], [frame], len(frame)))
+        frame = encode(Message(command.message, session.user.name, recipient.name, command.time))
+        run = Run(
+            session,
+            recipient,
+            [request.correlation_id],
+            [command.message.encode()],
+            [frame],
+            len(frame),
+            request.version,
+        )
+        self.exchange.submit(run)
+
+    def recipient(self, name: str) -> User:
+        """The user of a name that a client wrote; UserNotFound if nobody can have it."""
+        try:
+            return self.directory.user(normalise_username(name))
+        except InvalidUsername as error:
+            raise UserNotFound(error.detail) from None
 
     @handles(CorrelationIdTest)
     def handle_correlation_id_test(
-        self, connection: ChatProtocol, command: CorrelationIdTest, correlation_id: bytes
+        self, connection: ChatProtocol, command: CorrelationIdTest, request: Request
     ) -> Deferred[Code]:
         """Answer after a while."""
         limit = self.limits.correlation_tests
@@ -246,3 +292,7 @@ class ChatFactory(ServerFactory):
             raise RateLimited(f"{limit} tests of this connection are unanswered already")
         delay = self._random.uniform(0, CORRELATION_TEST_SECONDS)
         return deferLater(self.clock, delay, lambda: Code.OK)
+
+
+def _heartbeat_missed(connection: ChatProtocol) -> None:
+    connection.end(Code.HEARTBEAT_MISSED, "nothing was heard for twice the heartbeat")

@@ -21,7 +21,7 @@ from twisted.protocols.policies import ProtocolWrapper
 
 from chat_protocol.protocol.connection import ChatProtocol, State
 
-__all__ = ["PeerWatch", "keep_alive"]
+__all__ = ["Heartbeats", "PeerWatch", "keep_alive"]
 
 IDLE_SECONDS = 30
 INTERVAL_SECONDS = 10
@@ -129,3 +129,51 @@ class PeerWatch:
             handle = _socket(connection.transport) if connection.state is not State.GONE else None
             if handle is not None and is_gone(_tcp_info(handle)):
                 self._gone(connection)
+
+
+class Heartbeats:
+    """Ends the connections that promised a sign of life and gave none for twice as long.
+
+    Looks once a second, so silence is measured to a second.
+
+    Args:
+        missed: called with each.
+        clock: times the looks.
+    """
+
+    def __init__(self, missed: Callable[[ChatProtocol], None], clock: IReactorTime) -> None:
+        self._missed = missed
+        self._clock = clock
+        self._silent: dict[ChatProtocol, tuple[int, float]] = {}
+        """The seconds promised, and since when nothing was heard."""
+        self._loop = LoopingCall(self.look)
+        self._loop.clock = clock
+
+    def start(self) -> Deferred[LoopingCall]:
+        """Begin; fires when stopped, fails when a look fails."""
+        return self._loop.start(1, now=False)
+
+    def stop(self) -> None:
+        """Look no more."""
+        if self._loop.running:
+            self._loop.stop()
+
+    def expect(self, connection: ChatProtocol, seconds: int) -> None:
+        """The connection promises something every so often."""
+        self._silent[connection] = seconds, self._clock.seconds()
+
+    def forget(self, connection: ChatProtocol) -> None:
+        """It promises nothing any more."""
+        self._silent.pop(connection, None)
+
+    def look(self) -> None:
+        """Look at all of them."""
+        now = self._clock.seconds()
+        for connection, (seconds, since) in list(self._silent.items()):
+            # What is not read from cannot be heard.
+            if connection.heard or connection.paused:
+                connection.heard = False
+                self._silent[connection] = seconds, now
+            elif now - since >= 2 * seconds:
+                del self._silent[connection]
+                self._missed(connection)

@@ -2,35 +2,80 @@
 
 from __future__ import annotations
 
-from bisect import insort
+from bisect import bisect_right, insort
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from heapq import merge
 from itertools import islice
+from typing import NamedTuple
 
 from twisted.internet.defer import Deferred, succeed
 from zope.interface import implementer
 
-from chat_protocol.domain.batch import Batch, Lookup, Page, Run, Stored
+from chat_protocol.domain.batch import (
+    Account,
+    Batch,
+    Conversation,
+    Lookup,
+    Page,
+    Publication,
+    Query,
+    Run,
+    Stored,
+    UserList,
+)
 from chat_protocol.interfaces import IStore
 from chat_protocol.wire.codes import Code
+from chat_protocol.wire.commands import Scope
 
 __all__ = ["MemoryStore"]
+
+PUBLISHING_IDS = 1000
+"""Of each sender so many are looked back on at least."""
+
+HISTORY_BYTES = 16 * 1024 * 1024
+"""Of messages that are kept as history; past it the oldest go."""
+
+TO_EVERYONE = 10_000
+"""Messages to everyone that are kept for those who are off-line; past it the oldest go."""
+
+
+class _Kept(NamedTuple):
+    """The messages of a run, as history; no more than that, so that its session can go."""
+
+    offset: int
+    sender: str
+    to: str
+    frames: list[bytes]
+
+    def stored(self) -> Iterator[Stored]:
+        """The messages, newest first."""
+        for index in reversed(range(len(self.frames))):
+            frame = self.frames[index]
+            size = int.from_bytes(frame[11:13], "big")
+            time = int.from_bytes(frame[-8:], "big")
+            text = frame[13 : 13 + size]
+            yield Stored(self.offset + index, self.sender, time, text, Scope.USERS, (self.to,))
 
 
 class _Account:
     """A user and its mailbox."""
 
-    __slots__ = ("id", "last_login", "mailbox")
+    __slots__ = ("id", "last_login", "mailbox", "name", "publishing_ids", "registered", "seen")
 
-    def __init__(self, id_: int) -> None:
+    def __init__(self, name: str, id_: int, last_offset: int) -> None:
+        self.name = name
         self.id = id_
         self.last_login = 0
         self.mailbox: deque[Stored] = deque()
+        self.registered = self.seen = last_offset
+        """The last offset before the user was; the last to everyone that is delivered."""
+        self.publishing_ids: set[int] | None = None
 
 
 @implementer(IStore)
 class MemoryStore:
-    """Users and waiting messages in memory; a delivered message is gone.
+    """Users and waiting messages in memory, of the others the last HISTORY_BYTES.
 
     Every Deferred has fired when it is returned. Nothing survives the process.
 
@@ -45,6 +90,10 @@ class MemoryStore:
         self._by_name: dict[str, _Account] = {}
         self._by_id: list[_Account] = []
         self._last_offset = 0
+        self._to_everyone: deque[Stored] = deque(maxlen=TO_EVERYONE)
+        self._history: deque[tuple[int, _Kept | Stored]] = deque()
+        """With the bytes of each."""
+        self._history_size = 0
 
     @classmethod
     def from_url(cls, rest: str, mailbox_limit: int, reactor: object) -> MemoryStore:
@@ -71,26 +120,32 @@ class MemoryStore:
         for registration in batch.registrations:
             account = self._by_name.get(registration.name)
             if account is None:
-                account = self._by_name[registration.name] = _Account(len(self._by_id) + 1)
+                account = _Account(registration.name, len(self._by_id) + 1, self._last_offset)
+                self._by_name[registration.name] = account
                 self._by_id.append(account)
             account.last_login = registration.when
             registration.user_id = account.id
-        for run in batch.runs:
-            self._store(run)
-        for user_id, message in batch.returned:
+        for message in batch.messages:
+            if isinstance(message, Run):
+                self._take_run(message)
+            else:
+                self._take_publication(message)
+        for user_id, stored in batch.returned:
             mailbox = self._by_id[user_id - 1].mailbox
-            if message not in mailbox:
-                insort(mailbox, message)
+            if stored not in mailbox:
+                insort(mailbox, stored)
         for user_id, offset in batch.taken.items():
-            mailbox = self._by_id[user_id - 1].mailbox
+            account = self._by_id[user_id - 1]
+            account.seen = max(account.seen, offset)
+            mailbox = account.mailbox
             while mailbox and mailbox[0].offset <= offset:
                 mailbox.popleft()
         return succeed(None)
 
-    def _store(self, run: Run) -> None:
+    def _take_run(self, run: Run) -> None:
         accepted = len(run.texts)
         mailbox = None
-        if run.live is None:
+        if run.waits:
             account = self._by_name.get(run.recipient.name)
             if account is None:
                 run.refusal = Code.USER_NOT_FOUND
@@ -107,25 +162,125 @@ class MemoryStore:
         self._last_offset += accepted
         if mailbox is not None:
             mailbox.extend(run.stored())
+        if accepted:
+            kept = run.frames if accepted == len(run.frames) else run.frames[:accepted]
+            sender = run.sender.user.name
+            self._remember(run.size, _Kept(run.offset, sender, run.recipient.name, kept))
 
-    def read(self, queries: Sequence[Page | Lookup]) -> Deferred[None]:
+    def _take_publication(self, publication: Publication) -> None:
+        sender = self._by_id[publication.sender.user.id - 1]
+        publishing_id = publication.publishing_id
+        if publishing_id:
+            if sender.publishing_ids is None:
+                sender.publishing_ids = set()
+            if publishing_id in sender.publishing_ids:
+                return
+        accounts = []
+        for user in publication.recipients:
+            account = self._by_name.get(user.name)
+            if account is None:
+                publication.refuse(Code.USER_NOT_FOUND, f"there is no user {user.name}")
+                return
+            if self._limit and len(account.mailbox) >= self._limit:
+                publication.refuse(
+                    Code.MAILBOX_FULL, f"{self._limit} messages wait for {user.name} already"
+                )
+                return
+            accounts.append(account)
+        publication.recipient_ids = [account.id for account in accounts]
+        self._last_offset += 1
+        publication.offset = self._last_offset
+        stored = publication.stored()
+        if publication.scope == Scope.EVERYONE:
+            self._to_everyone.append(stored)
+        for account in accounts:
+            account.mailbox.append(stored)
+        if sender.publishing_ids is not None and publishing_id:
+            sender.publishing_ids.add(publishing_id)
+            if len(sender.publishing_ids) > 2 * PUBLISHING_IDS:
+                sender.publishing_ids = set(sorted(sender.publishing_ids)[-PUBLISHING_IDS:])
+        self._remember(publication.size, stored)
+
+    def _remember(self, size: int, messages: _Kept | Stored) -> None:
+        self._history.append((size, messages))
+        self._history_size += size
+        while self._history_size > HISTORY_BYTES:
+            self._history_size -= self._history.popleft()[0]
+
+    def read(self, queries: Sequence[Query]) -> Deferred[None]:
         """See IStore."""
         for query in queries:
             if isinstance(query, Page):
                 self._read_page(query)
-            else:
+            elif isinstance(query, Lookup):
                 account = self._by_name.get(query.name)
                 query.user_id = account.id if account is not None else 0
+            elif isinstance(query, Account):
+                self._read_account(query)
+            elif isinstance(query, UserList):
+                names = sorted(name for name in self._by_name if name > query.after)
+                query.users = [
+                    (name, self._by_name[name].last_login) for name in names[: query.limit]
+                ]
+            else:
+                self._read_conversation(query)
         return succeed(None)
 
+    def _unseen(self, account: _Account, after: int) -> Iterator[Stored]:
+        """What went to everyone behind an offset and is not the user's own."""
+        everyones = self._to_everyone
+        if not everyones or everyones[-1].offset <= after:
+            return iter(())
+        start = bisect_right(everyones, after, key=lambda stored: stored.offset)
+        return (one for one in islice(everyones, start, None) if one.sender != account.name)
+
     def _read_page(self, page: Page) -> None:
-        mailbox = self._by_id[page.user_id - 1].mailbox
+        account = self._by_id[page.user_id - 1]
         # What was sent but not yet marked as taken stands in front.
-        start = next((i for i, one in enumerate(mailbox) if one.offset > page.after), len(mailbox))
+        own = (one for one in account.mailbox if one.offset > page.after)
         size = 0
-        for message in islice(mailbox, start, start + page.max_messages):
+        for message in merge(own, self._unseen(account, max(account.seen, page.after))):
+            if len(page.messages) == page.max_messages or size >= page.max_bytes:
+                page.complete = False
+                return
             page.messages.append(message)
             size += len(message.text)
-            if size >= page.max_bytes:
-                break
-        page.complete = start + len(page.messages) == len(mailbox)
+        page.complete = True
+
+    def _read_account(self, account: Account) -> None:
+        found = self._by_id[account.user_id - 1]
+        account.publishing_id = max(found.publishing_ids or (0,))
+        account.pending = len(found.mailbox) + sum(1 for _ in self._unseen(found, found.seen))
+
+    def _read_conversation(self, asked: Conversation) -> None:
+        me = self._by_id[asked.user_id - 1]
+        other = self._by_id[asked.with_id - 1] if asked.with_id else None
+        size = 0
+        for _, kept in reversed(self._history):
+            for one in (kept,) if isinstance(kept, Stored) else kept.stored():
+                if asked.before and one.offset >= asked.before:
+                    continue
+                if not _between(one, me, other):
+                    continue
+                size += len(one.text)
+                full = len(asked.messages) == asked.limit
+                if full or (asked.messages and size > asked.max_bytes):
+                    asked.messages.reverse()
+                    return
+                asked.messages.append(one)
+        asked.messages.reverse()
+
+
+def _between(message: Stored, me: _Account, other: _Account | None) -> bool:
+    """Whether one of the two sent it to the other; without another, whether it is mine."""
+    if other is None:
+        return message.sender == me.name or _is_to(message, me)
+    if message.sender == me.name:
+        return _is_to(message, other)
+    return message.sender == other.name and _is_to(message, me)
+
+
+def _is_to(message: Stored, account: _Account) -> bool:
+    if message.scope == Scope.EVERYONE:
+        return message.sender != account.name and message.offset > account.registered
+    return account.name in message.to

@@ -13,6 +13,7 @@ from chat_protocol.errors import Malformed, UnknownCommand
 from chat_protocol.wire.codes import Code
 from chat_protocol.wire.commands import REGISTRY
 from chat_protocol.wire.declaration import Declaration
+from chat_protocol.wire.fields import STRING
 
 __all__ = [
     "HIGHEST_VERSION",
@@ -84,8 +85,11 @@ def decode(payload: bytes) -> tuple[Header, Any]:
     return header, declaration_of(header).decode(payload, MIN_FRAME)
 
 
-def encode(command: Any, correlation_id: int = 0) -> bytes:
+def encode(command: Any, correlation_id: int = 0, version: int | None = None) -> bytes:
     """The whole frame of a command, its length in front.
+
+    Args:
+        version: one that has the command; without it the lowest that has.
 
     Raises:
         ValueError: a value does not fit its field, or correlation_id its uint32.
@@ -93,7 +97,9 @@ def encode(command: Any, correlation_id: int = 0) -> bytes:
     declared = REGISTRY.of(type(command))
     body = declared.encode(command)
     try:
-        head = _FRAME.pack(MIN_FRAME + len(body), declared.version, declared.key, correlation_id)
+        head = _FRAME.pack(
+            MIN_FRAME + len(body), version or declared.versions[0], declared.key, correlation_id
+        )
     except struct.error:
         raise ValueError(f"correlationId: {correlation_id!r} is not a uint32") from None
     return head + body
@@ -104,12 +110,20 @@ _RESPONSE_HEAD = struct.pack(">IBH", MIN_FRAME + 2, 1, _RESPONSE_KEY)
 _CODES = {code: struct.pack(">H", code) for code in Code}
 
 
-def encode_answers(code: Code, correlation_ids: list[bytes]) -> bytes:
-    """Version 1 Responses with one code to many requests, in their order.
+def encode_answers(
+    code: Code, correlation_ids: list[bytes], version: int = 1, detail: str = ""
+) -> bytes:
+    """Responses with one code to many requests, in their order.
 
     Args:
-        code: what they all say; turned into what version 1 knows.
+        code: what they all say; version 1 is told what it knows.
         correlation_ids: four bytes each, as they stood in the requests; at least one.
+        version: of the requests.
+        detail: for people; version 1 has no place for it.
     """
-    tail = _CODES[code.version_1]
-    return _RESPONSE_HEAD + (tail + _RESPONSE_HEAD).join(correlation_ids) + tail
+    if version == 1:
+        head, tail = _RESPONSE_HEAD, _CODES[code.version_1]
+    else:
+        tail = _CODES[code] + STRING.encode(detail)
+        head = struct.pack(">IBH", MIN_FRAME + len(tail), version, _RESPONSE_KEY)
+    return head + (tail + head).join(correlation_ids) + tail

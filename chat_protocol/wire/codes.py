@@ -11,7 +11,7 @@ class Code(IntEnum):
     """What a Response says. Version 1 knows the codes 1 to 4 only.
 
     A code above 4 names an outcome precisely; :attr:`version_1` is what a version 1 client is
-    told in its place.
+    told in its place. The last three are said in a Close; version 1 sees the connection end.
     """
 
     OK = 0x0001
@@ -26,6 +26,9 @@ class Code(IntEnum):
     MAILBOX_FULL = 0x0106
     RATE_LIMITED = 0x0107
     UNAVAILABLE = 0x0108
+    GOING_AWAY = 0x0109
+    REPLACED = 0x010A
+    HEARTBEAT_MISSED = 0x010B
 
     @property
     def version_1(self) -> Code:

@@ -3,12 +3,12 @@
 A command is a frozen dataclass whose fields are annotated with the types of
 :mod:`chat_protocol.wire.fields`, in the order of the wire, under ``Registry.declare``::
 
-    @REGISTRY.declare(key=0x0001, version=1, sender=Sender.CLIENT, exclusive=True)
+    @REGISTRY.declare(key=0x010A, versions=(2,), sender=Sender.CLIENT, needs=Needs.LOGIN)
     @dataclass(frozen=True, slots=True)
-    class Login:
-        "Takes a name for this connection."
+    class Ack:
+        "Everything up to the offset has arrived for good."
 
-        username: String
+        offset: UInt64
 
 From that come the encoder, the decoder, the dispatch, the precondition that the dispatcher
 checks before any handler runs, and the table in docs/protocol.md.
@@ -21,10 +21,9 @@ from dataclasses import dataclass, fields
 from enum import Enum, Flag, auto
 from typing import Any, TypeVar, get_type_hints
 
-from chat_protocol.errors import Malformed
-from chat_protocol.wire.fields import FieldType
+from chat_protocol.wire.fields import FieldType, Struct
 
-__all__ = ["Declaration", "Needs", "Registry", "Sender"]
+__all__ = ["Declaration", "Needs", "Registry", "Sender", "fields_of"]
 
 C = TypeVar("C")
 
@@ -43,28 +42,32 @@ class Needs(Enum):
     LOGIN = "a login"
 
 
+def fields_of(struct: type[Any]) -> tuple[tuple[str, FieldType[Any]], ...]:
+    """Name and type of each annotated field of a dataclass, in the order of the wire."""
+    hints = get_type_hints(struct, include_extras=True)
+    return tuple((field.name, hints[field.name].__metadata__[0]) for field in fields(struct))
+
+
 @dataclass(frozen=True)
 class Declaration:
-    """What is known of one command in one version."""
+    """What is known of one command."""
 
     command: type[Any]
     key: int
-    version: int
+    versions: tuple[int, ...]
     sender: Sender
     needs: Needs
+    answer: type[Any] | None
+    """The command that answers it where that is not a Response: with a code, a detail and what
+    was asked for, each field of which has a default."""
     exclusive: bool
     """What follows it on the connection waits until it is answered."""
     fields: tuple[tuple[str, FieldType[Any]], ...]
+    body: Struct[Any]
 
     def encode(self, command: Any) -> bytes:
         """The body behind the correlationId; ValueError names the field that does not fit."""
-        parts = []
-        for name, type_ in self.fields:
-            try:
-                parts.append(type_.encode(getattr(command, name)))
-            except ValueError as error:
-                raise ValueError(f"{name}: {error}") from None
-        return b"".join(parts)
+        return self.body.encode(command)
 
     def decode(self, data: bytes, position: int) -> Any:
         """The command whose body starts at ``position``; bytes behind it are ignored.
@@ -72,14 +75,7 @@ class Declaration:
         Raises:
             Malformed: the body is too short, or a string in it is not UTF-8.
         """
-        values = []
-        for name, type_ in self.fields:
-            try:
-                value, position = type_.decode(data, position)
-            except Malformed as error:
-                raise Malformed(f"{name}: {error.detail}") from None
-            values.append(value)
-        return self.command(*values)
+        return self.body.decode(data, position)[0]
 
 
 class Registry:
@@ -95,37 +91,32 @@ class Registry:
         return tuple(sorted({version for version, _ in self._by_key}))
 
     def __iter__(self) -> Iterator[Declaration]:
-        return iter(self._by_key.values())
+        return iter(self._by_class.values())
 
     def declare(
         self,
         *,
         key: int,
-        version: int,
+        versions: tuple[int, ...],
         sender: Sender,
         needs: Needs = Needs.NOTHING,
+        answer: type[Any] | None = None,
         exclusive: bool = False,
     ) -> Callable[[type[C]], type[C]]:
         """Register the decorated dataclass; a key can be taken only once in a version."""
 
         def register(command: type[C]) -> type[C]:
-            other = self._by_key.get((version, key))
-            if other is not None:
-                raise ValueError(f"key 0x{key:04X} is {other.command.__name__} already")
-            hints = get_type_hints(command, include_extras=True)
+            layout = fields_of(command)
+            body = Struct(command.__name__, command, layout)
             declared = Declaration(
-                command,
-                key,
-                version,
-                sender,
-                needs,
-                exclusive,
-                tuple(
-                    (field.name, hints[field.name].__metadata__[0])
-                    for field in fields(command)  # type: ignore[arg-type]
-                ),
+                command, key, versions, sender, needs, answer, exclusive, layout, body
             )
-            self._by_key[version, key] = self._by_class[command] = declared
+            for version in versions:
+                other = self._by_key.get((version, key))
+                if other is not None:
+                    raise ValueError(f"key 0x{key:04X} is {other.command.__name__} already")
+                self._by_key[version, key] = declared
+            self._by_class[command] = declared
             return command
 
         return register

@@ -6,11 +6,22 @@ A field of a command names its type with :data:`typing.Annotated`; the codec fin
 from __future__ import annotations
 
 import struct
-from typing import Annotated, Protocol, TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from typing import Annotated, Any, Generic, Protocol, TypeVar
 
 from chat_protocol.errors import Malformed
 
-__all__ = ["FieldType", "String", "UInt16", "UInt32", "UInt64"]
+__all__ = [
+    "Byte",
+    "FieldType",
+    "Properties",
+    "String",
+    "Strings",
+    "Struct",
+    "UInt16",
+    "UInt64",
+    "array_of",
+]
 
 T = TypeVar("T")
 
@@ -20,6 +31,8 @@ class FieldType(Protocol[T]):
 
     name: str
     """As docs/protocol.md writes it."""
+    smallest: int
+    """Bytes of the shortest value."""
 
     def encode(self, value: T) -> bytes:
         """The bytes of ``value``; ValueError if it does not fit the type."""
@@ -33,7 +46,7 @@ class _Integer:
 
     def __init__(self, name: str, size: int, form: str) -> None:
         self.name = name
-        self.size = size
+        self.smallest = self.size = size
         self._struct = struct.Struct(form)
 
     def encode(self, value: int) -> bytes:
@@ -57,6 +70,7 @@ class _String:
     """UTF-8 behind its length in bytes, a uint16: at most 65,535 bytes."""
 
     name = "string"
+    smallest = 2
 
     def encode(self, value: str) -> bytes:
         try:
@@ -78,12 +92,98 @@ class _String:
             raise Malformed("a string is not UTF-8") from None
 
 
+class _Array(Generic[T]):
+    """Items of one type behind their number, a uint32."""
+
+    def __init__(self, item: FieldType[T]) -> None:
+        self.name = f"[]{item.name}"
+        self.smallest = 4
+        self._item = item
+
+    def encode(self, value: Sequence[T]) -> bytes:
+        return UINT32.encode(len(value)) + b"".join(map(self._item.encode, value))
+
+    def decode(self, data: bytes, position: int) -> tuple[tuple[T, ...], int]:
+        count, position = UINT32.decode(data, position)
+        if count * self._item.smallest > len(data) - position:
+            raise Malformed(f"the body ends inside a {self.name} of {count}")
+        items = []
+        for _ in range(count):
+            item, position = self._item.decode(data, position)
+            items.append(item)
+        return tuple(items), position
+
+
+class _Map:
+    """Pairs of strings behind their number, a uint32; of two with one key the last counts."""
+
+    name = "map"
+    smallest = 4
+
+    def encode(self, value: Mapping[str, str]) -> bytes:
+        pairs = (STRING.encode(key) + STRING.encode(one) for key, one in value.items())
+        return UINT32.encode(len(value)) + b"".join(pairs)
+
+    def decode(self, data: bytes, position: int) -> tuple[dict[str, str], int]:
+        count, position = UINT32.decode(data, position)
+        if count * 2 * STRING.smallest > len(data) - position:
+            raise Malformed(f"the body ends inside a map of {count}")
+        value = {}
+        for _ in range(count):
+            key, position = STRING.decode(data, position)
+            value[key], position = STRING.decode(data, position)
+        return value, position
+
+
+class Struct(Generic[T]):
+    """Fields behind each other, as a class: the fields of a dataclass or a NamedTuple."""
+
+    def __init__(
+        self, name: str, made: Callable[..., T], fields: Sequence[tuple[str, FieldType[Any]]]
+    ) -> None:
+        self.name = name
+        self.smallest = sum(type_.smallest for _, type_ in fields)
+        self._made = made
+        self._fields = fields
+
+    def encode(self, value: T) -> bytes:
+        """See FieldType."""
+        parts = []
+        for name, type_ in self._fields:
+            try:
+                parts.append(type_.encode(getattr(value, name)))
+            except ValueError as error:
+                raise ValueError(f"{name}: {error}") from None
+        return b"".join(parts)
+
+    def decode(self, data: bytes, position: int) -> tuple[T, int]:
+        """See FieldType."""
+        values = []
+        for name, type_ in self._fields:
+            try:
+                value, position = type_.decode(data, position)
+            except Malformed as error:
+                raise Malformed(f"{name}: {error.detail}") from None
+            values.append(value)
+        return self._made(*values), position
+
+
+BYTE = _Integer("byte", 1, ">B")
 UINT16 = _Integer("uint16", 2, ">H")
 UINT32 = _Integer("uint32", 4, ">I")
 UINT64 = _Integer("uint64", 8, ">Q")
 STRING = _String()
+MAP = _Map()
+STRINGS = _Array(STRING)
 
+Byte = Annotated[int, BYTE]
 UInt16 = Annotated[int, UINT16]
-UInt32 = Annotated[int, UINT32]
 UInt64 = Annotated[int, UINT64]
 String = Annotated[str, STRING]
+Strings = Annotated[tuple[str, ...], STRINGS]
+Properties = Annotated[Mapping[str, str], MAP]
+
+
+def array_of(item: FieldType[T]) -> FieldType[Any]:
+    """The type of any number of items."""
+    return _Array(item)

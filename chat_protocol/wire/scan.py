@@ -16,9 +16,7 @@ import struct
 from collections.abc import Mapping
 from typing import Generic, NamedTuple, TypeVar
 
-from chat_protocol.wire.fields import STRING
-
-__all__ = ["MAX_ROUTE", "Scan", "encode_delivered", "encode_route", "scan_messages"]
+__all__ = ["MAX_ROUTE", "Scan", "scan_messages"]
 
 R = TypeVar("R")
 
@@ -46,11 +44,6 @@ class Scan(NamedTuple, Generic[R]):
     """As the recipient is to get them, length in front."""
 
 
-def encode_route(sender: str, recipient: str) -> bytes:
-    """The route of a Message from ``sender`` to ``recipient``."""
-    return STRING.encode(sender) + STRING.encode(recipient)
-
-
 def scan_messages(
     data: bytes, position: int, maximum: int, routes: Mapping[bytes, R]
 ) -> Scan[R] | None:
@@ -60,7 +53,7 @@ def scan_messages(
         data: bytes as they came in.
         position: where a frame begins.
         maximum: bytes of the longest payload; a longer one is not taken.
-        routes: the known routes, as :func:`encode_route` writes them.
+        routes: the known routes, as wire.deliver.encode_route writes them.
 
     Returns:
         None if there is not even one that can be taken.
@@ -94,17 +87,3 @@ def scan_messages(
     if route is None:
         return None
     return Scan(position, route, correlation_ids, texts, frames)
-
-
-def encode_delivered(text: bytes, route: bytes, time: int) -> bytes:
-    """A Message as its recipient gets it: the codec's frame with correlationId 0.
-
-    Args:
-        text: UTF-8, at most 65,535 bytes.
-        route: see :func:`encode_route`.
-        time: a uint64.
-    """
-    size = len(text)
-    length = _FIXED + size + len(route)
-    head = _MESSAGE.pack(length, _VERSION, _KEY, 0, size)
-    return b"%b%b%b%b" % (head, text, route, time.to_bytes(_TIME, "big"))

@@ -58,6 +58,7 @@ def run(sender: User, recipient: User, *texts: str, time: int = 7, live: bool = 
     )
     if live:
         made.live = session
+        made.waits = False
     return made
 
 

@@ -15,7 +15,7 @@ import pytest
 
 from chat_protocol.errors import StoreUnusable, Unavailable
 from chat_protocol.stores.registry import STORES, store_from_url
-from chat_protocol.stores.sqlite import APPLICATION_ID, SCHEMA_VERSION
+from chat_protocol.stores.sqlite_file import APPLICATION_ID, SCHEMA_VERSION
 
 from .conftest import sqlite_store
 from .helpers import commit, look_up, now, page, register, run, texts

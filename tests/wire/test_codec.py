@@ -14,7 +14,18 @@ from hypothesis import strategies as st
 from chat_protocol.errors import Malformed, UnknownCommand
 from chat_protocol.wire import codec
 from chat_protocol.wire.codes import Code
-from chat_protocol.wire.commands import REGISTRY, CorrelationIdTest, Login, Message, Response
+from chat_protocol.wire.commands import (
+    REGISTRY,
+    Ack,
+    CorrelationIdTest,
+    History,
+    Login,
+    Login2,
+    Message,
+    Publish,
+    Response,
+    Users,
+)
 from chat_protocol.wire.declaration import Needs, Registry, Sender
 from chat_protocol.wire.fields import String, UInt16
 
@@ -57,7 +68,11 @@ def test_what_is_encoded_is_decoded_whatever_follows(
     frame = codec.encode(command, correlation_id)
     assert struct.unpack_from(">I", frame) == (len(frame) - 4,)
     header, decoded = codec.decode(frame[4:] + rest)
-    assert (header.version, header.correlation_id, decoded) == (1, correlation_id, command)
+    assert (header.version, header.correlation_id, decoded) == (
+        REGISTRY.of(type(command)).versions[0],
+        correlation_id,
+        command,
+    )
 
 
 @given(COMMANDS.filter(lambda c: not isinstance(c, CorrelationIdTest)), st.data())
@@ -76,8 +91,8 @@ def test_any_bytes_decode_or_are_refused(payload: bytes) -> None:
 
 @pytest.mark.parametrize("version", [2, 3, 255])
 def test_a_version_above_the_highest_is_read_as_the_highest(version: int) -> None:
-    payload = bytes([version]) + LOGIN[5:]
-    assert codec.decode(payload)[1] == Login("user1")
+    payload = bytes([version]) + LOGIN[5:] + bytes(4)
+    assert codec.decode(payload)[1] == Login2("user1", {})
 
 
 def test_version_zero_is_malformed() -> None:
@@ -136,14 +151,14 @@ def test_version_1_is_told_codes_1_to_4_only() -> None:
 def test_a_key_can_be_declared_once_in_a_version() -> None:
     registry = Registry()
 
-    @registry.declare(key=5, version=1, sender=Sender.CLIENT)
+    @registry.declare(key=5, versions=(1,), sender=Sender.CLIENT)
     @dataclass(frozen=True)
     class First:
         name: String
 
     with pytest.raises(ValueError, match="First"):
 
-        @registry.declare(key=5, version=1, sender=Sender.CLIENT)
+        @registry.declare(key=5, versions=(1,), sender=Sender.CLIENT)
         @dataclass(frozen=True)
         class Second:
             code: UInt16
@@ -152,5 +167,6 @@ def test_a_key_can_be_declared_once_in_a_version() -> None:
 
 
 def test_what_needs_a_login_is_declared() -> None:
-    assert {d.command for d in REGISTRY if d.needs is Needs.LOGIN} == {Message}
-    assert {d.command for d in REGISTRY if d.exclusive} == {Login}
+    needing = {declared.command for declared in REGISTRY if declared.needs is Needs.LOGIN}
+    assert needing == {Message, Publish, Ack, History, Users}
+    assert {declared.command for declared in REGISTRY if declared.exclusive} == {Login, Login2}

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from chat_protocol.wire import codec
 from chat_protocol.wire.commands import Login, Message
-from chat_protocol.wire.scan import encode_delivered, encode_route, scan_messages
+from chat_protocol.wire.deliver import encode_delivered, encode_route
+from chat_protocol.wire.scan import scan_messages
 
 BOB, CAROL = object(), object()
 ROUTES = {encode_route("älice", "bob"): BOB, encode_route("älice", "carol"): CAROL}

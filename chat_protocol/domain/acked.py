@@ -1,0 +1,79 @@
+"""Delivery to a version 2 session: a window, and acknowledgements."""
+
+from __future__ import annotations
+
+from collections import deque
+
+from chat_protocol.domain.batch import Run, Stored
+from chat_protocol.domain.delivery import Ask, Delivery, Taken
+from chat_protocol.domain.directory import User
+from chat_protocol.domain.limits import Limits
+from chat_protocol.interfaces import IOutput
+from chat_protocol.wire.deliver import encode_deliver, encode_strings
+
+__all__ = ["AckedDelivery"]
+
+
+class AckedDelivery(Delivery):
+    """Keeps every message in the mailbox until the session has acknowledged it.
+
+    At most ``window`` are on their way at a time. When as many are unacknowledged, delivery is
+    HELD until half of them are.
+
+    Args:
+        window: how many.
+    """
+
+    __slots__ = ("_unacked", "_window")
+
+    def __init__(
+        self, user: User, output: IOutput, limits: Limits, ask: Ask, taken: Taken, window: int
+    ) -> None:
+        super().__init__(user, output, limits, ask, taken)
+        self._window = window
+        self._unacked: deque[int] | None = None
+
+    def ack(self, offset: int) -> None:
+        """See Delivery; what was never sent cannot be acknowledged."""
+        unacked = self._unacked
+        last = 0
+        while unacked and unacked[0] <= offset:
+            last = unacked.popleft()
+        if not unacked:
+            self._unacked = None
+        if last:
+            self._taken(self._user, last)
+            if not self._output.backlog:
+                self._catch_up()
+
+    def _room(self) -> int:
+        return self._window - len(self._unacked or ())
+
+    def _catch_up(self) -> None:
+        # Not for each acknowledgement: pages of one message would be read.
+        if 2 * self._room() >= self._window:
+            super()._catch_up()
+
+    def _write_run(self, run: Run) -> None:
+        sender = run.sender.user.name
+        to = encode_strings((run.recipient.name,))
+        offsets = range(run.offset, run.offset + run.accepted)
+        self._sent = offsets[-1]
+        frames = [
+            encode_deliver(offset, text, sender, 0, to, frame[-8:])
+            for offset, text, frame in zip(offsets, run.texts, run.frames, strict=False)
+        ]
+        self._send(frames, offsets)
+
+    def _write_stored(self, messages: list[Stored]) -> None:
+        frames = [
+            encode_deliver(offset, text, sender, scope, encode_strings(to), time.to_bytes(8, "big"))
+            for offset, sender, time, text, scope, to in messages
+        ]
+        self._send(frames, [message.offset for message in messages])
+
+    def _send(self, frames: list[bytes], offsets: range | list[int]) -> None:
+        if self._unacked is None:
+            self._unacked = deque()
+        self._unacked.extend(offsets)
+        self._output.write_messages(frames, offsets)

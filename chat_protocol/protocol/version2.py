@@ -1,0 +1,271 @@
+"""The handlers of the commands that version 2 adds."""
+
+from __future__ import annotations
+
+import hmac
+import secrets
+from collections.abc import Callable, Mapping
+from importlib.metadata import version
+from typing import TYPE_CHECKING, NamedTuple
+
+from twisted.internet.defer import Deferred
+
+from chat_protocol.domain.acked import AckedDelivery
+from chat_protocol.domain.batch import Account, Conversation, Lookup, Publication, UserList
+from chat_protocol.domain.names import normalise_username
+from chat_protocol.errors import Malformed, UserNotFound
+from chat_protocol.protocol.dispatch import Request, handles
+from chat_protocol.wire.codec import MAX_FRAME
+from chat_protocol.wire.codes import Code
+from chat_protocol.wire.commands import (
+    Ack,
+    Close,
+    Heartbeat,
+    History,
+    HistoryAnswer,
+    Login2,
+    LoginAnswer,
+    Publish,
+    Scope,
+    StoredMessage,
+    Users,
+    UsersAnswer,
+    UserStatus,
+)
+
+if TYPE_CHECKING:
+    from chat_protocol.domain.delivery import Delivery
+    from chat_protocol.domain.directory import Directory, User
+    from chat_protocol.domain.exchange import Exchange
+    from chat_protocol.domain.limits import Limits
+    from chat_protocol.domain.session import Session
+    from chat_protocol.protocol.connection import ChatProtocol
+    from chat_protocol.protocol.keepalive import Heartbeats
+    from chat_protocol.protocol.presence import Presences
+
+__all__ = ["Version2Handlers"]
+
+DEFAULT_WINDOW = 1000
+"""Unacknowledged messages on their way to a session that asks for nothing else."""
+
+MAX_HEARTBEAT = 3600
+"""Seconds; a longer heartbeat is not granted."""
+
+DEFAULT_PAGE = 100
+MAX_PAGE = 1000
+"""Users or messages in an answer; a client that asks for 0 gets the default."""
+
+_ANSWER_BYTES = MAX_FRAME - 1024
+"""Bytes after which an answer ends, whatever was asked for."""
+
+
+class _Wishes(NamedTuple):
+    """The properties of a login, as far as the server understands them."""
+
+    window: int
+    heartbeat: int
+    presence: bool
+    session: str
+
+    @classmethod
+    def of(cls, properties: Mapping[str, str], limits: Limits) -> _Wishes:
+        """What cannot be read is as if it were not there."""
+        return cls(
+            min(_number(properties, "window") or DEFAULT_WINDOW, limits.window),
+            min(_number(properties, "heartbeat"), MAX_HEARTBEAT),
+            properties.get("presence") == "1",
+            properties.get("session", ""),
+        )
+
+
+def _number(properties: Mapping[str, str], name: str) -> int:
+    text = properties.get(name, "")
+    return int(text) if text.isdecimal() and text.isascii() and len(text) < 10 else 0
+
+
+class Version2Handlers:
+    """Mixed into the factory, whose attributes these are."""
+
+    if TYPE_CHECKING:
+        directory: Directory
+        exchange: Exchange
+        heartbeats: Heartbeats
+        limits: Limits
+        presences: Presences
+        wall_clock: Callable[[], int]
+
+        async def claim(self, connection: ChatProtocol, name: str) -> User | None:
+            """See ChatFactory."""
+
+        def give_up(self, connection: ChatProtocol, user: User) -> None:
+            """See ChatFactory."""
+
+        def begin_session(
+            self, connection: ChatProtocol, user: User, delivery: Delivery, version: int
+        ) -> Session:
+            """See ChatFactory."""
+
+        def recipient(self, name: str) -> User:
+            """See ChatFactory."""
+
+    @handles(Login2)
+    def handle_login_2(
+        self, connection: ChatProtocol, command: Login2, request: Request
+    ) -> Deferred[LoginAnswer]:
+        """Give the connection a version 2 session."""
+        wishes = _Wishes.of(command.properties, self.limits)
+        return Deferred.fromCoroutine(self._log_in_2(connection, command.username, wishes))
+
+    async def _log_in_2(
+        self, connection: ChatProtocol, username: str, wishes: _Wishes
+    ) -> LoginAnswer:
+        name = normalise_username(username)
+        if connection.session is None:
+            self._take_over(name, wishes.session)
+        user = await self.claim(connection, name)
+        if user is None:
+            return LoginAnswer(Code.OK)
+        account = Account(user.id)
+        try:
+            await self.exchange.query(account)
+        except BaseException:
+            self.give_up(connection, user)
+            raise
+        if not connection.logging_in:
+            self.directory.release(user)
+            return LoginAnswer(Code.OK)
+        exchange, window = self.exchange, wishes.window
+        delivery = AckedDelivery(
+            user, connection.output, self.limits, exchange.ask, exchange.taken, window
+        )
+        session = self.begin_session(connection, user, delivery, 2)
+        session.token = secrets.token_urlsafe(24)
+        if wishes.heartbeat:
+            self.heartbeats.expect(connection, wishes.heartbeat)
+        if wishes.presence:
+            self.presences.watch(connection)
+        granted = {
+            "product": "chat-protocol",
+            "version": version("chat-protocol"),
+            "heartbeat": str(wishes.heartbeat),
+            "window": str(window),
+            "max-frame-length": str(MAX_FRAME),
+            "publishing-id": str(account.publishing_id),
+            "pending": str(account.pending),
+            "session": session.token,
+        }
+        return LoginAnswer(Code.OK, "", granted)
+
+    def _take_over(self, name: str, token: str) -> None:
+        """End the session whose token is shown."""
+        session = self.directory.session_of(name)
+        if session is None or not session.token:
+            return
+        if hmac.compare_digest(session.token.encode(), token.encode()):
+            session.connection.end(Code.REPLACED, "a new connection of yours took over")
+
+    @handles(Publish)
+    def handle_publish(self, connection: ChatProtocol, command: Publish, request: Request) -> None:
+        """Pass a message on to several or to all; the exchange answers it."""
+        session = connection.session
+        assert session is not None
+        if command.scope == Scope.USERS:
+            if not command.to:
+                raise Malformed("to: a message to users names at least one")
+            limit = self.limits.recipients
+            if len(command.to) > limit:
+                raise Malformed(f"to: {len(command.to)} users, at most {limit} can be named")
+            recipients = tuple(dict.fromkeys(self._named(name) for name in command.to))
+        elif command.scope == Scope.EVERYONE:
+            if command.to:
+                raise Malformed("to: a message to everyone names nobody")
+            recipients = ()
+        else:
+            raise Malformed(f"scope: there is no scope {command.scope}")
+        self.exchange.submit(
+            Publication(
+                session,
+                request.correlation_id,
+                command.publishing_id,
+                command.message.encode(),
+                command.scope,
+                recipients,
+                command.time,
+            )
+        )
+
+    def _named(self, name: str) -> User:
+        try:
+            return self.recipient(name)
+        except UserNotFound as error:
+            raise UserNotFound(f"there is no user {name}: {error.detail}") from None
+
+    @handles(Ack)
+    def handle_ack(self, connection: ChatProtocol, command: Ack, request: Request) -> None:
+        """Take messages out of the mailbox."""
+        assert connection.session is not None
+        connection.session.delivery.ack(command.offset)
+
+    @handles(History)
+    def handle_history(
+        self, connection: ChatProtocol, command: History, request: Request
+    ) -> Deferred[HistoryAnswer]:
+        """Messages between the user and another."""
+        return Deferred.fromCoroutine(self._read_history(connection, command))
+
+    async def _read_history(self, connection: ChatProtocol, command: History) -> HistoryAnswer:
+        assert connection.session is not None
+        with_id = 0
+        if command.with_:
+            other = self._named(command.with_)
+            lookup = Lookup(other.name)
+            await self.exchange.query(lookup)
+            with_id = lookup.user_id
+            if not with_id:
+                raise UserNotFound(f"there is no user {other.name}")
+        limit = min(command.limit or DEFAULT_PAGE, MAX_PAGE)
+        user_id = connection.session.user.id
+        asked = Conversation(user_id, with_id, command.before, limit, _ANSWER_BYTES)
+        await self.exchange.query(asked)
+        messages: list[StoredMessage] = []
+        size = 0
+        for offset, sender, time, text, scope, to in reversed(asked.messages):
+            size += 4 * len(to) + sum(len(name.encode()) for name in (sender, *to)) + len(text) + 30
+            if messages and size > _ANSWER_BYTES:
+                break
+            messages.append(StoredMessage(offset, text.decode(), sender, scope, to, time))
+        return HistoryAnswer(Code.OK, "", tuple(reversed(messages)))
+
+    @handles(Users)
+    def handle_users(
+        self, connection: ChatProtocol, command: Users, request: Request
+    ) -> Deferred[UsersAnswer]:
+        """Who is registered, and who of them is on-line."""
+        return Deferred.fromCoroutine(self._read_users(command))
+
+    async def _read_users(self, command: Users) -> UsersAnswer:
+        asked = UserList(command.after, min(command.limit or DEFAULT_PAGE, MAX_PAGE))
+        await self.exchange.query(asked)
+        users = []
+        size = 0
+        for name, last_login in asked.users:
+            size += len(name.encode()) + 11
+            if size > _ANSWER_BYTES:
+                break
+            online = self.directory.session_of(name) is not None
+            users.append(UserStatus(name, int(online), last_login))
+        return UsersAnswer(Code.OK, "", tuple(users))
+
+    @handles(Close)
+    def handle_close(self, connection: ChatProtocol, command: Close, request: Request) -> None:
+        """Log out: the name is free before the answer goes out."""
+        connection.log_out()
+        connection.answer(request.encode(Code.OK))
+        connection.close()
+
+    @handles(Heartbeat)
+    def handle_heartbeat(
+        self, connection: ChatProtocol, command: Heartbeat, request: Request
+    ) -> Code:
+        """Say that the server is there as well."""
+        return Code.OK

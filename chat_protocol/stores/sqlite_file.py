@@ -1,0 +1,102 @@
+"""Opening the file of the SQLite store: its lock, its schema, and why it may be refused."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import sqlite3
+from importlib.resources import files
+
+from chat_protocol.errors import StoreUnusable
+
+__all__ = ["APPLICATION_ID", "SCHEMA_VERSION", "connect", "lock"]
+
+APPLICATION_ID = 0x43686174
+"""Marks the file as one of ours (``PRAGMA application_id``): "Chat" in ASCII."""
+
+SCHEMA_VERSION = 2
+"""``PRAGMA user_version`` of the newest schema."""
+
+_PRAGMAS = """
+PRAGMA journal_mode = WAL;
+PRAGMA synchronous = FULL;
+PRAGMA wal_autocheckpoint = 2000;
+PRAGMA journal_size_limit = 33554432;
+PRAGMA busy_timeout = 5000;
+PRAGMA cache_size = -16384;
+"""
+
+
+def lock(path: str) -> int:
+    """Take the lock that only one process can have; the kernel frees it, whatever happens."""
+    try:
+        descriptor = os.open(f"{path}-lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise StoreUnusable(
+            f"{path} cannot be opened: {error.strerror} ({error.filename}); give --store"
+            " sqlite:PATH in a directory that exists and can be written to"
+        ) from error
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(descriptor)
+        if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
+            raise StoreUnusable(f"{path} cannot be locked: {error.strerror}") from error
+        raise StoreUnusable(
+            f"{path} is in use by another process; stop that server first, or give this one"
+            " a file of its own with --store sqlite:PATH"
+        ) from error
+    return descriptor
+
+
+def connect(path: str) -> sqlite3.Connection:
+    """The open database, its schema the newest; texts are bytes.
+
+    Raises:
+        StoreUnusable: it is no database, not ours, or newer than this program.
+    """
+    connection = None
+    try:
+        connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        connection.text_factory = bytes
+        _check(connection, path)
+        connection.executescript(_PRAGMAS)
+        _create(connection)
+    except (sqlite3.Error, StoreUnusable) as error:
+        if connection is not None:
+            connection.close()
+        if isinstance(error, StoreUnusable):
+            raise
+        raise StoreUnusable(
+            f"{path} cannot be used: SQLite says: {error}; check the file, or give another one"
+            " with --store sqlite:PATH"
+        ) from error
+    return connection
+
+
+def _check(connection: sqlite3.Connection, path: str) -> None:
+    (application_id,) = connection.execute("PRAGMA application_id").fetchone()
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    (tables,) = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+    if application_id != APPLICATION_ID and (application_id or version or tables):
+        raise StoreUnusable(
+            f"{path} is a database of another program; give another file with --store sqlite:PATH"
+        )
+    if version > SCHEMA_VERSION:
+        raise StoreUnusable(
+            f"{path} was written by a newer version of this server (schema {version}, this one"
+            f" knows {SCHEMA_VERSION}); use that version"
+        )
+
+
+def _create(connection: sqlite3.Connection) -> None:
+    """Bring the schema from whatever version it has to the newest, step by step."""
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    for step in range(version + 1, SCHEMA_VERSION + 1):
+        schema = files("chat_protocol.stores").joinpath(f"schema/sqlite-{step}.sql").read_text()
+        connection.executescript(
+            f"BEGIN IMMEDIATE; {schema}"
+            f"PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {step};"
+            "COMMIT;"
+        )

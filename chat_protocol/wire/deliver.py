@@ -1,0 +1,61 @@
+"""Frames of messages that go out, made from the bytes that came in; tested against the codec."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+
+from chat_protocol.wire.fields import STRING, STRINGS
+
+__all__ = ["encode_deliver", "encode_delivered", "encode_route", "encode_strings"]
+
+_MESSAGE = struct.Struct(">IBHIH")
+_MESSAGE_KEY = 0x0002
+_MESSAGE_FIXED = _MESSAGE.size - 4 + 8
+
+_DELIVER = struct.Struct(">IBHIQH")
+_DELIVER_KEY = 0x0108
+_DELIVER_FIXED = _DELIVER.size - 4 + 1 + 8
+
+
+def encode_route(sender: str, recipient: str) -> bytes:
+    """The two strings behind the text of a Message: from ``sender`` to ``recipient``."""
+    return STRING.encode(sender) + STRING.encode(recipient)
+
+
+def encode_strings(values: Sequence[str]) -> bytes:
+    """A ``[]string``, as the recipients of a Deliver are written."""
+    return STRINGS.encode(values)
+
+
+def encode_delivered(text: bytes, route: bytes, time: int) -> bytes:
+    """A version 1 Message as its recipient gets it, with correlationId 0.
+
+    Args:
+        text: UTF-8, at most 65,535 bytes.
+        route: see :func:`encode_route`.
+        time: a uint64.
+    """
+    size = len(text)
+    head = _MESSAGE.pack(_MESSAGE_FIXED + size + len(route), 1, _MESSAGE_KEY, 0, size)
+    return b"%b%b%b%b" % (head, text, route, time.to_bytes(8, "big"))
+
+
+def encode_deliver(
+    offset: int, text: bytes, sender: str, scope: int, to: bytes, time: bytes
+) -> bytes:
+    """A Deliver, with correlationId 0.
+
+    Args:
+        offset: a uint64.
+        text: UTF-8, at most 65,535 bytes.
+        sender: its name.
+        scope: see wire.commands.Scope.
+        to: see :func:`encode_strings`.
+        time: a uint64, in its eight bytes.
+    """
+    name = STRING.encode(sender)
+    size = len(text)
+    length = _DELIVER_FIXED + size + len(name) + len(to)
+    head = _DELIVER.pack(length, 2, _DELIVER_KEY, 0, offset, size)
+    return b"%b%b%b%c%b%b" % (head, text, name, scope, to, time)
