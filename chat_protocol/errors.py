@@ -8,6 +8,7 @@
     │   ├── UnknownCommand
     │   ├── NotLoggedIn
     │   ├── InvalidUsername
+    │   ├── AuthenticationFailed
     │   ├── UserNotFound
     │   ├── UserAlreadyLogged
     │   ├── MailboxFull
@@ -30,6 +31,7 @@ from typing import ClassVar
 from chat_protocol.wire.codes import Code
 
 __all__ = [
+    "AuthenticationFailed",
     "ChatError",
     "FrameLengthError",
     "InternalFault",
@@ -93,6 +95,12 @@ class InvalidUsername(Refused):
     code = Code.INVALID_USERNAME
 
 
+class AuthenticationFailed(Refused):
+    """The password is wrong, or one is needed."""
+
+    code = Code.AUTHENTICATION_FAILED
+
+
 class UserNotFound(Refused):
     """There is no user of that name."""
 
@@ -148,10 +156,14 @@ class RequestTimeout(ChatError):
 _BY_CODE = {error.code: error for error in Refused.__subclasses__()}
 
 
-def refusal(code: int) -> Refused:
-    """The error that stands for the ``code`` of a Response; any unknown one is InternalFault."""
+def refusal(code: int, detail: str = "") -> Refused:
+    """The error that stands for the ``code`` of a Response; any unknown one is InternalFault.
+
+    Args:
+        detail: as the server gave it; version 1 has none.
+    """
     error = _BY_CODE.get(code)  # type: ignore[call-overload]
     if error is None:
-        return InternalFault(f"the server answered with code {code}")
-    instance: Refused = error()
+        return InternalFault(detail or f"the server answered with code {code}")
+    instance: Refused = error(detail)
     return instance

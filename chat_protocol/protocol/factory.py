@@ -30,7 +30,8 @@ from chat_protocol.errors import (
 from chat_protocol.interfaces import IStore
 from chat_protocol.protocol.connection import ChatProtocol, Event, State
 from chat_protocol.protocol.dispatch import Dispatcher, Request, handles
-from chat_protocol.protocol.keepalive import Heartbeats, PeerWatch, keep_alive
+from chat_protocol.protocol.keepalive import keep_alive
+from chat_protocol.protocol.peers import Heartbeats, PeerWatch
 from chat_protocol.protocol.presence import Presences
 from chat_protocol.protocol.version2 import Version2Handlers
 from chat_protocol.wire.codec import encode

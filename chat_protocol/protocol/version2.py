@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from chat_protocol.domain.limits import Limits
     from chat_protocol.domain.session import Session
     from chat_protocol.protocol.connection import ChatProtocol
-    from chat_protocol.protocol.keepalive import Heartbeats
+    from chat_protocol.protocol.peers import Heartbeats
     from chat_protocol.protocol.presence import Presences
 
 __all__ = ["Version2Handlers"]

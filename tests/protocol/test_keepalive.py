@@ -9,9 +9,10 @@ from twisted.internet.task import Clock
 from twisted.internet.tcp import Server
 from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
 
-from chat_protocol.protocol import keepalive
+from chat_protocol.protocol import keepalive, peers
 from chat_protocol.protocol.connection import State
-from chat_protocol.protocol.keepalive import PeerWatch, _TCPInfo, is_gone, keep_alive
+from chat_protocol.protocol.keepalive import _TCPInfo, has_vanished, is_gone, keep_alive
+from chat_protocol.protocol.peers import PeerWatch
 
 
 @pytest.mark.parametrize(
@@ -64,6 +65,7 @@ def test_the_kernels_account_is_read() -> None:
     info = keepalive._tcp_info(handle)
     assert (info.retransmits, info.probes) == (0, 0)
     assert 0 <= info.last_ack_received < 10_000
+    assert not has_vanished(transport_of(handle))
     client.close()
     handle.close()
 
@@ -77,7 +79,7 @@ class Connection:
 def test_every_connection_is_looked_at_within_a_round(monkeypatch: pytest.MonkeyPatch) -> None:
     client, handle = pair()
     looked: list[object] = []
-    monkeypatch.setattr(keepalive, "is_gone", lambda info: True)
+    monkeypatch.setattr(peers, "has_vanished", lambda transport: True)
     connections = [Connection(handle) for _ in range(25)]
     connections[3].state = State.GONE
     clock = Clock()
