@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 from collections import Counter
 from collections.abc import Callable
 from random import Random
@@ -28,6 +29,7 @@ from chat_protocol.errors import (
     UserNotFound,
 )
 from chat_protocol.interfaces import IStore
+from chat_protocol.protocol.authentication import Authenticator
 from chat_protocol.protocol.connection import ChatProtocol, Event, State
 from chat_protocol.protocol.dispatch import Dispatcher, Request, handles
 from chat_protocol.protocol.keepalive import keep_alive
@@ -53,6 +55,7 @@ class ChatFactory(Version2Handlers, ServerFactory):
         wall_clock: nanoseconds since the epoch.
         limits: on everything a peer can make grow.
         random: chooses the delays of CorrelationIdTest.
+        authenticator: checks passwords; without one nobody needs any.
     """
 
     noisy = False
@@ -65,7 +68,9 @@ class ChatFactory(Version2Handlers, ServerFactory):
         wall_clock: Callable[[], int],
         limits: Limits,
         random: Random | None = None,
+        authenticator: Authenticator | None = None,
     ) -> None:
+        self._authenticator = authenticator
         self.clock = clock
         self.limits = limits
         self.turn = Turn(clock)
@@ -206,7 +211,7 @@ class ChatFactory(Version2Handlers, ServerFactory):
         return Deferred.fromCoroutine(self._log_in_1(connection, command.username))
 
     async def _log_in_1(self, connection: ChatProtocol, username: str) -> Code:
-        user = await self.claim(connection, normalise_username(username))
+        user = await self.claim(connection, normalise_username(username), None, 1)
         if user is not None:
             exchange = self.exchange
             delivery = PlainDelivery(
@@ -215,17 +220,33 @@ class ChatFactory(Version2Handlers, ServerFactory):
             self.begin_session(connection, user, delivery, 1)
         return Code.OK
 
-    async def claim(self, connection: ChatProtocol, name: str) -> User | None:
+    async def claim(
+        self,
+        connection: ChatProtocol,
+        name: str,
+        password: str | None,
+        version: int,
+        token: str = "",
+    ) -> User | None:
         """The user of a normalised name, registered and this connection's.
 
         None: the connection has ended in the meantime.
 
+        Args:
+            token: of the session that the user has, to take it over.
+
         Raises:
             UserAlreadyLogged: the connection has a session, or the user has one.
+            AuthenticationFailed, RateLimited: see Authenticator.check.
             Unavailable: see Exchange.register.
         """
         if connection.session is not None:
             raise UserAlreadyLogged(f"this connection is {connection.session.user.name}'s")
+        if self._authenticator is not None:
+            await self._authenticator.check(connection.host, name, password, version)
+            if connection.state is not State.CONNECTED:
+                return None
+        self._take_over(name, token)
         user = self.directory.claim(name)
         connection.step(Event.LOGIN)
         try:
@@ -237,6 +258,14 @@ class ChatFactory(Version2Handlers, ServerFactory):
             self.directory.release(user)
             return None
         return user
+
+    def _take_over(self, name: str, token: str) -> None:
+        """End the session whose token is shown."""
+        session = self.directory.session_of(name)
+        if session is None or not session.token:
+            return
+        if hmac.compare_digest(session.token.encode(), token.encode()):
+            session.connection.end(Code.REPLACED, "a new connection of yours took over")
 
     def give_up(self, connection: ChatProtocol, user: User) -> None:
         """A login came to nothing."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hmac
 import secrets
 from collections.abc import Callable, Mapping
 from importlib.metadata import version
@@ -66,6 +65,7 @@ class _Wishes(NamedTuple):
     heartbeat: int
     presence: bool
     session: str
+    password: str | None
 
     @classmethod
     def of(cls, properties: Mapping[str, str], limits: Limits) -> _Wishes:
@@ -75,6 +75,7 @@ class _Wishes(NamedTuple):
             min(_number(properties, "heartbeat"), MAX_HEARTBEAT),
             properties.get("presence") == "1",
             properties.get("session", ""),
+            properties.get("password"),
         )
 
 
@@ -94,7 +95,14 @@ class Version2Handlers:
         presences: Presences
         wall_clock: Callable[[], int]
 
-        async def claim(self, connection: ChatProtocol, name: str) -> User | None:
+        async def claim(
+            self,
+            connection: ChatProtocol,
+            name: str,
+            password: str | None,
+            version: int,
+            token: str = "",
+        ) -> User | None:
             """See ChatFactory."""
 
         def give_up(self, connection: ChatProtocol, user: User) -> None:
@@ -120,9 +128,7 @@ class Version2Handlers:
         self, connection: ChatProtocol, username: str, wishes: _Wishes
     ) -> LoginAnswer:
         name = normalise_username(username)
-        if connection.session is None:
-            self._take_over(name, wishes.session)
-        user = await self.claim(connection, name)
+        user = await self.claim(connection, name, wishes.password, 2, wishes.session)
         if user is None:
             return LoginAnswer(Code.OK)
         account = Account(user.id)
@@ -155,14 +161,6 @@ class Version2Handlers:
             "session": session.token,
         }
         return LoginAnswer(Code.OK, "", granted)
-
-    def _take_over(self, name: str, token: str) -> None:
-        """End the session whose token is shown."""
-        session = self.directory.session_of(name)
-        if session is None or not session.token:
-            return
-        if hmac.compare_digest(session.token.encode(), token.encode()):
-            session.connection.end(Code.REPLACED, "a new connection of yours took over")
 
     @handles(Publish)
     def handle_publish(self, connection: ChatProtocol, command: Publish, request: Request) -> None:

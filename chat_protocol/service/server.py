@@ -16,6 +16,7 @@ from twisted.logger import Logger
 from chat_protocol.domain.limits import Limits
 from chat_protocol.errors import ChatError, StoreUnusable
 from chat_protocol.interfaces import IStore
+from chat_protocol.protocol.authentication import Authenticator
 from chat_protocol.protocol.factory import ChatFactory
 
 __all__ = ["CannotServe", "ChatService"]
@@ -37,6 +38,7 @@ class ChatService(Service):
         endpoints: where to listen, each with the words that name it.
         limits: on everything a peer can make grow.
         status_interval: seconds between two looks at who is on-line; 0: none.
+        authenticator: checks passwords; without one nobody needs any.
     """
 
     log = Logger()
@@ -48,7 +50,9 @@ class ChatService(Service):
         endpoints: Sequence[tuple[str, IStreamServerEndpoint]],
         limits: Limits,
         status_interval: float = 0,
+        authenticator: Authenticator | None = None,
     ) -> None:
+        self._authenticator = authenticator
         self._reactor = reactor
         self._store = store
         self._endpoints = endpoints
@@ -83,7 +87,13 @@ class ChatService(Service):
         except StoreUnusable as error:
             await self._store.close()
             raise CannotServe(str(error)) from error
-        factory = ChatFactory(self._store, self._reactor, time.time_ns, self._limits)
+        factory = ChatFactory(
+            self._store,
+            self._reactor,
+            time.time_ns,
+            self._limits,
+            authenticator=self._authenticator,
+        )
         self.factory = factory
         try:
             for words, endpoint in self._endpoints:

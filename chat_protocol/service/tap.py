@@ -10,12 +10,15 @@ from contextlib import suppress
 from typing import Any
 
 from twisted.application.service import IService
+from twisted.cred.credentials import IUsernamePassword
+from twisted.cred.strcred import AuthOptionMixin
 from twisted.internet.endpoints import serverFromString
 from twisted.logger import Logger
 from twisted.python import usage
 from twisted.python.failure import Failure
 
 from chat_protocol.domain.limits import Limits
+from chat_protocol.protocol.authentication import Authenticator
 from chat_protocol.service.config import DEFAULT_LISTEN, DEFAULT_STORE, ServerConfig
 from chat_protocol.service.exit import exit_with, stop_on_sigterm
 from chat_protocol.service.server import CannotServe, ChatService
@@ -50,10 +53,12 @@ def _seconds(option: str) -> Callable[[str], float]:
     return seconds
 
 
-class Options(usage.Options):
+class Options(usage.Options, AuthOptionMixin):
     """The options of ``twistd chatserver``."""
 
     synopsis = "[options]"
+    supportedInterfaces = (IUsernamePassword,)
+    authOutput = sys.stdout
     longdesc = (
         "A durable Console Chat server. Without options it listens on port 5555 and keeps users"
         " and messages in chat.db in the current directory. Endpoints are strings as Twisted has"
@@ -76,6 +81,12 @@ class Options(usage.Options):
          _seconds("status-interval")],
     ]  # fmt: skip
 
+    optFlags = [
+        ["trust-version-1", None,
+         "With --auth: let version 1 clients, which have no passwords, log in without. Anybody"
+         " can then use any name that is free"],
+    ]  # fmt: skip
+
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self["listen"] = []
@@ -95,12 +106,21 @@ class Options(usage.Options):
         """Check what can be checked without touching anything."""
         from twisted.internet import reactor
 
+        if self["trust-version-1"] and not self.checkers:
+            raise usage.UsageError(
+                "--trust-version-1 goes with --auth; without it nobody needs a password anyway"
+            )
         try:
             store_from_url(self["store"], 0, reactor)
         except ValueError as error:
             raise usage.UsageError(f"--store: {error}") from None
         for endpoint in self["listen"]:
             _endpoint(reactor, endpoint)
+
+    @property
+    def checkers(self) -> list[Any]:
+        """What --auth gave."""
+        return list(self.get("credCheckers") or [])
 
     @property
     def config(self) -> ServerConfig:
@@ -140,6 +160,9 @@ def makeService(options: Options) -> IService:
         [(words, _endpoint(reactor, words)) for words in config.listen],
         config.limits,
         config.status_interval,
+        Authenticator(options.checkers, reactor, bool(options["trust-version-1"]))
+        if options.checkers
+        else None,
     )
     made: IService = service
     return made

@@ -1,0 +1,153 @@
+"""Passwords, by twisted.cred: who may log in under a name, and how fast one may guess."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from typing import Any
+
+from twisted.cred.checkers import ICredentialsChecker
+from twisted.cred.credentials import UsernamePassword
+from twisted.cred.error import LoginFailed, UnauthorizedLogin
+from twisted.cred.portal import IRealm, Portal
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.interfaces import IReactorTime
+from zope.interface import Interface, implementer
+
+from chat_protocol.errors import AuthenticationFailed, RateLimited
+
+__all__ = ["Authenticator", "Throttle"]
+
+FREE_GUESSES = 3
+"""Wrong passwords for one name from one address before the next has to wait."""
+
+FREE_GUESSES_OF_ADDRESS = 20
+"""The same for all names from one address."""
+
+LONGEST_WAIT = 60.0
+"""Seconds; each wrong password doubles the wait up to there."""
+
+GUESSERS = 10_000
+"""Addresses and names with wrong passwords that are kept; past that the oldest are forgotten."""
+
+
+class _IUser(Interface):
+    """What a login gives: that the name may be used. The session is the server's affair."""
+
+
+@implementer(IRealm)
+class _Realm:
+    def requestAvatar(
+        self,
+        avatarId: Any,
+        mind: Any,
+        *interfaces: Any,
+    ) -> Deferred[Any]:
+        return succeed((_IUser, avatarId, _leave))
+
+
+def _leave() -> None:
+    """Nothing is kept for an avatar."""
+
+
+class _Guesser:
+    """An address, with or without a name, that gave wrong passwords."""
+
+    __slots__ = ("free_at", "wrong")
+
+    def __init__(self) -> None:
+        self.wrong = 0
+        self.free_at = 0.0
+
+
+class Throttle:
+    """Slows guessing down, for each address and name and for each address.
+
+    Args:
+        clock: measures the waits.
+    """
+
+    def __init__(self, clock: IReactorTime) -> None:
+        self._clock = clock
+        self._guessers: OrderedDict[tuple[str, str], _Guesser] = OrderedDict()
+
+    def check(self, host: str, name: str) -> None:
+        """RateLimited, saying for how long, while one has to wait."""
+        now = self._clock.seconds()
+        keys = ((host, name), (host, ""))
+        wait = max(
+            (self._guessers[key].free_at - now for key in keys if key in self._guessers), default=0
+        )
+        if wait > 0:
+            raise RateLimited(f"too many wrong passwords, try again in {int(wait) + 1} s")
+
+    def wrong(self, host: str, name: str) -> None:
+        """A wrong password: perhaps the next has to wait."""
+        for key, free in (((host, name), FREE_GUESSES), ((host, ""), FREE_GUESSES_OF_ADDRESS)):
+            guesser = self._guessers.pop(key, None) or _Guesser()
+            self._guessers[key] = guesser
+            guesser.wrong += 1
+            over = guesser.wrong - free
+            if over >= 0:
+                wait = min(2.0 ** min(over, 10), LONGEST_WAIT)
+                guesser.free_at = self._clock.seconds() + wait
+        while len(self._guessers) > GUESSERS:
+            self._guessers.popitem(last=False)
+
+    def right(self, host: str, name: str) -> None:
+        """The right password: this name starts anew; the address does not."""
+        self._guessers.pop((host, name), None)
+
+
+class Authenticator:
+    """Asks cred checkers whether a password is a user's.
+
+    Args:
+        checkers: for IUsernamePassword; any of them may say yes. They may take their time.
+        clock: for the throttle and for time-outs.
+        version_1: whether version 1, which has no passwords, may log in without.
+        timeout: seconds after which a checker is given up.
+    """
+
+    def __init__(
+        self,
+        checkers: Sequence[ICredentialsChecker],
+        clock: IReactorTime,
+        version_1: bool = False,
+        timeout: float = 30.0,
+    ) -> None:
+        self._portal = Portal(_Realm(), checkers)
+        self._clock = clock
+        self._version_1 = version_1
+        self._timeout = timeout
+        self._throttle = Throttle(clock)
+        self._under_way: set[tuple[str, str]] = set()
+
+    async def check(self, host: str, name: str, password: str | None, version: int) -> None:
+        """Return if ``name`` may log in from ``host``.
+
+        One password at a time is checked for a name and an address.
+
+        Raises:
+            AuthenticationFailed: the password is wrong or missing.
+            RateLimited: too many were, or one is being checked.
+        """
+        if version == 1 and self._version_1:
+            return
+        if password is None:
+            raise AuthenticationFailed("a password is needed")
+        self._throttle.check(host, name)
+        key = (host, name)
+        if key in self._under_way:
+            raise RateLimited("a password for this name is being checked, try again")
+        self._under_way.add(key)
+        try:
+            credentials = UsernamePassword(name.encode(), password.encode())
+            asked: Deferred[Any] = self._portal.login(credentials, None, _IUser)
+            await asked.addTimeout(self._timeout, self._clock)
+        except (UnauthorizedLogin, LoginFailed):
+            self._throttle.wrong(host, name)
+            raise AuthenticationFailed("the password is wrong") from None
+        finally:
+            self._under_way.discard(key)
+        self._throttle.right(host, name)
