@@ -1,0 +1,230 @@
+"""The promise under real faults: each message once, in order, whatever dies.
+
+Users on the client library send at random, to one, to several and to everyone, through a proxy
+that cuts, stalls and half-closes connections, to a server that is killed with SIGKILL again and
+again. In the end every message must have reached each recipient once, each sender's in order::
+
+    python -m tests.fault.promise --kills 50
+    python -m tests.fault.promise --store memory --kills 0 --harms 200
+    python -m tests.fault.promise --without-deduplication       # has to fail
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from twisted.internet.defer import Deferred, DeferredSemaphore, gatherResults
+from twisted.internet.endpoints import TCP4ClientEndpoint, TCP4ServerEndpoint
+from twisted.internet.task import deferLater, react
+
+from chat_protocol.client import ChatClientService
+
+from .proxy import ChaosProxy
+
+HOST = "127.0.0.1"
+IN_FLIGHT = 20
+SETTLE_SECONDS = 90
+
+
+class Server:
+    """A chat server in a process of its own."""
+
+    def __init__(self, folder: str, store: str) -> None:
+        with socket.create_server((HOST, 0)) as free:
+            self.port = free.getsockname()[1]
+        self._folder = folder
+        self._store = store
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        with Path(self._folder, "log").open("ab") as log:
+            self._process = subprocess.Popen(
+                [
+                    *(sys.executable, "-m", "twisted.scripts.twistd"),
+                    *("-n", "--pidfile=", "chatserver", "--store", self._store),
+                    *("--listen", f"tcp:{self.port}:interface={HOST}", "--mailbox-limit", "0"),
+                ],
+                cwd=self._folder,
+                stdout=log,
+                stderr=log,
+            )
+
+    def kill(self) -> None:
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait()
+
+    @property
+    def log(self) -> str:
+        return Path(self._folder, "log").read_text()
+
+
+class User:
+    """Sends at random and writes down what it gets."""
+
+    def __init__(self, name: str, names: list[str], reactor: Any, port: int, random: Random):
+        self.name = name
+        self._others = [other for other in names if other != name]
+        self._random = random
+        self._slots = DeferredSemaphore(IN_FLIGHT)
+        self.sent: list[tuple[int, frozenset[str]]] = []
+        self.got: list[tuple[str, int]] = []
+        self.refused: list[str] = []
+        self.unanswered: set[Deferred[None]] = set()
+        endpoint = TCP4ClientEndpoint(reactor, HOST, port, timeout=5)
+        self.service = ChatClientService(endpoint, reactor, name, on_message=self._take)
+
+    def _take(self, message: Any) -> None:
+        sender, _, number = message.text.partition(":")
+        if number != "hello":
+            self.got.append((sender, int(number)))
+
+    async def send_one(self) -> None:
+        await self._slots.acquire()
+        number = len(self.sent)
+        text = f"{self.name}:{number}"
+        what = self._random.random()
+        if what < 0.15:
+            recipients = list(self._others)
+            sending = self.service.send_to_all(text)
+        elif what < 0.4:
+            recipients = self._random.sample(self._others, self._random.randint(2, 3))
+            sending = self.service.send(recipients, text)
+        else:
+            recipients = [self._random.choice(self._others)]
+            sending = self.service.send(recipients[0], text)
+        self.sent.append((number, frozenset(recipients)))
+        self.unanswered.add(sending)
+        sending.addErrback(lambda failure: self.refused.append(failure.getErrorMessage()))
+        sending.addBoth(self._answered, sending)
+
+    def _answered(self, _: object, sending: Deferred[None]) -> None:
+        self.unanswered.discard(sending)
+        self._slots.release()
+
+
+def verdict(users: list[User]) -> list[str]:
+    """What is wrong; nothing where the promise was kept."""
+    faults = []
+    for recipient in users:
+        for sender in users:
+            expected = [number for number, to in sender.sent if recipient.name in to]
+            got = [number for name, number in recipient.got if name == sender.name]
+            if got == expected:
+                continue
+            lost = sorted(set(expected) - set(got))
+            doubled = sorted(number for number, count in Counter(got).items() if count > 1)
+            faults.append(
+                f"{sender.name} -> {recipient.name}: {len(expected)} sent, lost {lost[:5]},"
+                f" doubled {doubled[:5]}, in order: {got == sorted(got)}"
+            )
+        faults += [f"{recipient.name} was refused: {one}" for one in recipient.refused[:3]]
+    return faults
+
+
+async def run(reactor: Any, options: argparse.Namespace) -> None:
+    random = Random(options.seed)
+    folder = tempfile.mkdtemp(prefix="promise-")
+    server = Server(folder, "memory:" if options.store == "memory" else "sqlite:chat.db")
+    server.start()
+    proxy = ChaosProxy(
+        reactor, TCP4ClientEndpoint(reactor, HOST, server.port), random, options.no_ids
+    )
+    port: Any = await TCP4ServerEndpoint(reactor, 0, interface=HOST).listen(proxy)
+    names = [f"user{number}" for number in range(options.users)]
+    users = [User(name, names, reactor, port.getHost().port, random) for name in names]
+    for user in users:
+        user.service.startService()
+    await gatherResults([user.service.send(user.name, f"{user.name}:hello") for user in users])
+    print(f"seed {options.seed}, {options.users} users, store {options.store}, in {folder}")
+
+    started = time.monotonic()
+    chaos = True
+
+    async def keep_sending(user: User) -> None:
+        while chaos:
+            await user.send_one()
+            await deferLater(reactor, random.expovariate(options.rate))
+
+    sending = [Deferred.fromCoroutine(keep_sending(user)) for user in users]
+    faults = ["kill"] * options.kills + ["harm"] * options.harms
+    random.shuffle(faults)
+    for fault in faults:
+        await deferLater(reactor, random.uniform(0.05, 0.5))
+        if fault == "kill":
+            server.kill()
+            await deferLater(reactor, random.uniform(0, 0.3))
+            server.start()
+        else:
+            proxy.do_harm()
+    chaos = False
+    await gatherResults(sending)
+    settled = time.monotonic() + SETTLE_SECONDS
+    while time.monotonic() < settled and (
+        any(user.unanswered for user in users) or (verdict(users) and not options.no_ids)
+    ):
+        await deferLater(reactor, 0.2)
+    await deferLater(reactor, 1)
+
+    total = sum(len(user.sent) for user in users)
+    arrived = sum(len(user.got) for user in users)
+    wrong = verdict(users)
+    wrong += [
+        f"{user.name}: {len(user.unanswered)} unanswered" for user in users if user.unanswered
+    ]
+    print(
+        f"{options.kills} kills, {proxy.harm}: {total} messages sent, {arrived} arrivals in"
+        f" {time.monotonic() - started:.0f} s"
+    )
+    await gatherResults([user.service.close() for user in users], consumeErrors=True)
+    await port.stopListening()
+    proxy.stop()
+    server.kill()
+    if "Traceback" in server.log or "Unhandled" in server.log:
+        wrong.append(f"the server's log has a traceback: {folder}/log")
+    for fault in wrong[:20]:
+        print("FAULT", fault)
+    print("PASS: each message once, in order" if not wrong else "FAIL")
+    sys.stdout.flush()
+    if wrong:
+        raise SystemExit(1)
+
+
+def parse(arguments: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.fault.promise", description=(__doc__ or "").partition("\n")[0]
+    )
+    parser.add_argument("--kills", type=int, default=50, help="SIGKILLs of the server [50]")
+    parser.add_argument("--harms", type=int, default=100, help="acts of the proxy [100]")
+    parser.add_argument("--users", type=int, default=6, help="users that send and receive [6]")
+    parser.add_argument("--rate", type=float, default=40, help="messages a second of each [40]")
+    parser.add_argument("--store", choices=("sqlite", "memory"), default="sqlite")
+    parser.add_argument("--seed", type=int, default=int.from_bytes(os.urandom(4), "big"))
+    parser.add_argument(
+        "--without-deduplication",
+        dest="no_ids",
+        action="store_true",
+        help="take the publishing ids out on the way: the run has to fail",
+    )
+    options = parser.parse_args(arguments)
+    if options.store == "memory" and options.kills:
+        parser.error("a memory store forgets when it is killed: give --kills 0")
+    return options
+
+
+def main(reactor: Any, *arguments: str) -> Deferred[None]:
+    return Deferred.fromCoroutine(run(reactor, parse(list(arguments))))
+
+
+if __name__ == "__main__":
+    react(main, sys.argv[1:])

@@ -1,0 +1,37 @@
+"""A short run of the fault program, and one that has to fail."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+
+def promise(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "tests.fault.promise", *arguments],
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+
+
+@pytest.mark.timeout(320)
+@pytest.mark.parametrize(
+    "arguments",
+    [("--kills", "5", "--harms", "15"), ("--store", "memory", "--kills", "0", "--harms", "30")],
+)
+def test_each_message_arrives_once_and_in_order(arguments: tuple[str, ...]) -> None:
+    done = promise(*arguments)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "PASS" in done.stdout
+
+
+@pytest.mark.timeout(320)
+def test_without_deduplication_the_check_fails() -> None:
+    done = promise("--kills", "3", "--harms", "60", "--without-deduplication")
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "doubled" in done.stdout
