@@ -81,5 +81,8 @@ class IOutput(Interface):
     def write_messages(frames: list[bytes], offsets: Sequence[int]) -> None:
         """Append one frame for each offset; of more frames the first."""
 
+    def withdraw() -> list[tuple[int, bytes]]:
+        """Offset and frame of each message of which nothing was written, which now never is."""
+
     def untaken() -> list[tuple[int, bytes]]:
         """Offset and frame of each message that was not wholly taken, oldest first."""

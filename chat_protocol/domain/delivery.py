@@ -183,9 +183,20 @@ class Delivery:
     def ack(self, offset: int) -> None:
         """Everything up to the offset has reached the user for good."""
 
-    def lost(self) -> list[Waiting]:
-        """The connection is gone; returns what it has not taken and no mailbox has."""
+    def end(self) -> list[Waiting]:
+        """The session is over; what was not written never is. Returns what no mailbox has."""
         self._step(Event.LOST)
+        withdrawn = self._output.withdraw()
+        if withdrawn:
+            self._sent = min(self._sent, withdrawn[0][0] - 1)
+        return self._missing(withdrawn)
+
+    def gone(self) -> list[Waiting]:
+        """The connection is gone, too; returns what it has not taken and no mailbox has."""
+        return self._missing(self._output.untaken())
+
+    def _missing(self, untaken: list[tuple[int, bytes]]) -> list[Waiting]:
+        """Those that have to be put into the mailbox."""
         return []
 
     def _room(self) -> int:
@@ -238,16 +249,14 @@ class PlainDelivery(Delivery):
 
     def drained(self) -> None:
         """See Delivery."""
-        if self._marked != self._sent:
+        if self._marked < self._sent:
             self._marked = self._sent
             self._taken(self._user, self._sent)
         self._catch_up()
 
-    def lost(self) -> list[Waiting]:
-        """See Delivery."""
-        self._step(Event.LOST)
+    def _missing(self, untaken: list[tuple[int, bytes]]) -> list[Waiting]:
         waiting = []
-        for offset, frame in self._output.untaken():
+        for offset, frame in untaken:
             _, message = decode(frame[4:])
             text, to = message.message.encode(), (message.to,)
             stored = Stored(offset, message.from_, message.time, text, 0, to)

@@ -130,7 +130,7 @@ class Exchange:
 
     def taken(self, user: User, offset: int) -> None:
         """The user's mailbox is delivered up to there."""
-        self._taken[user.id] = offset
+        self._taken[user.id] = max(offset, self._taken.get(user.id, 0))
         self._turn.request()
 
     def give_back(self, waiting: list[Waiting]) -> None:
@@ -177,7 +177,7 @@ class Exchange:
     def _changes(self) -> bool:
         if self._messages or self._registrations:
             return True
-        return bool(self._returned or self._taken) and self._retry is None
+        return bool(self._returned or self._returning or self._taken) and self._retry is None
 
     def _pending(self) -> bool:
         return bool(self._pages or self._queries) or self._changes()
@@ -287,7 +287,8 @@ class Exchange:
 
     def _put_in_mailbox(self, run: Run, count: int) -> None:
         """The last ones were stored as delivered and not taken: there, and only then OK."""
-        self._returned += [Waiting(run.recipient.id, one) for one in run.stored()[-count:]]
+        if count:
+            self._returned += [Waiting(run.recipient.id, one) for one in run.stored()[-count:]]
         self._returning.append(run)
         run.live = None
         self._turn.request()
@@ -312,10 +313,16 @@ class Exchange:
 
     def _answer_run(self, run: Run) -> bool:
         """Whether it was answered; if not, it comes again."""
-        untaken = run.live.delivery.untaken(run) if run.live is not None else 0
-        if untaken:
-            self._put_in_mailbox(run, untaken)
-            return False
+        live = run.live
+        if live is not None and not run.waits:
+            if live.delivery.closed:
+                # Perhaps given back when the session ended: OK when that is stored.
+                self._put_in_mailbox(run, 0)
+                return False
+            untaken = live.delivery.untaken(run)
+            if untaken:
+                self._put_in_mailbox(run, untaken)
+                return False
         write, ids, accepted = run.sender.output.write, run.correlation_ids, run.accepted
         if accepted == len(ids):
             write(encode_answers(Code.OK, ids, run.version))

@@ -109,6 +109,8 @@ class ChatProtocol(FrameReceiver):
         self.step(Event.LOST)
         self.stop_parsing()
         self._end_session(reason)
+        if self.session is not None:
+            self.factory.exchange.give_back(self.session.delivery.gone())
         self._set_deadline(None)
         for outcome in list(self.unanswered):
             outcome.cancel()
@@ -294,7 +296,7 @@ class ChatProtocol(FrameReceiver):
     def output_drained(self) -> None:
         """Everything that was written is taken."""
         session = self.session
-        if session is not None and not session.delivery.closed:
+        if session is not None:
             session.delivery.drained()
             self.factory.presences.drained(self)
         if self._holds:

@@ -159,7 +159,7 @@ class ChatFactory(Version2Handlers, ServerFactory):
     def left(self, connection: ChatProtocol, session: Session, why: str) -> None:
         """A user is off-line; what the connection has not taken goes back to the mailbox."""
         user = session.user
-        self.exchange.give_back(session.delivery.lost())
+        self.exchange.give_back(session.delivery.end())
         self.directory.release(user)
         self.presences.forget(connection)
         self.presences.tell(user.name, False, self.wall_clock())

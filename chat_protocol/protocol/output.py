@@ -89,6 +89,15 @@ class Output:
         self._dirty = self._delivering = False
         return gathered
 
+    def withdraw(self) -> list[tuple[int, bytes]]:
+        """See IOutput."""
+        withdrawn = _messages(self._chunks, self._offsets)
+        self._chunks = [
+            chunk for chunk, offset in zip(self._chunks, self._offsets, strict=True) if not offset
+        ]
+        self._offsets = [0] * len(self._chunks)
+        return withdrawn
+
     def untaken(self) -> list[tuple[int, bytes]]:
         """See IOutput."""
         raise NotImplementedError
@@ -192,6 +201,15 @@ class DirectOutput(Output):
 
     def stopProducing(self) -> None:
         """The transport is gone; what waits stays for :meth:`untaken`."""
+
+    def withdraw(self) -> list[tuple[int, bytes]]:
+        """See IOutput; of the chunk that was cut the rest still goes out."""
+        waiting = self._waiting or ()
+        withdrawn = [(offset, chunk) for chunk, offset in waiting if offset]
+        if self._waiting is not None:
+            self._waiting = deque((chunk, 0) for chunk, offset in waiting if not offset)
+            self.backlog -= sum(len(chunk) for _, chunk in withdrawn)
+        return withdrawn + super().withdraw()
 
     def untaken(self) -> list[tuple[int, bytes]]:
         """See IOutput; a message of which a part was taken counts as untaken."""

@@ -117,8 +117,11 @@ class ChatService(Service):
             raise CannotServe(
                 f"cannot listen on {words}: {reason}; give another --listen, or stop what is there"
             ) from error
-        except OSError as error:
-            raise CannotServe(f"cannot listen on {words}: {error.strerror}") from error
+        except Exception as error:
+            # An endpoint may fail in any way; what it says is what the operator needs.
+            raise CannotServe(
+                f"cannot listen on {words}: {error}; give another --listen"
+            ) from error
         self.ports.append(port)
 
     def stopService(self) -> Deferred[None]:

@@ -24,14 +24,16 @@ PRAGMA synchronous = FULL;
 PRAGMA wal_autocheckpoint = 2000;
 PRAGMA journal_size_limit = 33554432;
 PRAGMA busy_timeout = 5000;
-PRAGMA cache_size = -16384;
+PRAGMA cache_size = -4096;
 """
 
 
 def lock(path: str) -> int:
     """Take the lock that only one process can have; the kernel frees it, whatever happens."""
+    # By its real name: a link to the file is the same file.
+    name = f"{os.path.realpath(path)}-lock"
     try:
-        descriptor = os.open(f"{path}-lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        descriptor = os.open(name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
         raise StoreUnusable(
             f"{path} cannot be opened: {error.strerror} ({error.filename}); give --store"
