@@ -153,6 +153,26 @@ def test_it_goes_on_after_each_time_it_was_held(line: Line) -> None:
     assert everything == b"".join(frames(200, 700)) * 3
 
 
+def test_what_was_not_begun_can_be_withdrawn(line: Line) -> None:
+    sent = frames(400, 500)
+    line.output.write_messages(sent, range(1, 401))
+    line.turn()
+    line.output.write(b"answer")
+    line.turn()
+    line.output.write_messages([b"later"], [401])
+    line.output.write(b"gathered")
+    withdrawn = line.output.withdraw()
+    kept = line.output.untaken()
+    assert len(kept) == 1
+    offsets = [offset for offset, _ in withdrawn]
+    assert offsets == list(range(kept[0][0] + 1, 402))
+    assert line.pump() == b"".join(sent[: kept[0][0]]) + b"answer"
+    line.turn()
+    assert line.pump() == b"gathered"
+    assert line.output.empty
+    assert line.output.withdraw() == line.output.untaken() == []
+
+
 def test_what_was_gathered_and_not_written_is_untaken(line: Line) -> None:
     line.output.write_messages([b"m"], [7])
     line.output.write(b"answer")
