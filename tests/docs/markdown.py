@@ -21,12 +21,24 @@ def sections(text: str) -> dict[str, str]:
     return dict(zip(parts[1::2], parts[2::2], strict=True))
 
 
+def tables(text: str) -> list[list[Row]]:
+    """The rows of each table, by the names of its columns."""
+    found = []
+    for block in re.findall(r"(?:^\|.*\n?)+", text, re.MULTILINE):
+        lines = [
+            [cell.strip() for cell in line.strip("|").split("|")] for line in block.split("\n")
+        ]
+        columns, _, *rows = [line for line in lines if line != [""]]
+        found.append([dict(zip(columns, row, strict=True)) for row in rows])
+    return found
+
+
 def table(text: str) -> list[Row]:
-    """The rows of the first table, by the names of its columns."""
-    lines = [line for line in text.splitlines() if line.startswith("|")]
-    assert lines, "there is no table"
-    columns, _, *rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
-    return [dict(zip(columns, row, strict=True)) for row in rows]
+    """The rows of the only table, or of several with the same columns."""
+    found = tables(text)
+    assert found, "there is no table"
+    assert len({tuple(rows[0]) for rows in found}) == 1
+    return [row for rows in found for row in rows]
 
 
 def clauses(text: str) -> list[str]:

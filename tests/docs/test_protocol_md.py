@@ -14,22 +14,40 @@ from twisted.internet.testing import StringTransport
 from chat_protocol.domain.limits import Limits
 from chat_protocol.domain.names import MAX_USERNAME, normalise_username
 from chat_protocol.errors import InvalidUsername
-from chat_protocol.protocol import keepalive
+from chat_protocol.protocol import keepalive, version2
 from chat_protocol.protocol.connection import ChatProtocol
 from chat_protocol.protocol.factory import CORRELATION_TEST_SECONDS, ChatFactory
 from chat_protocol.service.tap import Options
+from chat_protocol.stores import memory, sqlite_database
 from chat_protocol.stores.memory import MemoryStore
 from chat_protocol.wire import codec
 from chat_protocol.wire.codes import Code
-from chat_protocol.wire.commands import REGISTRY, Login, Message, Response
-from chat_protocol.wire.declaration import Declaration, Needs, Sender
-from chat_protocol.wire.fields import STRING, UINT16, UINT32, UINT64
+from chat_protocol.wire.commands import (
+    REGISTRY,
+    Ack,
+    Close,
+    Deliver,
+    History,
+    HistoryAnswer,
+    Login,
+    Login2,
+    LoginAnswer,
+    Message,
+    Publish,
+    Response,
+    Response2,
+    StoredMessage,
+    Users,
+    UsersAnswer,
+    UserStatus,
+)
+from chat_protocol.wire.declaration import Declaration, Needs, Sender, fields_of
+from chat_protocol.wire.fields import BYTE, MAP, STRING, STRINGS, UINT16, UINT32, UINT64, FieldType
 
-from .markdown import ROOT, clauses, examples, read, sections, table
+from .markdown import ROOT, clauses, examples, read, sections, table, tables
 
 TEXT = read("protocol.md")
 SECTIONS = sections(TEXT)
-VERSION = 1
 
 
 # Clauses.
@@ -61,7 +79,7 @@ def test_every_paragraph_is_a_clause() -> None:
         if following.startswith("|")
     }
     for title, section in SECTIONS.items():
-        if title not in ("Examples", "Further versions"):
+        if title != "Examples":
             for paragraph in _paragraphs(section):
                 assert (
                     paragraph.startswith("|")
@@ -96,18 +114,33 @@ def _paragraphs(section: str) -> list[str]:
 def test_types() -> None:
     rows = {row["type"].strip("`"): row["size in bytes"] for row in table(SECTIONS["Types"])}
     assert rows == {
-        "byte": "1",
+        BYTE.name: str(len(BYTE.encode(0))),
         UINT16.name: str(len(UINT16.encode(0))),
         UINT32.name: str(len(UINT32.encode(0))),
         UINT64.name: str(len(UINT64.encode(0))),
         STRING.name: f"{len(STRING.encode(''))} + n",
         "[]byte": "2 + n",
+        STRINGS.name.replace("string", "T"): f"{len(STRINGS.encode(()))} + n",
+        MAP.name: f"{len(MAP.encode({}))} + n",
+        "User": f"{_smallest(UserStatus)} + n",
+        "Stored": f"{_smallest(StoredMessage)} + n",
     }
+
+
+def _smallest(struct: type[Any]) -> int:
+    return sum(type_.smallest for _, type_ in fields_of(struct))
+
+
+@pytest.mark.parametrize(("name", "struct"), [("User", UserStatus), ("Stored", StoredMessage)])
+def test_a_type_that_is_made_of_others(name: str, struct: type[Any]) -> None:
+    (row,) = [row for row in table(SECTIONS["Types"]) if row["type"] == f"`{name}`"]
+    assert row["what it holds"] == _body(fields_of(struct))
 
 
 def test_every_type_that_a_command_uses_is_listed() -> None:
     known = {row["type"].strip("`") for row in table(SECTIONS["Types"])}
-    assert {type_.name for declared in REGISTRY for _, type_ in declared.fields} <= known
+    used = {type_.name.removeprefix("[]") for one in REGISTRY for _, type_ in one.fields}
+    assert used <= known
 
 
 def test_a_frame_is_made_of_the_listed_parts() -> None:
@@ -123,7 +156,7 @@ def test_a_frame_is_made_of_the_listed_parts() -> None:
         size = int(sizes[part["type"].strip("`")])
         values.append(int.from_bytes(frame[position : position + size], "big"))
         position += size
-    assert values == [len(frame) - 4, VERSION, 0x0003, 0x01020304]
+    assert values == [len(frame) - 4, 1, 0x0003, 0x01020304]
     assert body["part of a frame"] == "body"
     assert frame[position:] == b"\x0a\x0b"
 
@@ -131,27 +164,54 @@ def test_a_frame_is_made_of_the_listed_parts() -> None:
 # Commands.
 
 
-def _command_row(declared: Declaration, number: int) -> dict[str, str]:
+def _body(layout: tuple[tuple[str, FieldType[Any]], ...]) -> str:
+    """Names as the document has them: publishingId, from."""
+    named = [
+        (re.sub("_(.)", lambda letter: letter[1].upper(), name.rstrip("_")), type_.name)
+        for name, type_ in layout
+    ]
+    return ", ".join(f"{name} `{type_}`" for name, type_ in named) or "nothing"
+
+
+def _answer(declared: Declaration) -> str:
+    if Sender.CLIENT not in declared.sender:
+        return "\N{EN DASH}"
+    if declared.command is Ack:
+        return "nothing"
+    return "Response" if declared.answer is None else declared.answer.__name__
+
+
+def _command_row(declared: Declaration) -> dict[str, str]:
     senders = [
         sender.name.lower() for sender in Sender if sender in declared.sender and sender.name
     ]
-    body = [f"{name.rstrip('_')} `{type_.name}`" for name, type_ in declared.fields]
     return {
-        "clause": f"C{number}",
         "key": f"0x{declared.key:04X}",
-        "command": declared.command.__name__,
+        "command": declared.command.__name__.rstrip("2"),
+        "versions": ", ".join(map(str, declared.versions)),
         "sent by": ", ".join(senders),
         "needs a login": "yes" if declared.needs is Needs.LOGIN else "no",
         "holds what follows": "yes" if declared.exclusive else "no",
-        "body": ", ".join(body) or "nothing",
+        "answer": _answer(declared),
+        "body": _body(declared.fields),
     }
 
 
-def test_the_table_of_commands_is_what_is_declared() -> None:
-    declared = sorted((one for one in REGISTRY if one.version == VERSION), key=lambda one: one.key)
-    rows = [_command_row(one, number) for number, one in enumerate(declared, 1)]
+def test_the_tables_of_commands_are_what_is_declared() -> None:
+    """First those that version 1 has; an answer stands behind its command."""
+    declared = sorted(REGISTRY, key=lambda one: (1 not in one.versions, one.key & 0x7FFF, one.key))
+    rows = [_command_row(one) for one in declared]
+    found = [{**row} for row in table(SECTIONS["Commands"])]
+    ids = [row.pop("clause") for row in found]
     expected = "\n".join(f"| {' | '.join(row.values())} |" for row in rows)
-    assert table(SECTIONS["Commands"]) == rows, f"write this instead:\n{expected}"
+    assert found == rows, f"write this instead, each behind its id:\n{expected}"
+    assert all(re.fullmatch(r"C\d+", one) for one in ids)
+
+
+def test_an_answer_has_the_key_of_its_command_with_the_highest_bit() -> None:
+    for declared in REGISTRY:
+        if declared.answer is not None:
+            assert REGISTRY.of(declared.answer).key == declared.key | 0x8000
 
 
 # Codes.
@@ -161,7 +221,11 @@ def test_the_table_of_codes_is_what_the_program_has() -> None:
     rows = table(SECTIONS["Codes"])
     found = [(row["code"], row["name"].lower(), row["version 1 sees"]) for row in rows]
     assert found == [
-        (f"0x{code:04X}", code.name.replace("_", "").lower(), f"0x{code.version_1:04X}")
+        (
+            f"0x{code:04X}",
+            code.name.replace("_", "").lower(),
+            "the end" if code >= Code.GOING_AWAY else f"0x{code.version_1:04X}",
+        )
         for code in Code
     ]
     assert all(row["what it means"] for row in rows)
@@ -180,6 +244,14 @@ CONSTANTS = {
     "INTERVAL_SECONDS": keepalive.INTERVAL_SECONDS,
     "PROBES": keepalive.PROBES,
     "SILENT_SECONDS": keepalive.SILENT_SECONDS,
+    "DEFAULT_WINDOW": version2.DEFAULT_WINDOW,
+    "MAX_HEARTBEAT": version2.MAX_HEARTBEAT,
+    "DEFAULT_PAGE": version2.DEFAULT_PAGE,
+    "MAX_PAGE": version2.MAX_PAGE,
+    "ANSWER_BYTES": version2._ANSWER_BYTES,
+    "PUBLISHING_IDS": memory.PUBLISHING_IDS,
+    "HISTORY_BYTES": memory.HISTORY_BYTES,
+    "TO_EVERYONE": memory.TO_EVERYONE,
 }
 
 UNITS = {"KiB": 1024, "MiB": 1024 * 1024}
@@ -195,6 +267,10 @@ def test_the_table_of_limits_is_what_the_program_has() -> None:
     found = {row["limit"].strip("`"): _value(row["value"]) for row in rows if row["clause"] != "L5"}
     limits = {field.name: getattr(Limits(), field.name) for field in fields(Limits)}
     assert found == {**CONSTANTS, **limits}
+
+
+def test_both_stores_look_back_on_as_many_publishing_ids() -> None:
+    assert sqlite_database.PUBLISHING_IDS == memory.PUBLISHING_IDS
 
 
 def test_limits_that_may_be_none_are_those_that_say_so_in_the_program() -> None:
@@ -217,6 +293,19 @@ def test_options_that_are_named_exist() -> None:
     named = re.findall(r"`--([a-z-]+)`", TEXT)
     assert named
     assert set(named) <= set(Options())
+
+
+# Properties.
+
+
+def test_the_tables_of_properties_are_what_a_login_has() -> None:
+    wishes, granted = tables(SECTIONS["Version 2: login"])
+    _, _, answer = EXAMPLES["E11"]
+    assert [row["property"].strip("`") for row in granted] == list(answer.properties)
+    source = (ROOT / "chat_protocol/protocol/version2.py").read_text()
+    read_by_server = re.findall(r'(?:properties\.get\(|_number\(properties, )"(\w+)"', source)
+    listed = {row["property"].strip("`") for row in wishes}
+    assert listed == {"product", "version", *read_by_server}
 
 
 # Usernames.
@@ -248,6 +337,8 @@ def test_usernames_are_as_s5_says(name: str, normal: str | None) -> None:
 
 
 # Examples: the bytes are written out here once more, by hand.
+
+VERSION_1 = {"E1", "E2", "E3", "E4", "E5", "E6", "E7", "E8", "E9", "E14"}
 
 EXAMPLES: dict[str, tuple[bytes, int, Any]] = {
     "E1": (
@@ -298,6 +389,188 @@ EXAMPLES: dict[str, tuple[bytes, int, Any]] = {
         4,
         Response(4),
     ),
+    "E10": (
+        b"\x00\x00\x00\x1e"
+        b"\x02"
+        b"\x00\x01"
+        b"\x00\x00\x00\x01"
+        b"\x00\x05user1"
+        b"\x00\x00\x00\x01"
+        b"\x00\x06window"
+        b"\x00\x02\x35\x30",
+        1,
+        Login2("user1", {"window": "50"}),
+    ),
+    "E11": (
+        b"\x00\x00\x00\x9e"
+        b"\x02"
+        b"\x80\x01"
+        b"\x00\x00\x00\x01"
+        b"\x00\x01"
+        b"\x00\x00"
+        b"\x00\x00\x00\x08"
+        b"\x00\x07product"
+        b"\x00\x0d"
+        b"chat-protocol"
+        b"\x00\x07version"
+        b"\x00\x03"
+        b"2.0"
+        b"\x00\x09heartbeat"
+        b"\x00\x01\x30"
+        b"\x00\x06window"
+        b"\x00\x02\x35\x30"
+        b"\x00\x10max-frame-length"
+        b"\x00\x06"
+        b"262144"
+        b"\x00\x0dpublishing-id"
+        b"\x00\x01\x30"
+        b"\x00\x07pending"
+        b"\x00\x01\x30"
+        b"\x00\x07session"
+        b"\x00\x0c"
+        b"0J7mYf2cQ9tK",
+        1,
+        LoginAnswer(
+            1,
+            "",
+            {
+                "product": "chat-protocol",
+                "version": "2.0",
+                "heartbeat": "0",
+                "window": "50",
+                "max-frame-length": "262144",
+                "publishing-id": "0",
+                "pending": "0",
+                "session": "0J7mYf2cQ9tK",
+            },
+        ),
+    ),
+    "E12": (
+        b"\x00\x00\x00\x2e"
+        b"\x02"
+        b"\x01\x02"
+        b"\x00\x00\x00\x02"
+        b"\x00\x00\x00\x00\x00\x00\x00\x01"
+        b"\x00\x02\x68\x69"
+        b"\x00"
+        b"\x00\x00\x00\x02"
+        b"\x00\x05user2"
+        b"\x00\x05user3"
+        b"\x00\x00\x00\x00\x65\x53\xf1\x00",
+        2,
+        Publish(1, "hi", 0, ("user2", "user3"), 1_700_000_000),
+    ),
+    "E13": (
+        b"\x00\x00\x00\x35"
+        b"\x02"
+        b"\x01\x08"
+        b"\x00\x00\x00\x00"
+        b"\x00\x00\x00\x00\x00\x00\x00\x01"
+        b"\x00\x02\x68\x69"
+        b"\x00\x05user1"
+        b"\x00"
+        b"\x00\x00\x00\x02"
+        b"\x00\x05user2"
+        b"\x00\x05user3"
+        b"\x00\x00\x00\x00\x65\x53\xf1\x00",
+        0,
+        Deliver(1, "hi", "user1", 0, ("user2", "user3"), 1_700_000_000),
+    ),
+    "E14": (
+        b"\x00\x00\x00\x21"
+        b"\x01"
+        b"\x00\x02"
+        b"\x00\x00\x00\x00"
+        b"\x00\x02\x68\x69"
+        b"\x00\x05user1"
+        b"\x00\x05user3"
+        b"\x00\x00\x00\x00\x65\x53\xf1\x00",
+        0,
+        Message("hi", "user1", "user3", 1_700_000_000),
+    ),
+    "E15": (
+        b"\x00\x00\x00\x0b\x02\x00\x03\x00\x00\x00\x02\x00\x01\x00\x00",
+        2,
+        Response2(1),
+    ),
+    "E16": (
+        b"\x00\x00\x00\x0f\x02\x01\x0a\x00\x00\x00\x02\x00\x00\x00\x00\x00\x00\x00\x01",
+        2,
+        Ack(1),
+    ),
+    "E17": (
+        b"\x00\x00\x00\x10\x02\x01\x0f\x00\x00\x00\x03\x00\x05user1\x00\x02",
+        3,
+        Users("user1", 2),
+    ),
+    "E18": (
+        b"\x00\x00\x00\x2f"
+        b"\x02"
+        b"\x81\x0f"
+        b"\x00\x00\x00\x03"
+        b"\x00\x01"
+        b"\x00\x00"
+        b"\x00\x00\x00\x02"
+        b"\x00\x05user2"
+        b"\x01"
+        b"\x17\x97\x9c\xfe\x36\x2a\x00\x00"
+        b"\x00\x05user3"
+        b"\x01"
+        b"\x17\x97\x9c\xfe\x36\x2a\x00\x00",
+        3,
+        UsersAnswer(
+            1,
+            "",
+            (
+                UserStatus("user2", 1, 1_700_000_000_000_000_000),
+                UserStatus("user3", 1, 1_700_000_000_000_000_000),
+            ),
+        ),
+    ),
+    "E19": (
+        b"\x00\x00\x00\x18"
+        b"\x02"
+        b"\x01\x0b"
+        b"\x00\x00\x00\x04"
+        b"\x00\x05user2"
+        b"\x00\x00\x00\x00\x00\x00\x00\x00"
+        b"\x00\x00",
+        4,
+        History("user2", 0, 0),
+    ),
+    "E20": (
+        b"\x00\x00\x00\x3d"
+        b"\x02"
+        b"\x81\x0b"
+        b"\x00\x00\x00\x04"
+        b"\x00\x01"
+        b"\x00\x00"
+        b"\x00\x00\x00\x01"
+        b"\x00\x00\x00\x00\x00\x00\x00\x01"
+        b"\x00\x02\x68\x69"
+        b"\x00\x05user1"
+        b"\x00"
+        b"\x00\x00\x00\x02"
+        b"\x00\x05user2"
+        b"\x00\x05user3"
+        b"\x00\x00\x00\x00\x65\x53\xf1\x00",
+        4,
+        HistoryAnswer(
+            1,
+            "",
+            (StoredMessage(1, "hi", "user1", 0, ("user2", "user3"), 1_700_000_000),),
+        ),
+    ),
+    "E21": (
+        b"\x00\x00\x00\x0e\x02\x01\x16\x00\x00\x00\x05\x00\x01\x00\x03bye",
+        5,
+        Close(1, "bye"),
+    ),
+    "E22": (
+        b"\x00\x00\x00\x0b\x02\x00\x03\x00\x00\x00\x05\x00\x01\x00\x00",
+        5,
+        Response2(1),
+    ),
 }
 
 
@@ -311,37 +584,75 @@ def test_an_example_is_what_the_codec_writes_and_reads(name: str) -> None:
     assert examples(TEXT)[name] == frame
     assert codec.encode(command, correlation_id) == frame
     header, decoded = codec.decode(frame[4:])
-    assert (header.version, header.correlation_id, decoded) == (VERSION, correlation_id, command)
+    version = 1 if name in VERSION_1 else 2
+    assert (header.version, header.correlation_id, decoded) == (version, correlation_id, command)
 
 
-def test_the_server_does_what_the_examples_show() -> None:
-    shown = examples(TEXT)
-    clock = Clock()
-    factory = ChatFactory(MemoryStore(), clock, lambda: 0, Limits())
+class Server:
+    """A ChatFactory without sockets."""
 
-    def connect() -> tuple[ChatProtocol, StringTransport]:
-        connection = factory.buildProtocol(None)
+    def __init__(self) -> None:
+        self._clock = Clock()
+        wall_clock = 1_700_000_000_000_000_000
+        self._factory = ChatFactory(MemoryStore(), self._clock, lambda: wall_clock, Limits())
+
+    def connect(self) -> tuple[ChatProtocol, StringTransport]:
+        connection = self._factory.buildProtocol(None)
         assert connection is not None
         transport = StringTransport()
         connection.makeConnection(transport)
         return connection, transport
 
-    def say(connection: ChatProtocol, transport: StringTransport, frame: bytes) -> bytes:
+    def say(self, connection: ChatProtocol, transport: StringTransport, frame: bytes) -> bytes:
+        """What comes back on the connection."""
         transport.clear()
         connection.dataReceived(frame)
-        clock.pump([0] * 5)
+        self._clock.pump([0] * 5)
         sent: bytes = transport.value()
         return sent
 
-    user1, user2 = connect(), connect()
-    assert say(*user1, shown["E1"]) == shown["E2"]
-    say(*user2, codec.encode(Login("user2"), 1))
+
+def test_the_server_does_what_the_examples_of_version_1_show() -> None:
+    shown = examples(TEXT)
+    server = Server()
+    user1, user2 = server.connect(), server.connect()
+    assert server.say(*user1, shown["E1"]) == shown["E2"]
+    server.say(*user2, codec.encode(Login("user2"), 1))
     user2[1].clear()
-    assert say(*user1, shown["E3"]) == shown["E5"]
+    assert server.say(*user1, shown["E3"]) == shown["E5"]
     assert user2[1].value() == shown["E4"]
-    assert say(*user1, shown["E6"]) == shown["E7"]
-    assert say(*user1, shown["E8"]) == shown["E9"]
-    assert say(*user1, shown["E3"]) == shown["E5"]
+    assert server.say(*user1, shown["E6"]) == shown["E7"]
+    assert server.say(*user1, shown["E8"]) == shown["E9"]
+    assert server.say(*user1, shown["E3"]) == shown["E5"]
+
+
+def test_the_server_does_what_the_examples_of_version_2_show(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(version2, "version", lambda name: "2.0")
+    monkeypatch.setattr("secrets.token_urlsafe", lambda size: "0J7mYf2cQ9tK")
+    shown = examples(TEXT)
+    server = Server()
+    user1, user2, user3 = server.connect(), server.connect(), server.connect()
+    assert server.say(*user1, shown["E10"]) == shown["E11"]
+    server.say(*user2, codec.encode(Login2("user2"), 1))
+    server.say(*user3, codec.encode(Login("user3"), 1))
+    for _, transport in (user2, user3):
+        transport.clear()
+    assert server.say(*user1, shown["E12"]) == shown["E15"]
+    assert user2[1].value() == shown["E13"]
+    assert user3[1].value() == shown["E14"]
+    assert server.say(*user2, shown["E16"]) == b""
+    assert server.say(*user1, shown["E17"]) == shown["E18"]
+    assert server.say(*user1, shown["E19"]) == shown["E20"]
+    assert server.say(*user1, shown["E12"]) == shown["E15"]
+    assert user3[1].value() == shown["E14"]
+    assert server.say(*user1, shown["E21"]) == shown["E22"]
+    assert user1[1].disconnecting
+    again = server.connect()
+    answer = server.say(*again, shown["E10"])
+    _, granted = codec.decode(answer[4:])
+    assert (granted.code, granted.properties["publishing-id"]) == (1, "1")
 
 
 # The whole.
