@@ -50,7 +50,7 @@ class Server:
         with Path(self._folder, "log").open("ab") as log:
             self._process = subprocess.Popen(
                 [
-                    *(sys.executable, "-m", "twisted.scripts.twistd"),
+                    str(Path(sys.executable).with_name("twistd")),
                     *("-n", "--pidfile=", "chatserver", "--store", self._store),
                     *("--listen", f"tcp:{self.port}:interface={HOST}", "--mailbox-limit", "0"),
                 ],
