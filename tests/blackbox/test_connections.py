@@ -167,7 +167,8 @@ def test_no_file_descriptors_left(start_server: StartServer) -> None:
         new = server.log.count("\n") - lines
         report(f"{count} exchanges with no descriptor left, {new} lines in the log")
         assert count > 50
-        assert new < 150
+        # A few for each that could not be accepted, not one for each time round.
+        assert new < 400
 
 
 def test_several_endpoints_serve_the_same_users(tmp_path: Path) -> None:

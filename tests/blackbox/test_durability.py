@@ -191,6 +191,36 @@ def test_sigkill_while_a_receiver_does_not_read(start_server: StartServer, sourc
     assert len(first) - second[0] <= 100
 
 
+@pytest.mark.parametrize("source", ["mailbox", "live"])
+def test_sigterm_while_a_receiver_does_not_read(start_server: StartServer, source: str) -> None:
+    """What the receiver still gets before the end does not come again after the start."""
+    server = start_server()
+    count = 1000
+    register(server.address, "bob")
+    with Client(server.address, "alice") as alice:
+        if source == "live":
+            bob = Client(server.address, "bob", receive_buffer=4096)
+        for start in range(0, count, 100):
+            codes = burst(alice, "bob", range(start, start + 100), ":" + "x" * 8000)
+            assert set(codes) == {wire.OK}
+        if source == "mailbox":
+            bob = Client(server.address, "bob", receive_buffer=4096)
+        with bob:
+            bob.inbox.append(bob.receive())
+            server.begin_to_stop()
+            bob.read_to_end()
+            got = [int(text.text.partition(":")[0]) for text in bob.inbox]
+        assert server.wait() == 0
+    server.start()
+    with Client(server.address, "alice") as alice, Client(server.address, "bob") as bob:
+        assert alice.send("fence", "bob") == wire.OK
+        while (text := bob.receive().text) != "fence":
+            got.append(int(text.partition(":")[0]))
+    assert sorted(set(got)) == list(range(count)), "lost"
+    assert len(got) == count, f"doubled: {len(got) - count}"
+    assert got == list(range(count)), "order"
+
+
 def test_sigterm_while_a_receiver_never_reads_ends_all_the_same(
     start_server: StartServer,
 ) -> None:

@@ -115,6 +115,36 @@ def test_order_is_kept_from_the_mailbox_to_live_messages(address: Address, user:
     assert got == list(range(total)), "order"
 
 
+@pytest.mark.parametrize("source", ["mailbox", "live"])
+def test_a_receiver_that_finishes_while_messages_wait_gets_each_once(
+    address: Address, user: UserNames, source: str
+) -> None:
+    """On the connection that it half-closed or on the next, not on both."""
+    count = 1000
+    name = user("bob")
+    with Client(address, user("alice")) as alice:
+        register(address, name)
+        if source == "live":
+            bob = Client(address, name, receive_buffer=4096)
+        for start in range(0, count, 100):
+            codes = burst(alice, name, range(start, start + 100), ":" + "x" * 8000)
+            assert set(codes) == {wire.OK}
+        if source == "mailbox":
+            bob = Client(address, name, receive_buffer=4096)
+        with bob:
+            bob.inbox.append(bob.receive())
+            bob.finish_writing()
+            bob.read_to_end()
+            got = [int(text.text.partition(":")[0]) for text in bob.inbox]
+        with log_in_when_free(address, name) as bob:
+            assert alice.send("fence", name) == wire.OK
+            while (text := bob.receive().text) != "fence":
+                got.append(int(text.partition(":")[0]))
+    assert sorted(set(got)) == list(range(count)), "lost"
+    assert len(got) == count, f"doubled: {len(got) - count}"
+    assert got == list(range(count)), "order"
+
+
 def test_messages_to_an_off_line_user_survive_kill_9(start_server: StartServer) -> None:
     server = start_server()
     register(server.address, "bob")

@@ -94,6 +94,11 @@ def test_wrong_options_end_with_a_sentence(tmp_path: Path, options: list[str], w
     assert not list(tmp_path.glob("chat*")), "a file was made before the options were understood"
 
 
+def test_a_port_out_of_range_ends_with_a_sentence(tmp_path: Path) -> None:
+    result = run_twistd("-n", "--pidfile=", "chatserver", "--listen", "tcp:99999999", cwd=tmp_path)
+    assert "tcp:99999999" in last_words(result)
+
+
 class TestUnusableStore:
     @staticmethod
     def refused(directory: Path, path: str) -> str:
@@ -139,6 +144,12 @@ class TestUnusableStore:
             with Client(server.address, "alice") as alice:
                 assert alice.send("x", "alice") == wire.OK
             server.check_log()
+
+    def test_a_file_in_use_by_its_symbolic_link(self, tmp_path: Path) -> None:
+        (tmp_path / "link.db").symlink_to("chat.db")
+        with Server(tmp_path) as server:
+            register(server.address, "alice")
+            assert "in use" in self.refused(tmp_path, "link.db")
 
     def test_a_relative_path_names_the_file_of_the_directory(self, tmp_path: Path) -> None:
         (tmp_path / "data").mkdir()

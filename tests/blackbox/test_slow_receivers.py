@@ -79,6 +79,48 @@ def talking_pair(address: Address) -> Iterator[_Pair]:
     report(f"the pair meanwhile: {pair.take()}")
 
 
+@pytest.mark.parametrize("senders", [1, 2])
+def test_4000_messages_of_8_kb_to_a_receiver_that_does_not_read(
+    start_server: StartServer, senders: int
+) -> None:
+    """The server grows by less than 20 MB, another pair goes on, then all arrive in order."""
+    server = start_server()
+    padding = ":" + "x" * 8000
+    each = 4000 // senders
+    codes: dict[str, list[int]] = {}
+
+    def send(name: str) -> None:
+        with Client(server.address, name) as sender:
+            codes[name] = []
+            for start in range(0, each, 50):
+                codes[name] += burst(sender, "slow", range(start, start + 50), padding)
+
+    with Client(server.address, "slow") as slow:
+        before = server.rss()
+        server.forget_peak()
+        with talking_pair(server.address):
+            names = [f"sender{n}" for n in range(senders)]
+            threads = [threading.Thread(target=send, args=(name,)) for name in names]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+        growth, peak = server.rss() - before, server.peak() - before
+        report(f"{senders} senders: memory {growth / MB:+.1f} MB, at most {peak / MB:+.1f} MB")
+        for name in names:
+            assert codes[name] == [wire.OK] * each
+        got: dict[str, list[int]] = {name: [] for name in names}
+        for _ in range(4000):
+            message = slow.receive()
+            number, _, rest = message.text.partition(":")
+            assert len(rest) == 8000
+            got[message.sender].append(int(number))
+        for name in names:
+            assert got[name] == list(range(each))
+        report(f"after all was read {(server.rss() - before) / MB:+.1f} MB")
+    assert peak < 20 * MB
+
+
 def test_a_receiver_that_begins_to_read_while_others_go_on_sending(
     start_server: StartServer,
 ) -> None:
