@@ -1,6 +1,6 @@
 """The promise under real faults: each message once, in order, whatever dies.
 
-Users on the client library send at random, to one, to several and to everyone, through a proxy
+Users send at random, to one, to several and to everyone, through a proxy
 that cuts, stalls and half-closes connections, to a server that is killed with SIGKILL again and
 again. In the end every message must have reached each recipient once, each sender's in order::
 
@@ -27,8 +27,9 @@ from twisted.internet.defer import Deferred, DeferredSemaphore, gatherResults
 from twisted.internet.endpoints import TCP4ClientEndpoint, TCP4ServerEndpoint
 from twisted.internet.task import deferLater, react
 
-from chat_protocol.client import ChatClientService
+from chat_protocol.wire.commands import Deliver
 
+from .client import PromiseClient
 from .proxy import ChaosProxy
 
 HOST = "127.0.0.1"
@@ -82,10 +83,10 @@ class User:
         self.refused: list[str] = []
         self.unanswered: set[Deferred[None]] = set()
         endpoint = TCP4ClientEndpoint(reactor, HOST, port, timeout=5)
-        self.service = ChatClientService(endpoint, reactor, name, on_message=self._take)
+        self.service = PromiseClient(endpoint, reactor, name, random, self._take)
 
-    def _take(self, message: Any) -> None:
-        sender, _, number = message.text.partition(":")
+    def _take(self, message: Deliver) -> None:
+        sender, _, number = message.message.partition(":")
         if number != "hello":
             self.got.append((sender, int(number)))
 
@@ -186,7 +187,7 @@ async def run(reactor: Any, options: argparse.Namespace) -> None:
         f"{options.kills} kills, {proxy.harm}: {total} messages sent, {arrived} arrivals in"
         f" {time.monotonic() - started:.0f} s"
     )
-    await gatherResults([user.service.close() for user in users], consumeErrors=True)
+    await gatherResults([user.service.stopService() for user in users], consumeErrors=True)
     await port.stopListening()
     proxy.stop()
     server.kill()

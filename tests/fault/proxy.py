@@ -6,8 +6,7 @@ import struct
 from random import Random
 from typing import Any
 
-from twisted.internet.endpoints import IStreamClientEndpoint
-from twisted.internet.interfaces import IHalfCloseableProtocol
+from twisted.internet.interfaces import IHalfCloseableProtocol, IStreamClientEndpoint
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
