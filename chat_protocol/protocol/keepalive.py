@@ -47,7 +47,8 @@ def _socket(transport: Any) -> socket.socket | None:
         transport = transport.transport
     if ITCPTransport.providedBy(transport) and ISystemHandle.providedBy(transport):
         handle = transport.getHandle()
-        if isinstance(handle, socket.socket):
+        # Twisted's UNIX transports claim to be of TCP.
+        if isinstance(handle, socket.socket) and handle.family != socket.AF_UNIX:
             return handle
     return None
 

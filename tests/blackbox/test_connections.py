@@ -201,3 +201,36 @@ def test_a_unix_socket_left_by_a_killed_server_is_taken_over(tmp_path: Path) -> 
         server.start()
         with Client(path, "alice") as alice:
             assert alice.send("x", "alice") == wire.OK
+
+
+def test_a_session_over_a_unix_socket_that_lasts(tmp_path: Path) -> None:
+    """Whatever looks after connections from time to time copes with one that is not TCP."""
+    path = str(tmp_path / "chat.sock")
+    with Server(tmp_path, listen=[f"unix:{path}"], address=path) as server:
+        with Client(path, "alice") as alice:
+            time.sleep(2.5)
+            assert alice.send("x", "alice") == wire.OK
+        assert server.terminate() == 0
+        server.check_log()
+
+
+def test_the_conversation_over_a_unix_socket(tmp_path: Path) -> None:
+    """Slow receivers, half-closes and all: no TCP in it."""
+    path = str(tmp_path / "chat.sock")
+    with Server(tmp_path, listen=[f"unix:{path}"], address=path) as server:
+        with Client(path, "bob") as bob, Client(path, "alice") as alice:
+            for start in range(0, 1000, 100):
+                numbers = range(start, start + 100)
+                alice.write(
+                    b"".join(
+                        wire.message(f"{n}:" + "x" * 4000, "alice", "bob", 0, n) for n in numbers
+                    )
+                )
+                assert set(alice.answers(numbers)) == {wire.OK}
+            got = [int(bob.receive().text.partition(":")[0]) for _ in range(1000)]
+            assert got == list(range(1000))
+            alice.write(wire.correlation_test(9))
+            alice.finish_writing()
+            assert alice.answer(9) == wire.OK
+        assert server.terminate() == 0
+        server.check_log()
