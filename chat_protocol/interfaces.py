@@ -79,7 +79,7 @@ class IOutput(Interface):
         """Append bytes that are no message."""
 
     def write_messages(frames: list[bytes], offsets: Sequence[int]) -> None:
-        """Append one frame for each offset; of more frames the first."""
+        """Append one frame for each offset, which is not 0; of more frames the first."""
 
     def withdraw() -> list[tuple[int, bytes]]:
         """Offset and frame of each message of which nothing was written, which now never is."""

@@ -26,6 +26,10 @@ __all__ = [
 ]
 
 
+_OVERHEAD = 64
+"""Bytes that a message, and each recipient of one, is counted for beside what they hold."""
+
+
 class Stored(NamedTuple):
     """A message as a store keeps it."""
 
@@ -40,6 +44,11 @@ class Stored(NamedTuple):
     """See wire.commands.Scope."""
     to: tuple[str, ...]
     """The recipients; empty where it went to everyone."""
+
+    @property
+    def size(self) -> int:
+        """About the bytes that it takes."""
+        return len(self.text) + _OVERHEAD + sum(map(len, self.to))
 
 
 class Waiting(NamedTuple):
@@ -163,7 +172,7 @@ class Publication:
         self.recipients = recipients
         """Each once, in the order of the sender; empty where it goes to everyone."""
         self.time = time
-        self.size = len(text) + 64
+        self.size = len(text) + _OVERHEAD + sum(_OVERHEAD + len(user.name) for user in recipients)
         self.version = 2
         self.live: list[Session] = []
         """The recipients' sessions that get it as soon as it is stored. It enters the

@@ -188,7 +188,7 @@ class Delivery:
         self._step(Event.LOST)
         withdrawn = self._output.withdraw()
         if withdrawn:
-            self._sent = min(self._sent, withdrawn[0][0] - 1)
+            self._sent = min(self._sent, abs(withdrawn[0][0]) - 1)
         return self._missing(withdrawn)
 
     def gone(self) -> list[Waiting]:
@@ -244,7 +244,7 @@ class PlainDelivery(Delivery):
         waiting = self._output.untaken()
         count = sum(run.offset <= offset < run.offset + run.accepted for offset, _ in waiting)
         if count:
-            self._sent = run.offset + run.accepted - 1
+            self._sent = max(self._sent, run.offset + run.accepted - 1)
         return count
 
     def drained(self) -> None:
@@ -257,6 +257,8 @@ class PlainDelivery(Delivery):
     def _missing(self, untaken: list[tuple[int, bytes]]) -> list[Waiting]:
         waiting = []
         for offset, frame in untaken:
+            if offset < 0:
+                continue
             _, message = decode(frame[4:])
             text, to = message.message.encode(), (message.to,)
             stored = Stored(offset, message.from_, message.time, text, 0, to)
@@ -275,5 +277,6 @@ class PlainDelivery(Delivery):
             if route is None:
                 route = routes[sender] = encode_route(sender, self._user.name)
             frames.append(encode_delivered(text, route, time))
-            offsets.append(offset)
+            # Below 0: it is in the mailbox as well, and need not be put there.
+            offsets.append(-offset)
         self._output.write_messages(frames, offsets)

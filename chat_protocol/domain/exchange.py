@@ -306,7 +306,9 @@ class Exchange:
                 self._waiting -= message.size
             if self._held:
                 self._release()
-        if self._idle and not self._busy and not self._pending() and not self._returning:
+        # What a refusing store does not take is not waited for.
+        settled = not self._returning or self._retry is not None
+        if self._idle and settled and not self._busy and not self._pending():
             idle, self._idle = self._idle, []
             for one in idle:
                 one.callback(None)
@@ -314,7 +316,7 @@ class Exchange:
     def _answer_run(self, run: Run) -> bool:
         """Whether it was answered; if not, it comes again."""
         live = run.live
-        if live is not None and not run.waits:
+        if live is not None and run.accepted and not run.waits:
             if live.delivery.closed:
                 # Perhaps given back when the session ended: OK when that is stored.
                 self._put_in_mailbox(run, 0)
@@ -329,7 +331,8 @@ class Exchange:
             return True
         if accepted:
             write(encode_answers(Code.OK, ids[:accepted], run.version))
-        write(encode_answers(run.refusal, ids[accepted:], run.version))
+        detail = f"{run.refusal.name} for {run.recipient.name}"
+        write(encode_answers(run.refusal, ids[accepted:], run.version, detail))
         run.sender.connection.refused(run.refusal, len(ids) - accepted)
         return True
 

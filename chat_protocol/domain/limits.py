@@ -59,7 +59,7 @@ class Limits:
     """Messages of a mailbox that are read at a time."""
 
     page_bytes: int = 256 * 1024
-    """Bytes of text after which a page of a mailbox ends."""
+    """About the bytes of messages after which a page of a mailbox ends."""
 
     pages_at_once: int = 16
     """Mailbox pages read between two commits."""

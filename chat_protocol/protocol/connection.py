@@ -220,6 +220,8 @@ class ChatProtocol(FrameReceiver):
 
     def end(self, code: Code, reason: str) -> None:
         """See IConnection."""
+        if self.state in (State.ENDING, State.LINGERING, State.GONE):
+            return
         if self.session is not None and self.session.version > 1:
             self.answer(encode(Close(code, reason)))
         self.close()

@@ -39,6 +39,10 @@ Handler: TypeAlias = "Callable[[Any, ChatProtocol, Any, Request], Outcome]"
 H = TypeVar("H", bound=Handler)
 
 
+MAX_DETAIL = 500
+"""Characters of the longest detail of an answer."""
+
+
 @dataclass(frozen=True, slots=True)
 class Request:
     """What an answer has to know of its request."""
@@ -52,6 +56,7 @@ class Request:
 
     def encode(self, outcome: Any, detail: str = "") -> bytes:
         """The frame of the answer."""
+        detail = detail[:MAX_DETAIL]
         if not isinstance(outcome, Code):
             return encode(outcome, int.from_bytes(self.correlation_id, "big"))
         if self.answer is not None:

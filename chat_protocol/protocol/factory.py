@@ -162,6 +162,7 @@ class ChatFactory(Version2Handlers, ServerFactory):
         self.exchange.give_back(session.delivery.end())
         self.directory.release(user)
         self.presences.forget(connection)
+        self.heartbeats.forget(connection)
         self.presences.tell(user.name, False, self.wall_clock())
         self.log.info("{user!a} left{why}", user=user.name, why=f": {why}" if why else "")
 

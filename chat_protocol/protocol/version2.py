@@ -54,6 +54,9 @@ DEFAULT_PAGE = 100
 MAX_PAGE = 1000
 """Users or messages in an answer; a client that asks for 0 gets the default."""
 
+_DELIVER_BYTES = 40
+"""Bytes of a Deliver but for its text and the names, rounded up."""
+
 _ANSWER_BYTES = MAX_FRAME - 1024
 """Bytes after which an answer ends, whatever was asked for."""
 
@@ -180,12 +183,16 @@ class Version2Handlers:
             recipients = ()
         else:
             raise Malformed(f"scope: there is no scope {command.scope}")
+        text = command.message.encode()
+        names = sum(len(user.name.encode()) + 2 for user in (session.user, *recipients))
+        if len(text) + names + _DELIVER_BYTES > MAX_FRAME:
+            raise Malformed("message: with its recipients it is too long to be delivered")
         self.exchange.submit(
             Publication(
                 session,
                 request.correlation_id,
                 command.publishing_id,
-                command.message.encode(),
+                text,
                 command.scope,
                 recipients,
                 command.time,
@@ -196,7 +203,7 @@ class Version2Handlers:
         try:
             return self.recipient(name)
         except UserNotFound as error:
-            raise UserNotFound(f"there is no user {name}: {error.detail}") from None
+            raise UserNotFound(f"{error.detail}, so there is no such user") from None
 
     @handles(Ack)
     def handle_ack(self, connection: ChatProtocol, command: Ack, request: Request) -> None:

@@ -36,8 +36,8 @@ PUBLISHING_IDS = 1000
 HISTORY_BYTES = 16 * 1024 * 1024
 """Of messages that are kept as history; past it the oldest go."""
 
-TO_EVERYONE = 10_000
-"""Messages to everyone that are kept for those who are off-line; past it the oldest go."""
+TO_EVERYONE_BYTES = 16 * 1024 * 1024
+"""Of messages to everyone that are kept for those who are off-line; past it the oldest go."""
 
 
 class _Kept(NamedTuple):
@@ -90,7 +90,8 @@ class MemoryStore:
         self._by_name: dict[str, _Account] = {}
         self._by_id: list[_Account] = []
         self._last_offset = 0
-        self._to_everyone: deque[Stored] = deque(maxlen=TO_EVERYONE)
+        self._to_everyone: deque[Stored] = deque()
+        self._to_everyone_size = 0
         self._history: deque[tuple[int, _Kept | Stored]] = deque()
         """With the bytes of each."""
         self._history_size = 0
@@ -193,6 +194,9 @@ class MemoryStore:
         stored = publication.stored()
         if publication.scope == Scope.EVERYONE:
             self._to_everyone.append(stored)
+            self._to_everyone_size += stored.size
+            while self._to_everyone_size > TO_EVERYONE_BYTES:
+                self._to_everyone_size -= self._to_everyone.popleft().size
         for account in accounts:
             account.mailbox.append(stored)
         if sender.publishing_ids is not None and publishing_id:
@@ -244,7 +248,7 @@ class MemoryStore:
                 page.complete = False
                 return
             page.messages.append(message)
-            size += len(message.text)
+            size += message.size
         page.complete = True
 
     def _read_account(self, account: Account) -> None:
@@ -262,7 +266,7 @@ class MemoryStore:
                     continue
                 if not _between(one, me, other):
                     continue
-                size += len(one.text)
+                size += one.size
                 full = len(asked.messages) == asked.limit
                 if full or (asked.messages and size > asked.max_bytes):
                     asked.messages.reverse()

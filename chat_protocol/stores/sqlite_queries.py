@@ -56,6 +56,9 @@ SELECT offset FROM message WHERE scope = 1 AND sender = ?1 AND offset > ?2 AND o
 ORDER BY offset DESC LIMIT ?4
 """
 
+_NAMES_KEPT = 10_000
+"""Names of recipients that are kept in memory."""
+
 _MAX_OFFSET = 2**63 - 1
 _UINT64 = 0xFFFFFFFFFFFFFFFF
 
@@ -65,6 +68,7 @@ class Queries:
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._execute = connection.execute
+        self._names: dict[int, str] = {}
 
     def answer(self, query: Query) -> None:
         """Fill a query in."""
@@ -114,7 +118,7 @@ class Queries:
                     page.complete = False
                     return
                 messages.append(self._stored(row))
-                size += len(row[3])
+                size += messages[-1].size
 
     def _stored(self, row: Any) -> Stored:
         offset, sender, time, text, scope, several, recipient = row
@@ -125,7 +129,13 @@ class Queries:
         return Stored(offset, sender.decode(), time & _UINT64, text, scope, to)
 
     def _name(self, user_id: int) -> str:
-        return str(self._one("SELECT name FROM user WHERE id = ?", user_id)[0], "utf-8")
+        name = self._names.get(user_id)
+        if name is None:
+            if len(self._names) >= _NAMES_KEPT:
+                self._names.clear()
+            (data,) = self._one("SELECT name FROM user WHERE id = ?", user_id)
+            name = self._names[user_id] = str(data, "utf-8")
+        return name
 
     def _read_account(self, account: Account) -> None:
         user_id = account.user_id
@@ -153,8 +163,8 @@ class Queries:
         if other:
             found |= self._with(me, other, before, limit)
             theirs = self._registered(other)
-            found |= self._offsets(_FROM_ALL, other, mine, before, limit)
             if me != other:
+                found |= self._offsets(_FROM_ALL, other, mine, before, limit)
                 found |= self._offsets(_FROM_ALL, me, theirs, before, limit)
         else:
             for (peer,) in self._execute("SELECT peer FROM peer WHERE user = ?", (me,)).fetchall():
@@ -163,7 +173,7 @@ class Queries:
         size = 0
         for offset in sorted(found, reverse=True)[:limit]:
             message = self._stored(self._one(f"{_MESSAGE} WHERE message.offset = ?", offset))
-            size += len(message.text)
+            size += message.size
             if asked.messages and size > asked.max_bytes:
                 break
             asked.messages.append(message)

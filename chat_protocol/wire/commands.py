@@ -181,7 +181,12 @@ class HistoryAnswer:
 
 
 @REGISTRY.declare(
-    key=0x010B, versions=(2,), sender=Sender.CLIENT, needs=Needs.LOGIN, answer=HistoryAnswer
+    key=0x010B,
+    versions=(2,),
+    sender=Sender.CLIENT,
+    needs=Needs.LOGIN,
+    answer=HistoryAnswer,
+    exclusive=True,
 )
 @dataclass(frozen=True, slots=True)
 class History:
@@ -215,7 +220,12 @@ class UsersAnswer:
 
 
 @REGISTRY.declare(
-    key=0x010F, versions=(2,), sender=Sender.CLIENT, needs=Needs.LOGIN, answer=UsersAnswer
+    key=0x010F,
+    versions=(2,),
+    sender=Sender.CLIENT,
+    needs=Needs.LOGIN,
+    answer=UsersAnswer,
+    exclusive=True,
 )
 @dataclass(frozen=True, slots=True)
 class Users:
