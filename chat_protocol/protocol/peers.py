@@ -14,7 +14,28 @@ from chat_protocol.protocol.keepalive import ROUND_SECONDS, has_vanished
 __all__ = ["Heartbeats", "PeerWatch"]
 
 
-class PeerWatch:
+class _Watch:
+    """Looks once a second while it runs."""
+
+    def __init__(self, clock: IReactorTime) -> None:
+        self._loop = LoopingCall(self.look)
+        self._loop.clock = clock
+
+    def start(self) -> Deferred[LoopingCall]:
+        """Begin; fires when stopped, fails when a look fails."""
+        return self._loop.start(1, now=False)
+
+    def stop(self) -> None:
+        """Look no more."""
+        if self._loop.running:
+            self._loop.stop()
+
+    def look(self) -> None:
+        """Override: one look."""
+        raise NotImplementedError
+
+
+class PeerWatch(_Watch):
     """Looks at some of the connections every second, at each within ROUND_SECONDS.
 
     Args:
@@ -33,17 +54,7 @@ class PeerWatch:
         self._gone = gone
         self._round: list[ChatProtocol] = []
         self._share = 0
-        self._loop = LoopingCall(self.look)
-        self._loop.clock = clock
-
-    def start(self) -> Deferred[LoopingCall]:
-        """Begin; fires when stopped, fails when a look fails."""
-        return self._loop.start(1, now=False)
-
-    def stop(self) -> None:
-        """Look no more."""
-        if self._loop.running:
-            self._loop.stop()
+        super().__init__(clock)
 
     def look(self) -> None:
         """Look at the next few."""
@@ -57,7 +68,7 @@ class PeerWatch:
                 self._gone(connection)
 
 
-class Heartbeats:
+class Heartbeats(_Watch):
     """Ends the connections that promised a sign of life and gave none for twice as long.
 
     Looks once a second, so silence is measured to a second.
@@ -72,17 +83,7 @@ class Heartbeats:
         self._clock = clock
         self._silent: dict[ChatProtocol, tuple[int, float]] = {}
         """The seconds promised, and since when nothing was heard."""
-        self._loop = LoopingCall(self.look)
-        self._loop.clock = clock
-
-    def start(self) -> Deferred[LoopingCall]:
-        """Begin; fires when stopped, fails when a look fails."""
-        return self._loop.start(1, now=False)
-
-    def stop(self) -> None:
-        """Look no more."""
-        if self._loop.running:
-            self._loop.stop()
+        super().__init__(clock)
 
     def expect(self, connection: ChatProtocol, seconds: int) -> None:
         """The connection promises something every so often."""

@@ -16,12 +16,9 @@ import struct
 from collections.abc import Mapping
 from typing import Generic, NamedTuple, TypeVar
 
-__all__ = ["MAX_ROUTE", "Scan", "scan_messages"]
+__all__ = ["Scan", "scan_messages"]
 
 R = TypeVar("R")
-
-MAX_ROUTE = 2 * (2 + 255)
-"""Bytes of the longest route: two strings that are usernames."""
 
 _MESSAGE = struct.Struct(">IBHIH")
 _VERSION = 1
