@@ -2,9 +2,10 @@
 
 The packages build on each other in one direction only:
 
-    wire  <-  domain  <-  stores, protocol  <-  client, service  <-  cli
+    wire  <-  domain  <-  stores, protocol  <-  client, service  <-  cli, testing
 
 ``wire`` knows bytes and nothing of Twisted; ``domain`` knows users, sessions and delivery;
 ``stores`` keep messages; ``protocol`` speaks to one connection; ``service`` runs a server under
-twistd; ``client`` and ``cli`` are the other end.
+twistd; ``client`` and ``cli`` are the other end; ``testing`` is a server in memory for the tests of
+programs that use the package.
 """

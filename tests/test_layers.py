@@ -28,6 +28,7 @@ RANKS = {
     "client": 3,
     "service": 3,
     "cli": 4,
+    "testing": 4,
 }
 
 # The modules beside the packages: what each may import, and who may import it.
@@ -219,7 +220,8 @@ def test_wire_brings_nothing_of_twisted() -> None:
 
 
 def test_the_library_installs_no_reactor() -> None:
-    loaded = loaded_by(f"{NAME}.client", f"{NAME}.protocol.factory", f"{NAME}.service.server")
+    libraries = ("client", "protocol.factory", "service.server", "testing")
+    loaded = loaded_by(*(f"{NAME}.{library}" for library in libraries))
     assert "twisted.internet.defer" in loaded
     assert REACTOR not in loaded
 
@@ -241,6 +243,8 @@ def test_the_library_installs_no_reactor() -> None:
         ("client.api", "from chat_protocol.service import server"),
         ("service.server", "from chat_protocol import client"),
         ("service.server", "import chat_protocol.cli.main"),
+        ("client.api", "from chat_protocol.testing import MemoryServer"),
+        ("cli.main", "from chat_protocol.testing import MemoryServer"),
         (
             "domain.session",
             "from typing import TYPE_CHECKING\n"
@@ -265,6 +269,7 @@ def test_a_wrong_import_is_found(module: str, source: str) -> None:
         ("errors", "from chat_protocol.wire.codes import Code"),
         ("stores.memory", "from chat_protocol.interfaces import IStore"),
         ("cli.main", "from chat_protocol.client.api import connect"),
+        ("testing.server", "from chat_protocol.client.api import connect"),
         ("client.api", "from chat_protocol.protocol.framing import FrameReceiver"),
         ("wire.codec", "import struct"),
     ],

@@ -60,6 +60,7 @@ class ChatFactory(Version2Handlers, ServerFactory):
 
     noisy = False
     log = Logger()
+    connection_type = ChatProtocol
 
     def __init__(
         self,
@@ -126,7 +127,7 @@ class ChatFactory(Version2Handlers, ServerFactory):
                 limit=per_address,
             )
             return None
-        connection = ChatProtocol()
+        connection = self.connection_type()
         connection.factory = self
         return connection
 

@@ -1,0 +1,43 @@
+"""A server for the tests of programs that use Console Chat: no sockets, and no waiting.
+
+The server is the real one and the transports are Twisted's; but the bytes move in memory, and
+what goes wrong goes wrong when the test says so. Give ``server.endpoint()`` and ``server.clock``
+to whatever takes an endpoint and a reactor; here it is a protocol that prints what comes:
+
+>>> from twisted.internet.endpoints import connectProtocol
+>>> from chat_protocol.protocol.framing import FrameReceiver
+>>> from chat_protocol.testing import MemoryServer
+>>> from chat_protocol.wire.codec import decode, encode
+>>> from chat_protocol.wire.commands import Login, Message
+
+>>> class Printer(FrameReceiver):
+...     def stringReceived(self, payload):
+...         print(decode(payload)[1])
+...     def connectionLost(self, reason):
+...         print(reason.type.__name__)
+
+>>> server = MemoryServer()
+>>> alice = server.run(connectProtocol(server.endpoint(), Printer()))
+>>> alice.transport.write(encode(Login("alice"), 1))
+>>> server.flush()
+Response(code=1)
+>>> server.users
+{'alice': True}
+
+A message is stored, but the connection ends before the answer is there:
+
+>>> server.stall(to_server=False)
+>>> alice.transport.write(encode(Message("hello", "alice", "alice", 0), 2))
+>>> server.flush()
+>>> [message.message for message in server.received]
+['hello']
+>>> server.cut()
+>>> server.flush()
+ConnectionLost
+>>> server.users
+{'alice': False}
+"""
+
+from chat_protocol.testing.server import MemoryServer
+
+__all__ = ["MemoryServer"]

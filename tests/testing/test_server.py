@@ -1,0 +1,510 @@
+"""The server in memory, as a test of somebody else's sees it."""
+
+from __future__ import annotations
+
+import pytest
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.error import ConnectionDone, ConnectionLost
+from twisted.internet.task import Clock, deferLater
+
+from chat_protocol.domain.limits import Limits
+from chat_protocol.testing import MemoryServer
+from chat_protocol.wire.codes import Code
+from chat_protocol.wire.commands import (
+    Ack,
+    Close,
+    CorrelationIdTest,
+    Deliver,
+    Heartbeat,
+    Login,
+    Login2,
+    LoginAnswer,
+    Message,
+    Publish,
+    Response,
+    Response2,
+    Scope,
+    StoredMessage,
+)
+
+from .user import OK, connecting, log_in
+
+
+@pytest.fixture
+def server() -> MemoryServer:
+    return MemoryServer()
+
+
+def stored(offset: int, text: str, sender: str = "alice", to: str = "bob") -> StoredMessage:
+    return StoredMessage(offset, text, sender, Scope.USERS, (to,), 5)
+
+
+def delivered(offset: int, text: str, sender: str = "alice", to: str = "bob") -> Deliver:
+    return Deliver(offset, text, sender, Scope.USERS, (to,), 5)
+
+
+# Time.
+
+
+def test_nothing_happens_before_the_flush(server: MemoryServer) -> None:
+    alice = log_in(server, "alice")
+    alice.publish("hello", "alice")
+    assert server.received == []
+    server.flush()
+    assert server.received == [stored(1, "hello", to="alice")]
+    assert alice.take() == [delivered(1, "hello", to="alice"), OK]
+
+
+def test_time_goes_on_to_each_event_in_turn(server: MemoryServer) -> None:
+    seen: list[float] = []
+
+    def note(delay: float) -> None:
+        seen.append(server.clock.seconds())
+        if len(seen) < 4:
+            server.clock.callLater(delay, note, delay)
+
+    server.clock.callLater(0.1, note, 0.7)
+    server.advance(2)
+    assert seen == pytest.approx([0.1, 0.8, 1.5])
+    assert server.clock.seconds() == pytest.approx(2)
+
+
+def test_the_server_has_its_time_too(server: MemoryServer) -> None:
+    alice = log_in(server, "alice", heartbeat="10")
+    server.advance(15)
+    alice.send(Heartbeat())
+    server.advance(15)
+    assert alice.take() == [OK]
+    server.advance(10)
+    assert alice.take()[0].code == Code.HEARTBEAT_MISSED
+    assert alice.lost is not None
+
+
+def test_running_goes_on_as_far_as_needed(server: MemoryServer) -> None:
+    clock = server.clock
+    later: list[float] = []
+    clock.callLater(9, lambda: later.append(clock.seconds()))
+
+    async def coroutine() -> str:
+        return await deferLater(clock, 2, lambda: "done")
+
+    assert server.run(coroutine(), within=60) == "done"
+    assert clock.seconds() == pytest.approx(2)
+    assert server.run(succeed("at once"), within=60) == "at once"
+    assert clock.seconds() == pytest.approx(2)
+    assert later == []
+
+
+def test_running_flushes_in_any_case(server: MemoryServer) -> None:
+    alice = log_in(server, "alice")
+    alice.publish("hello", "alice")
+    server.run(succeed(None))
+    assert len(server.received) == 1
+
+
+def step_until(server: MemoryServer, deferred: Deferred[None]) -> None:
+    """Handle one call of the clock at a time."""
+    clock = server.clock
+    assert isinstance(clock, Clock)
+    while not deferred.called:
+        call = clock.calls.pop(0)
+        assert call.getTime() <= clock.seconds()
+        call.called = 1
+        call.func(*call.args, **call.kw)
+
+
+def test_it_is_quiet_when_everything_is_done(server: MemoryServer) -> None:
+    alice = server.run(connecting(server))
+    alice.send(Login2("alice"))
+    alice.publish("hello", "alice")
+    step_until(server, server.when_quiet())
+    assert len(alice.take()) == 3
+    server.clock.callLater(0, server.clock.callLater, 0, alice.publish, "more", "alice")
+    step_until(server, server.when_quiet())
+    assert len(server.received) == 2
+    assert len(alice.take()) == 2
+
+
+def test_a_server_that_takes_several_turns_is_not_quiet(server: MemoryServer) -> None:
+    assert server._process is not None
+    clock = server._process.factory.clock
+    left = [None] * 6
+
+    def turn() -> None:
+        if left:
+            left.pop()
+            clock.callLater(0, turn)
+
+    turn()
+    step_until(server, server.when_quiet())
+    assert left == []
+
+
+def test_nothing_is_left_to_be_done_when_it_has_stopped(server: MemoryServer) -> None:
+    log_in(server, "alice")
+    server.run(connecting(server))
+    step_until(server, server.stop())
+    assert list(server.clock.getDelayedCalls()) == []
+
+
+def test_running_raises_what_it_comes_to_and_says_when_it_comes_to_nothing(
+    server: MemoryServer,
+) -> None:
+    async def failing() -> None:
+        raise KeyError("this")
+
+    with pytest.raises(KeyError, match="this"):
+        server.run(failing())
+    never: Deferred[None] = Deferred()
+    with pytest.raises(AssertionError, match="5 s"):
+        server.run(never, within=5)
+    assert server.clock.seconds() == 5
+
+
+def test_a_clock_of_the_test_is_used() -> None:
+    clock = Clock()
+    clock.advance(7)
+    server = MemoryServer(clock)
+    assert server.clock is clock
+    alice = log_in(server, "alice")
+    alice.send(CorrelationIdTest())
+    clock.advance(0)
+    clock.advance(4)
+    assert alice.take() == [Response(Code.OK)]
+
+
+# What can be seen.
+
+
+def test_users_and_who_is_on_line(server: MemoryServer) -> None:
+    assert server.users == {}
+    log_in(server, "bob")
+    alice = log_in(server, "alice")
+    assert list(server.users.items()) == [("alice", True), ("bob", True)]
+    alice.transport.loseConnection()
+    server.flush()
+    assert server.users == {"alice": False, "bob": True}
+    assert isinstance(alice.lost and alice.lost.value, ConnectionDone)
+    assert server.connections == 1
+
+
+def test_received_is_what_was_stored_in_order_and_once(server: MemoryServer) -> None:
+    log_in(server, "bob")
+    alice = log_in(server, "alice")
+    alice.publish("one", "bob", id_=1)
+    alice.send(Message("two", "alice", "bob", 5), Message("three", "alice", "bob", 5))
+    alice.publish("one again", "bob", id_=1)
+    alice.publish("to nobody", "carol", id_=2)
+    server.flush()
+    assert server.received == [stored(1, "one"), stored(2, "two"), stored(3, "three")]
+
+
+def test_a_mailbox_has_what_is_not_acknowledged(server: MemoryServer) -> None:
+    bob = log_in(server, "bob")
+    alice = log_in(server, "alice")
+    for text in ("one", "two"):
+        alice.publish(text, "bob")
+    server.flush()
+    assert server.mailbox("bob") == [stored(1, "one"), stored(2, "two")]
+    bob.send(Ack(1))
+    server.flush()
+    assert server.mailbox("bob") == [stored(2, "two")]
+    alice.send(Publish(0, "to all", Scope.EVERYONE, (), 5))
+    server.flush()
+    assert [message.message for message in server.mailbox("bob")] == ["two", "to all"]
+    assert server.mailbox("alice") == []
+    with pytest.raises(LookupError, match="carol"):
+        server.mailbox("carol")
+
+
+def test_limits_are_those_of_the_server() -> None:
+    server = MemoryServer(limits=Limits(mailbox=1, connections=2))
+    log_in(server, "bob")
+    alice = log_in(server, "alice")
+    alice.publish("one", "bob")
+    alice.publish("two", "bob")
+    server.flush()
+    assert [answer.code for answer in alice.take()] == [Code.OK, Code.MAILBOX_FULL]
+    third = server.run(connecting(server))
+    server.flush()
+    assert isinstance(third.lost and third.lost.value, ConnectionDone)
+
+
+def test_passwords() -> None:
+    server = MemoryServer(passwords={"zoë": "sesame"})
+    log_in(server, "zoë", password="sesame")
+    other = server.run(connecting(server))
+    other.send(Login2("zoë", {"password": "wrong"}), Login2("bob"))
+    server.flush()
+    assert [answer.code for answer in other.take()] == [Code.AUTHENTICATION_FAILED] * 2
+
+
+# Messages that are refused.
+
+
+def test_the_next_messages_are_refused_and_no_more(server: MemoryServer) -> None:
+    bob = log_in(server, "bob")
+    alice = log_in(server, "alice")
+    server.refuse_next(Code.MAILBOX_FULL, "too much", count=2)
+    for id_ in (1, 2, 3):
+        alice.publish(str(id_), "bob", id_=id_)
+    server.flush()
+    refused = Response2(Code.MAILBOX_FULL, "too much")
+    assert alice.take() == [refused, refused, OK]
+    assert bob.take() == [delivered(1, "3")]
+    alice.publish("again", "bob", id_=1)
+    server.flush()
+    assert alice.take() == [OK]
+    assert bob.take() == [delivered(2, "again")]
+
+
+def test_of_messages_that_come_together_only_one_is_refused(server: MemoryServer) -> None:
+    bob = log_in(server, "bob")
+    alice = server.run(connecting(server))
+    alice.send(Login("alice"), Message("known", "alice", "bob", 5))
+    server.flush()
+    server.refuse_next(Code.UNAVAILABLE)
+    alice.send(*(Message(text, "alice", "bob", 5) for text in ("1", "2", "3")))
+    server.flush()
+    assert [answer.code for answer in alice.take()] == [1, 1, 2, 1, 1]
+    assert [message.message for message in bob.take()] == ["known", "2", "3"]
+
+
+def test_what_is_no_refusal_cannot_be_one(server: MemoryServer) -> None:
+    for code in (Code.OK, Code.GOING_AWAY):
+        with pytest.raises(ValueError, match="is not what"):
+            server.refuse_next(code)
+
+
+def test_a_refusal_waits_for_a_message_that_could_be_stored(server: MemoryServer) -> None:
+    alice = server.run(connecting(server))
+    server.refuse_next(Code.RATE_LIMITED)
+    alice.publish("not logged in", "alice")
+    alice.send(Login2("alice"))
+    alice.publish("logged in", "alice")
+    server.flush()
+    codes = [answer.code for answer in alice.take()]
+    assert codes == [Code.NOT_LOGGED_IN, Code.OK, Code.RATE_LIMITED]
+
+
+# Connections that end.
+
+
+def test_clients_are_told_why_they_are_closed(server: MemoryServer) -> None:
+    alice, bob = log_in(server, "alice"), log_in(server, "bob")
+    old = server.run(connecting(server))
+    old.send(Login("old"))
+    server.close_clients(Code.REPLACED, "elsewhere", "bob")
+    server.flush()
+    assert bob.take() == [Close(Code.REPLACED, "elsewhere")]
+    assert bob.lost is not None
+    assert alice.lost is None
+    server.close_clients(Code.GOING_AWAY)
+    server.flush()
+    assert alice.take() == [Close(Code.GOING_AWAY, "")]
+    assert old.take() == [Response(Code.OK)]
+    assert isinstance(old.lost and old.lost.value, ConnectionDone)
+    assert server.connections == 0
+    assert server.running
+
+
+def test_a_server_that_stops_refuses_and_starts_again_with_what_it_had(
+    server: MemoryServer,
+) -> None:
+    alice = log_in(server, "alice")
+    alice.publish("kept", "alice", id_=1)
+    server.flush()
+    alice.take()
+    with pytest.raises(RuntimeError):
+        server.start()
+    server.run(server.stop())
+    assert alice.take() == [Close(Code.GOING_AWAY, "the server is shutting down")]
+    assert isinstance(alice.lost and alice.lost.value, ConnectionDone)
+    assert not server.running
+    assert server.users == {"alice": False}
+    refused = connecting(server)
+    with pytest.raises(Exception, match="refused"):
+        server.run(refused)
+    server.start()
+    assert log_in(server, "alice").take() == [delivered(1, "kept", to="alice")]
+    server.run(server.stop())
+    server.start(empty=True)
+    assert server.users == {}
+    assert server.received == []
+    server.run(server.stop())
+    server.run(server.stop())
+
+
+def test_a_client_that_does_not_let_go_delays_the_stop(server: MemoryServer) -> None:
+    log_in(server, "alice")
+    server.stall()
+    stopped = [server.stop(), server.stop()]
+    server.advance(0.5)
+    assert not stopped[0].called
+    with pytest.raises(RuntimeError):
+        server.start()
+    for one in stopped:
+        server.run(one, within=2)
+    server.start()
+
+
+def test_a_killed_server_says_and_does_nothing_more(server: MemoryServer) -> None:
+    bob, alice = log_in(server, "bob"), log_in(server, "alice")
+    alice.publish("stored", "bob", id_=1)
+    server.flush()
+    alice.take()
+    bob.take()
+    alice.publish("on its way", "bob", id_=2)
+    alice.send(CorrelationIdTest())
+    server.kill()
+    server.advance(10)
+    assert alice.lost is not None
+    assert bob.lost is not None
+    assert alice.take() == bob.take() == []
+    assert server.users == {"alice": False, "bob": False}
+    assert [message.message for message in server.received] == ["stored"]
+    assert server.connections == 0
+    with pytest.raises(Exception, match="refused"):
+        server.run(connecting(server))
+    assert [call for call in server.clock.getDelayedCalls() if call.active()] == []
+    server.start()
+    assert log_in(server, "bob").take() == [delivered(1, "stored")]
+
+
+@pytest.mark.parametrize("turns", range(8))
+def test_whenever_a_server_is_killed_it_stores_nothing_afterwards(
+    server: MemoryServer, turns: int
+) -> None:
+    alice = log_in(server, "alice")
+    then: list[int] = []
+
+    def count_down(left: int) -> None:
+        if left:
+            server.clock.callLater(0, count_down, left - 1)
+        else:
+            server.kill()
+            then.append(len(server.received))
+
+    alice.publish("hello", "alice")
+    count_down(turns)
+    server.advance(10)
+    assert [len(server.received)] == then
+    assert len(alice.take()) <= 2 * then[0]
+    assert alice.lost is not None
+
+
+def test_a_stop_that_hangs_is_over_with_a_kill(server: MemoryServer) -> None:
+    log_in(server, "alice")
+    server.stall()
+    stopped = server.stop()
+    server.kill()
+    server.run(stopped)
+    server.start()
+    assert server.running
+
+
+def test_cut_loses_what_is_on_its_way_and_the_connection_at_both_ends(
+    server: MemoryServer,
+) -> None:
+    alice, bob = log_in(server, "alice"), log_in(server, "bob")
+    alice.publish("lost", "bob")
+    server.cut()
+    server.flush()
+    assert isinstance(alice.lost and alice.lost.value, ConnectionLost)
+    assert isinstance(bob.lost and bob.lost.value, ConnectionLost)
+    assert server.users == {"alice": False, "bob": False}
+    assert server.received == []
+
+
+def test_cut_concerns_those_who_are_named(server: MemoryServer) -> None:
+    alice, bob = log_in(server, "alice"), log_in(server, "bob")
+    server.cut("bob")
+    server.flush()
+    assert bob.lost is not None
+    assert alice.lost is None
+    with pytest.raises(LookupError, match="bob"):
+        server.cut("bob")
+
+
+def test_what_was_not_acknowledged_comes_again_under_its_number(server: MemoryServer) -> None:
+    bob, alice = log_in(server, "bob"), log_in(server, "alice")
+    alice.publish("one", "bob")
+    alice.publish("two", "bob")
+    server.flush()
+    assert bob.take() == [delivered(1, "one"), delivered(2, "two")]
+    bob.send(Ack(1))
+    server.flush()
+    bob.send(Ack(2))
+    server.cut("bob")
+    server.flush()
+    assert log_in(server, "bob").take() == [delivered(2, "two")]
+
+
+def test_an_answer_that_is_lost_and_the_message_sent_again(server: MemoryServer) -> None:
+    alice = log_in(server, "alice")
+    server.stall(to_server=False)
+    alice.publish("once", "alice", id_=1)
+    server.flush()
+    assert alice.take() == []
+    assert len(server.received) == 1
+    server.cut()
+    server.resume()
+    again = log_in(server, "alice")
+    again.publish("once", "alice", id_=1)
+    server.flush()
+    assert again.take() == [delivered(1, "once", to="alice"), OK]
+    assert len(server.received) == 1
+
+
+def test_a_session_is_taken_over_from_a_connection_that_hangs(server: MemoryServer) -> None:
+    alice = server.run(connecting(server))
+    alice.send(Login2("alice"))
+    server.flush()
+    token = alice.take()[0].properties["session"]
+    server.stall("alice")
+    alice.transport.loseConnection()
+    server.flush()
+    assert server.users == {"alice": True}
+    other = server.run(connecting(server))
+    other.send(Login2("alice"))
+    server.flush()
+    assert other.take()[0].code == Code.USER_ALREADY_LOGGED
+    log_in(server, "alice", session=token)
+    server.advance(60)
+    assert server.connections == 2
+
+
+# An old server.
+
+
+def test_version_1_takes_no_notice_of_versions_and_unknown_keys() -> None:
+    server = MemoryServer(version=1)
+    alice = server.run(connecting(server))
+    alice.send(Login2("alice", {"window": "10"}), Heartbeat(), CorrelationIdTest())
+    alice.publish("unknown", "alice")
+    alice.send(Message("hello", "alice", "alice", 5), version=2)
+    alice.send(Message("hello", "alice", "bob", 5))
+    server.advance(10)
+    assert alice.take() == [
+        Response(Code.OK),
+        Message("hello", "alice", "alice", 5),
+        Response(Code.OK),
+        Response(Code.USER_NOT_FOUND),
+    ]
+    server.run(server.stop())
+    assert alice.take() == []
+    assert alice.lost is not None
+
+
+def test_version_2_answers_in_version_2(server: MemoryServer) -> None:
+    alice = server.run(connecting(server))
+    alice.send(Login2("alice"), Heartbeat())
+    server.flush()
+    answer, heartbeat = alice.take()
+    assert isinstance(answer, LoginAnswer)
+    assert heartbeat == OK
+
+
+def test_there_is_no_version_3() -> None:
+    with pytest.raises(ValueError, match="3"):
+        MemoryServer(version=3)
