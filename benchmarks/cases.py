@@ -1,0 +1,264 @@
+"""The cases: which server is started, what its users do, and which figures count."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+from benchmarks import loads, waiting
+from benchmarks.figures import Sample, of_load
+from benchmarks.loads import Plan, Result
+from benchmarks.logins import logins
+from benchmarks.loop import drain, log_in
+from benchmarks.servers import FLOOR, Contender, Target
+from benchmarks.workers import Load, Phase, run
+
+__all__ = ["CASES", "Case", "Settings"]
+
+IDLE = 10_000
+"""Sessions of the case ``idle``."""
+
+ONLINE = (10, 100, 1_000, 10_000)
+"""Users of the case ``users``; ten of them talk."""
+
+RATES = (1_000, 2_000, 5_000, 10_000, 20_000, 50_000, 100_000, 200_000, 500_000, 1_000_000)
+"""Messages per second of the case ``rates``."""
+
+_KEPT_UP = 0.9
+"""Part of a rate that must get through for the next one to be tried."""
+
+_TOO_LATE = 1.0
+"""Seconds of median latency at which the next rate is not tried."""
+
+_serial = itertools.count()
+
+
+@dataclass
+class Settings:
+    """What holds for all cases of a run."""
+
+    seconds: float
+    """Of each measurement."""
+    processes: int
+    """Of users."""
+    directory: Path
+    """For files that are measured on."""
+    database: Path | None = None
+    """Made when it is first needed."""
+
+    def waiting_database(self) -> Path:
+        """A file in which messages wait."""
+        if self.database is None:
+            path = self.directory / "waiting.db"
+            waiting.make(path)
+            self.database = path
+        return self.database
+
+
+Measured = Mapping[str, Sample]
+"""Samples by their label; one alone has none."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """Something that is measured of each contender."""
+
+    name: str
+    title: str
+    figures: tuple[str, ...]
+    """Keys of FIGURES, the columns of its table."""
+    measure: Callable[[Contender, Settings], Measured]
+    ratio: str = "answered"
+    """The figure that is set against the floor's."""
+    label: str = ""
+    """What the labels of samples mean."""
+    takes: Callable[[Contender], bool] = lambda contender: True
+
+
+def _prefix() -> str:
+    """Names begin with it; of one size, and new for every use."""
+    return f"b{os.getpid() % 10**6:06d}{next(_serial):04d}"
+
+
+def _run(load: Load, target: Target, settings: Settings, **plan: Any) -> tuple[Result, list[Phase]]:
+    """A load, its pairs shared out among the processes."""
+    whole = Plan(target.address, "", settings.seconds, **plan)
+    processes = max(1, min(settings.processes, whole.pairs))
+    shares = [whole.pairs // processes + (n < whole.pairs % processes) for n in range(processes)]
+    plans = [
+        replace(whole, prefix=_prefix(), pairs=share, rate=whole.rate * share / (whole.pairs or 1))
+        for share in shares
+    ]
+    return run(load, plans, target.costs)
+
+
+def _loaded(load: Load, **plan: Any) -> Callable[[Contender, Settings], Measured]:
+    """A fresh server and one load."""
+
+    def measure(contender: Contender, settings: Settings) -> Measured:
+        # The floor speaks version 1 only, and stands beside version 2 with that.
+        version = plan.get("version", 1) if contender.name != FLOOR else 1
+        with contender.running() as target:
+            return {"": of_load(*_run(load, target, settings, **{**plan, "version": version}))}
+
+    return measure
+
+
+def _idle(contender: Contender, settings: Settings) -> Measured:
+    with contender.running() as target:
+        alone = replace(settings, processes=1)
+        result, (phase, _) = _run(loads.idle, target, alone, idle=IDLE)
+    figures = {"logins": result.messages / result.answering}
+    if phase.cpu is not None and phase.rss is not None:
+        figures["login_cpu"] = phase.cpu / result.messages
+        figures["memory"] = phase.rss / result.messages
+    return {"": figures}
+
+
+def _logins(contender: Contender, settings: Settings) -> Measured:
+    with contender.running() as target:
+        result, (phase,) = _run(logins, target, settings, pairs=32)
+    figures = {"logins": result.messages / result.answering, "busy": result.busy}
+    if phase.cpu is not None:
+        figures["login_cpu"] = phase.cpu / result.messages
+    return {"": figures}
+
+
+def _users(contender: Contender, settings: Settings) -> Measured:
+    figures = {}
+    for online in ONLINE:
+        with contender.running() as target:
+            alone = replace(settings, processes=1)
+            load = _run(loads.pairs, target, alone, pairs=5, idle=online - 10)
+            figures[f"{online:,}"] = of_load(*load)
+    return figures
+
+
+def _rates(contender: Contender, settings: Settings) -> Measured:
+    figures = {}
+    with contender.running() as target:
+        for rate in RATES:
+            load = _run(loads.open_loop, target, settings, pairs=64, rate=rate, record=True)
+            sample = figures[f"{rate:,}"] = of_load(*load)
+            if sample["delivered"] < _KEPT_UP * rate or sample["delivery p50"] > _TOO_LATE:
+                break
+    return figures
+
+
+def _waiting(contender: Contender, settings: Settings) -> Measured:
+    figures: dict[str, Sample] = {}
+    couples = [
+        (waiting.user_name(n), waiting.user_name(n + waiting.USERS // 2))
+        for n in range(0, waiting.USERS // 2, waiting.USERS // 128)
+    ]
+    for label, database in (("0", None), ("1,000,000", settings.waiting_database())):
+        with contender.running(database) as target:
+            begun = target.costs()
+            guest, expected = "user000001", waiting.frames_for if database else None
+            before = monotonic()
+            (sock,) = log_in(target.address, [guest])
+            drain(sock, waiting.frames_for(guest) if database else b"", guest)
+            after = monotonic()
+            sock.close()
+            alone = replace(settings, processes=1)
+            sample = of_load(
+                *_run(loads.pairs, target, alone, names=couples, pairs=64, waiting=expected)
+            )
+        sample |= {"start": target.started_in, "login": after - before}
+        if begun is not None:
+            sample["rss"] = begun.rss
+        figures[label] = sample
+    return figures
+
+
+_THROUGHPUT = ("answered", "delivered", "cpu", "busy")
+_TURN_AROUND = (
+    "answered", "cpu", "answer p50", "answer p99",
+    "delivery p50", "delivery p90", "delivery p99", "delivery p99.9", "delivery max",
+)  # fmt: skip
+
+CASES = {
+    case.name: case
+    for case in (
+        Case(
+            "pairs-64",
+            "64 pairs, each 64 messages ahead of the answers",
+            _THROUGHPUT,
+            _loaded(loads.pairs, pairs=64),
+        ),
+        Case(
+            "pairs-1",
+            "64 pairs, each one message at a time",
+            _TURN_AROUND,
+            _loaded(loads.pairs, pairs=64, window=1, record=True),
+        ),
+        Case(
+            "latency",
+            "1 pair, one message at a time",
+            _TURN_AROUND,
+            _loaded(loads.pairs, pairs=1, window=1, record=True),
+        ),
+        Case(
+            "fan-in",
+            "32 senders to one receiver, each 64 messages ahead",
+            _THROUGHPUT,
+            _loaded(loads.fan_in, pairs=32),
+        ),
+        Case(
+            "offline",
+            "16 senders to mailboxes, each 64 messages ahead; then the recipients log in",
+            (*_THROUGHPUT, "drain_cpu"),
+            _loaded(loads.offline, pairs=16),
+        ),
+        Case(
+            "version-2",
+            "64 pairs of version 2: Publish under an id, Deliver, Ack; each 64 messages ahead",
+            _THROUGHPUT,
+            _loaded(loads.pairs, pairs=64, version=2),
+            takes=lambda contender: 2 in contender.versions or contender.name == FLOOR,
+        ),
+        Case(
+            "rates",
+            "64 pairs that send when it is time, whether they are answered or not",
+            ("delivered", "cpu", *_TURN_AROUND[2:], "busy"),
+            _rates,
+            ratio="delivery p50",
+            label="messages/s",
+        ),
+        Case(
+            "users",
+            "5 pairs, each 64 messages ahead, among so many users on-line",
+            ("answered", "cpu", "busy"),
+            _users,
+            label="users",
+        ),
+        Case(
+            "idle",
+            f"{IDLE:,} new users log in and stay, 32 at a time",
+            ("logins", "login_cpu", "memory"),
+            _idle,
+            ratio="logins",
+        ),
+        Case(
+            "logins",
+            "32 visitors log in and go, over and over, under known names",
+            ("logins", "login_cpu", "busy"),
+            _logins,
+            ratio="logins",
+        ),
+        Case(
+            "waiting",
+            f"a store in which so many messages wait for {waiting.USERS:,} users; then 64 pairs,"
+            " each 64 messages ahead",
+            ("start", "rss", "login", "answered", "cpu", "busy"),
+            _waiting,
+            label="waiting",
+            takes=lambda contender: contender.durable,
+        ),
+    )
+}

@@ -1,0 +1,125 @@
+"""What was measured, as tables and as JSON."""
+
+from __future__ import annotations
+
+import datetime
+import os
+import platform
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from benchmarks.figures import FIGURES, Row, spread
+from benchmarks.servers import FLOOR
+from benchmarks.suite import Outcome
+
+__all__ = ["BEGIN", "END", "as_json", "conditions", "table", "tables", "write_into"]
+
+BEGIN = "<!-- figures: written by python -m benchmarks --document -->"
+END = "<!-- end of figures -->"
+
+
+def conditions(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Under which it was measured: the machine, the programs and the settings."""
+    return {
+        "date": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
+        "system": f"{platform.system()} {platform.release()} {platform.machine()}",
+        "processors": os.cpu_count(),
+        "python": platform.python_version(),
+        "twisted": version("twisted"),
+        **settings,
+    }
+
+
+def as_json(outcomes: Iterable[Outcome], under: Mapping[str, Any]) -> dict[str, Any]:
+    """All samples: by case, label and contender."""
+    return {
+        "conditions": dict(under),
+        "figures": {key: figure.meaning for key, figure in FIGURES.items()},
+        "cases": {
+            outcome.case.name: {"title": outcome.case.title, "samples": outcome.samples}
+            | ({"failures": outcome.failures} if outcome.failures else {})
+            for outcome in outcomes
+        },
+    }
+
+
+def _cell(row: Row, key: str) -> str:
+    """Median, lowest and highest; empty where it was not measured."""
+    values = [sample[key] for sample in row if key in sample]
+    if not values:
+        return ""
+    middle, low, high = map(FIGURES[key].show, spread(values))
+    return middle if low == high or not FIGURES[key].spread else f"{middle} ({low}–{high})"  # noqa: RUF001
+
+
+def _ratio(row: Row, floor: Row, key: str) -> str:
+    """Repetition by repetition: the machine was the same for both."""
+    ratios = [
+        one[key] / other[key]
+        for one, other in zip(row, floor, strict=False)
+        if key in one and other.get(key)
+    ]
+    if not ratios or row is floor:
+        return ""
+    middle, low, high = (f"{value:.2f}" for value in spread(ratios))
+    return f"{middle} ({low}–{high})"  # noqa: RUF001
+
+
+def table(outcome: Outcome) -> list[list[str]]:
+    """The rows of a case, the head first."""
+    case = outcome.case
+    titles = [FIGURES[key].title for key in case.figures]
+    against = f"{FIGURES[case.ratio].title.removesuffix(' ms')} / floor's"
+    floors = any(FLOOR in rows for rows in outcome.samples.values())
+    head = [*([case.label] if case.label else []), "server", *titles]
+    lines = [[*head, against] if floors else head]
+    for label, rows in outcome.samples.items():
+        for contender, row in rows.items():
+            line = [*([label] if case.label else []), contender]
+            line += [_cell(row, key) for key in case.figures]
+            if floors:
+                line.append(_ratio(row, rows.get(FLOOR, ()), case.ratio))
+            lines.append(line)
+    return lines
+
+
+def _markdown(lines: Sequence[Sequence[str]]) -> str:
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+
+    def line(cells: Iterable[str]) -> str:
+        return f"| {' | '.join(cells)} |"
+
+    padded = [[cell.ljust(width) for cell, width in zip(row, widths, strict=True)] for row in lines]
+    return "\n".join(
+        [line(padded[0]), line("-" * width for width in widths), *map(line, padded[1:])]
+    )
+
+
+def tables(outcomes: Iterable[Outcome], under: Mapping[str, Any]) -> str:
+    """Everything, in Markdown."""
+    parts = ["; ".join(f"{key} {value}" for key, value in under.items()) + "."]
+    for outcome in outcomes:
+        parts.append(f"**{outcome.case.name}**: {outcome.case.title}.")
+        if outcome.samples:
+            parts.append(_markdown(table(outcome)))
+        parts += [f"FAILED: {failure}" for failure in outcome.failures]
+    return "\n\n".join(parts)
+
+
+def write_into(document: Path, text: str) -> None:
+    """Put the tables between the marks of a document.
+
+    Raises:
+        ValueError: it has none.
+    """
+    before = document.read_text(encoding="utf-8")
+    pattern = re.escape(BEGIN) + ".*?" + re.escape(END)
+    after, count = re.subn(
+        pattern, lambda _: f"{BEGIN}\n\n{text}\n\n{END}", before, flags=re.DOTALL
+    )
+    if count != 1:
+        raise ValueError(f"{document} has no place for figures: {BEGIN} and {END}")
+    document.write_text(after, encoding="utf-8")

@@ -1,0 +1,120 @@
+"""Processes of users: the load runs beside the process that measures."""
+
+from __future__ import annotations
+
+import gc
+import multiprocessing
+import resource
+import traceback
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from multiprocessing.connection import Connection
+from typing import NamedTuple
+
+from benchmarks.frames import Failed
+from benchmarks.loads import Control, Plan, Result
+from benchmarks.procfs import Reading
+
+__all__ = ["Load", "Phase", "run"]
+
+Load = Callable[[Plan, Control], Result]
+
+
+class Phase(NamedTuple):
+    """What the server has cost before a phase and after it; None: nobody knows."""
+
+    before: Reading | None
+    after: Reading | None
+
+    @property
+    def cpu(self) -> float | None:
+        """Seconds of the server's processors in between."""
+        if self.before is None or self.after is None:
+            return None
+        return self.after.cpu - self.before.cpu
+
+    @property
+    def rss(self) -> int | None:
+        """Bytes of memory that it grew by."""
+        if self.before is None or self.after is None:
+            return None
+        return self.after.rss - self.before.rss
+
+
+class _PipeControl:
+    def __init__(self, pipe: Connection) -> None:
+        self._pipe = pipe
+
+    def ready(self) -> None:
+        """See Control."""
+        # What was prepared stays: the collector need not look at it in between.
+        gc.collect()
+        gc.freeze()
+        self._pipe.send(None)
+        self._pipe.recv()
+
+
+def _work(pipe: Connection, load: Load, plan: Plan) -> None:
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    outcome: Result | str
+    try:
+        outcome = load(plan, _PipeControl(pipe))
+    except Failed as failure:
+        outcome = str(failure)
+    except Exception:
+        outcome = traceback.format_exc()
+    pipe.send(outcome)
+
+
+def run(
+    load: Load, plans: Sequence[Plan], costs: Callable[[], Reading | None]
+) -> tuple[Result, list[Phase]]:
+    """Carry out a load in a process for each plan, all in step.
+
+    Args:
+        costs: of the server; read where a phase begins and where it ends.
+
+    Raises:
+        Failed: the server did not do what it must.
+    """
+    context = multiprocessing.get_context("spawn")
+    pipes, processes = [], []
+    readings: list[Reading | None] = []
+    try:
+        for plan in plans:
+            here, there = context.Pipe()
+            process = context.Process(target=_work, args=(there, load, plan), daemon=True)
+            process.start()
+            there.close()
+            pipes.append(here)
+            processes.append(process)
+        while True:
+            outcomes = [_receive(pipe) for pipe in pipes]
+            readings.append(costs())
+            if isinstance(outcomes[0], Result):
+                break
+            for pipe in pipes:
+                pipe.send(None)
+    finally:
+        for pipe in pipes:
+            pipe.close()
+        for process in processes:
+            process.kill()
+            process.join()
+    total = Result()
+    for outcome in outcomes:
+        if outcome is not None:
+            total.merge(outcome)
+    return total, [Phase(*pair) for pair in pairwise(readings)]
+
+
+def _receive(pipe: Connection) -> Result | None:
+    try:
+        outcome = pipe.recv()
+    except EOFError:
+        raise Failed("a process of users ended") from None
+    if isinstance(outcome, str):
+        raise Failed(outcome)
+    assert outcome is None or isinstance(outcome, Result)
+    return outcome
