@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 
-from chat_protocol.domain.batch import Run, Stored
+from chat_protocol.domain.batch import Publication, Run, Stored
 from chat_protocol.domain.delivery import Ask, Delivery, Taken
 from chat_protocol.domain.directory import User
 from chat_protocol.domain.limits import Limits
@@ -66,11 +66,13 @@ class AckedDelivery(Delivery):
         self._send(frames, offsets)
 
     def _write_stored(self, messages: list[Stored]) -> None:
-        frames = [
-            encode_deliver(offset, text, sender, scope, encode_strings(to), time.to_bytes(8, "big"))
-            for offset, sender, time, text, scope, to in messages
-        ]
-        self._send(frames, [message.offset for message in messages])
+        self._send(
+            [message.deliver_frame() for message in messages],
+            [message.offset for message in messages],
+        )
+
+    def _write_publication(self, publication: Publication) -> None:
+        self._send([publication.deliver_frame()], [publication.offset])
 
     def _send(self, frames: list[bytes], offsets: range | list[int]) -> None:
         if self._unacked is None:

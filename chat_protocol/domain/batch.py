@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from chat_protocol.wire.codes import Code
+from chat_protocol.wire.deliver import encode_deliver, encode_strings
 
 if TYPE_CHECKING:
     from chat_protocol.domain.directory import User
@@ -49,6 +50,12 @@ class Stored(NamedTuple):
     def size(self) -> int:
         """About the bytes that it takes."""
         return len(self.text) + _OVERHEAD + sum(map(len, self.to))
+
+    def deliver_frame(self) -> bytes:
+        """As a session of version 2 gets it."""
+        offset, sender, time, text, scope, to = self
+        time_ = time.to_bytes(8, "big")
+        return encode_deliver(offset, text, sender, scope, encode_strings(to), time_)
 
 
 class Waiting(NamedTuple):
@@ -137,6 +144,7 @@ class Publication:
     """
 
     __slots__ = (
+        "_deliver_frame",
         "correlation_id",
         "detail",
         "live",
@@ -182,6 +190,7 @@ class Publication:
         """0: it was stored before under its publishing id, or refused."""
         self.refusal = Code.OK
         self.detail = ""
+        self._deliver_frame: bytes | None = None
 
     def refuse(self, code: Code, detail: str) -> None:
         """Nobody gets it."""
@@ -193,6 +202,12 @@ class Publication:
         """The message, where it was accepted."""
         to = tuple(user.name for user in self.recipients)
         return Stored(self.offset, self.sender.user.name, self.time, self.text, self.scope, to)
+
+    def deliver_frame(self) -> bytes:
+        """The accepted message, encoded once for all sessions of version 2."""
+        if self._deliver_frame is None:
+            self._deliver_frame = self.stored().deliver_frame()
+        return self._deliver_frame
 
 
 class Registration:

@@ -151,7 +151,7 @@ class Delivery:
             return
         if publication.offset:
             self._sent = publication.offset
-            self._write_stored([publication.stored()])
+            self._write_publication(publication)
         elif not self._output.backlog:
             self._catch_up()
 
@@ -207,6 +207,9 @@ class Delivery:
         raise NotImplementedError
 
     def _write_stored(self, messages: list[Stored]) -> None:
+        raise NotImplementedError
+
+    def _write_publication(self, publication: Publication) -> None:
         raise NotImplementedError
 
     def _catch_up(self) -> None:
@@ -280,3 +283,8 @@ class PlainDelivery(Delivery):
             # Below 0: it is in the mailbox as well, and need not be put there.
             offsets.append(-offset)
         self._output.write_messages(frames, offsets)
+
+    def _write_publication(self, publication: Publication) -> None:
+        route = encode_route(publication.sender.user.name, self._user.name)
+        frame = encode_delivered(publication.text, route, publication.time)
+        self._output.write_messages([frame], [-publication.offset])
