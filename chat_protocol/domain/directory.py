@@ -30,11 +30,14 @@ class Directory:
     """The users somebody is concerned with just now.
 
     Users who are off-line and whom nobody writes to are not in memory: the store knows them.
+    A name can be promised to one that is to follow its session: whatever becomes of the session,
+    nobody else gets the name in between.
     """
 
     def __init__(self) -> None:
         self._users: WeakValueDictionary[str, User] = WeakValueDictionary()
         self._claimed: dict[str, User] = {}
+        self._promised: set[User] = set()
 
     def user(self, name: str) -> User:
         """The user of a normalised name, known or not."""
@@ -54,15 +57,27 @@ class Directory:
         user = self._claimed[name] = self.user(name)
         return user
 
+    def claim_next(self, user: User) -> None:
+        """Have a user's name change hands when it is released.
+
+        Raises:
+            UserAlreadyLogged: it is promised to another.
+        """
+        if user in self._promised:
+            raise UserAlreadyLogged(f"{user.name} is being taken over already")
+        self._promised.add(user)
+
     def session_of(self, name: str) -> Session | None:
         """The session of a user who is on-line."""
         user = self._claimed.get(name)
         return user.session if user is not None else None
 
     def release(self, user: User) -> None:
-        """The name is free again."""
-        del self._claimed[user.name]
-        user.session = None
+        """One that has the name, or was promised it, gives it up; of the last it is free."""
+        if user in self._promised:
+            self._promised.remove(user)
+        else:
+            del self._claimed[user.name]
 
     @property
     def online(self) -> list[User]:

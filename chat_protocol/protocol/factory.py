@@ -25,6 +25,7 @@ from chat_protocol.domain.turn import Turn
 from chat_protocol.errors import (
     InvalidUsername,
     RateLimited,
+    Unavailable,
     UserAlreadyLogged,
     UserNotFound,
 )
@@ -44,6 +45,8 @@ __all__ = ["ChatFactory"]
 
 CORRELATION_TEST_SECONDS = 4.0
 """The longest delay of the answer to a CorrelationIdTest."""
+
+_ENDED = "the connection has ended, so there is no session"
 
 
 class ChatFactory(Version2Handlers, ServerFactory):
@@ -161,6 +164,7 @@ class ChatFactory(Version2Handlers, ServerFactory):
         """A user is off-line; what the connection has not taken goes back to the mailbox."""
         user = session.user
         self.exchange.give_back(session.delivery.end())
+        user.session = None
         self.directory.release(user)
         self.presences.forget(connection)
         self.heartbeats.forget(connection)
@@ -214,12 +218,9 @@ class ChatFactory(Version2Handlers, ServerFactory):
 
     async def _log_in_1(self, connection: ChatProtocol, username: str) -> Code:
         user = await self.claim(connection, normalise_username(username), None, 1)
-        if user is not None:
-            exchange = self.exchange
-            delivery = PlainDelivery(
-                user, connection.output, self.limits, exchange.ask, exchange.taken
-            )
-            self.begin_session(connection, user, delivery, 1)
+        exchange = self.exchange
+        delivery = PlainDelivery(user, connection.output, self.limits, exchange.ask, exchange.taken)
+        self.begin_session(connection, user, delivery, 1)
         return Code.OK
 
     async def claim(
@@ -229,56 +230,69 @@ class ChatFactory(Version2Handlers, ServerFactory):
         password: str | None,
         version: int,
         token: str = "",
-    ) -> User | None:
+    ) -> User:
         """The user of a normalised name, registered and this connection's.
 
-        None: the connection has ended in the meantime.
+        :meth:`begin_session` or :meth:`give_up` follows.
 
         Args:
-            token: of the session that the user has, to take it over.
+            token: of the session that the user has, to take it over. It is not read from until
+                the login has succeeded, which ends it, or failed.
 
         Raises:
             UserAlreadyLogged: the connection has a session, or the user has one.
             AuthenticationFailed, RateLimited: see Authenticator.check.
-            Unavailable: see Exchange.register.
+            Unavailable: see Exchange.register; or the connection has ended.
         """
         if connection.session is not None:
             raise UserAlreadyLogged(f"this connection is {connection.session.user.name}'s")
         if self._authenticator is not None:
             await self._authenticator.check(connection.host, name, password, version)
             if connection.state is not State.CONNECTED:
-                return None
-        self._take_over(name, token)
-        user = self.directory.claim(name)
+                raise Unavailable(_ENDED)
+        session = self._session_to_take_over(name, token)
+        if session is None:
+            user = self.directory.claim(name)
+        else:
+            user = session.user
+            self.directory.claim_next(user)
+            session.connection.hold(connection)
         connection.step(Event.LOGIN)
         try:
             user.id = await self.exchange.register(user.name, self.wall_clock())
         except BaseException:
             self.give_up(connection, user)
             raise
-        if connection.state is not State.LOGGING_IN:
-            self.directory.release(user)
-            return None
         return user
 
-    def _take_over(self, name: str, token: str) -> None:
-        """End the session whose token is shown."""
+    def _session_to_take_over(self, name: str, token: str) -> Session | None:
+        """The session of that name, if it has that token."""
         session = self.directory.session_of(name)
         if session is None or not session.token:
-            return
-        if hmac.compare_digest(session.token.encode(), token.encode()):
-            session.connection.end(Code.REPLACED, "a new connection of yours took over")
+            return None
+        return session if hmac.compare_digest(session.token.encode(), token.encode()) else None
 
     def give_up(self, connection: ChatProtocol, user: User) -> None:
-        """A login came to nothing."""
+        """A login came to nothing; a session that it was to take over goes on."""
         self.directory.release(user)
+        if user.session is not None:
+            user.session.connection.release(connection)
         if connection.state is State.LOGGING_IN:
             connection.step(Event.LOGIN_REFUSED)
 
     def begin_session(
         self, connection: ChatProtocol, user: User, delivery: Delivery, version: int
     ) -> Session:
-        """A claimed user is on-line."""
+        """A claimed user is on-line; the session that is taken over, if it is still there, ends.
+
+        Raises:
+            Unavailable: the connection has ended in the meantime; the login is given up.
+        """
+        if not connection.logging_in:
+            self.give_up(connection, user)
+            raise Unavailable(_ENDED)
+        if user.session is not None:
+            user.session.connection.end(Code.REPLACED, "a new connection of yours took over")
         session = Session(user, connection.output, connection, delivery, version)
         user.session = session
         connection.begin_session(session)

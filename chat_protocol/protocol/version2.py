@@ -105,7 +105,7 @@ class Version2Handlers:
             password: str | None,
             version: int,
             token: str = "",
-        ) -> User | None:
+        ) -> User:
             """See ChatFactory."""
 
         def give_up(self, connection: ChatProtocol, user: User) -> None:
@@ -132,17 +132,12 @@ class Version2Handlers:
     ) -> LoginAnswer:
         name = normalise_username(username)
         user = await self.claim(connection, name, wishes.password, 2, wishes.session)
-        if user is None:
-            return LoginAnswer(Code.OK)
         account = Account(user.id)
         try:
             await self.exchange.query(account)
         except BaseException:
             self.give_up(connection, user)
             raise
-        if not connection.logging_in:
-            self.directory.release(user)
-            return LoginAnswer(Code.OK)
         exchange, window = self.exchange, wishes.window
         delivery = AckedDelivery(
             user, connection.output, self.limits, exchange.ask, exchange.taken, window
