@@ -13,7 +13,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from chat_protocol.errors import NotLoggedIn, Refused
+from chat_protocol.errors import NotLoggedIn, Refused, UnknownCommand
 from chat_protocol.wire.codec import (
     HIGHEST_VERSION,
     MIN_FRAME,
@@ -23,7 +23,7 @@ from chat_protocol.wire.codec import (
     encode_answers,
 )
 from chat_protocol.wire.codes import Code
-from chat_protocol.wire.commands import REGISTRY
+from chat_protocol.wire.commands import REGISTRY, Response, Response2
 from chat_protocol.wire.declaration import Declaration, Needs, Sender
 
 if TYPE_CHECKING:
@@ -41,6 +41,9 @@ H = TypeVar("H", bound=Handler)
 
 MAX_DETAIL = 500
 """Characters of the longest detail of an answer."""
+
+_IGNORED = (Response, Response2)
+"""Were they answered, two programs could answer each other for ever."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,16 +109,17 @@ class Dispatcher:
                 self._handlers[declared.command] = found[declared.command]
 
     def dispatch(self, connection: ChatProtocol, payload: bytes) -> None:
-        """Handle one payload of at least MIN_FRAME bytes; every request gets one answer."""
+        """Handle one payload of at least MIN_FRAME bytes; each but a Response gets one answer."""
         header = decode_header(payload)
         version = min(max(header.version, 1), HIGHEST_VERSION)
         request = Request(payload[3:7], version, None)
         try:
             declared = declaration_of(header)
+            if declared.command in _IGNORED:
+                return
             handler = self._handlers.get(declared.command)
             if handler is None:
-                # What only servers send, such as a Response: to be ignored.
-                return
+                raise UnknownCommand(f"only servers send {declared.command.__name__}")
             request = Request(payload[3:7], version, declared.answer)
             self._check(declared, connection)
             command = declared.decode(payload, MIN_FRAME)
