@@ -90,6 +90,8 @@ class ChatProtocol(FrameReceiver):
         self.session: Session | None = None
         self.unanswered: set[Deferred[Any]] = set()
         """Requests whose answer comes later, but for messages: the session counts those."""
+        self.correlation_tests = 0
+        """So many of these are CorrelationIdTests."""
         self._holds: set[object] = set()
         self._deadline: IDelayedCall | None = None
         self.heard = True

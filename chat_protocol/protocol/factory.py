@@ -334,10 +334,16 @@ class ChatFactory(Version2Handlers, ServerFactory):
     ) -> Deferred[Code]:
         """Answer after a while."""
         limit = self.limits.correlation_tests
-        if len(connection.unanswered) >= limit:
+        if connection.correlation_tests >= limit:
             raise RateLimited(f"{limit} tests of this connection are unanswered already")
+        connection.correlation_tests += 1
         delay = self._random.uniform(0, CORRELATION_TEST_SECONDS)
-        return deferLater(self.clock, delay, lambda: Code.OK)
+        return deferLater(self.clock, delay, _tested, connection)
+
+
+def _tested(connection: ChatProtocol) -> Code:
+    connection.correlation_tests -= 1
+    return Code.OK
 
 
 def _heartbeat_missed(connection: ChatProtocol) -> None:

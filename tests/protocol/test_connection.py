@@ -213,6 +213,21 @@ def test_too_many_correlation_id_tests_are_refused(server: Server) -> None:
     assert peer.send(*sent) == [Response(limit, ERROR), Response(limit + 1, ERROR)]
 
 
+def test_only_correlation_id_tests_count_as_such() -> None:
+    server = Server(limits=Limits(correlation_tests=1))
+    peer = server.connect()
+    other: Deferred[None] = Deferred()
+    peer.protocol.unanswered.add(other)
+    for _ in range(2):
+        assert peer.send(frame(0x0009, b"\0\0\0\x07")) == []
+        assert peer.send(frame(0x0009, b"\0\0\0\x08")) == [Response(8, ERROR)]
+        server.clock.advance(4)
+        server.turn()
+        assert peer.received() == [Response(7, OK)]
+    peer.protocol.unanswered.discard(other)
+    peer.lose()
+
+
 def test_one_write_a_turn(server: Server) -> None:
     alice, bob = server.logged_in("alice"), server.logged_in("bob")
     alice.writes.clear()
