@@ -11,7 +11,7 @@ from time import monotonic
 from typing import Any
 
 from benchmarks import loads, waiting
-from benchmarks.figures import Sample, of_load
+from benchmarks.figures import Sample, of_load, others
 from benchmarks.loads import Plan, Result
 from benchmarks.logins import logins
 from benchmarks.loop import drain, log_in
@@ -30,10 +30,7 @@ RATES = (1_000, 2_000, 5_000, 10_000, 20_000, 50_000, 100_000, 200_000, 500_000,
 """Messages per second of the case ``rates``."""
 
 _KEPT_UP = 0.9
-"""Part of a rate that must get through for the next one to be tried."""
-
-_TOO_LATE = 1.0
-"""Seconds of median latency at which the next rate is not tried."""
+"""Part of a rate that gets through as long as it is not too much."""
 
 _serial = itertools.count()
 
@@ -113,7 +110,7 @@ def _idle(contender: Contender, settings: Settings) -> Measured:
     with contender.running() as target:
         alone = replace(settings, processes=1)
         result, (phase, _) = _run(loads.idle, target, alone, idle=IDLE)
-    figures = {"logins": result.messages / result.answering}
+    figures = {"logins": result.messages / result.answering, **others(result, [phase])}
     if phase.cpu is not None and phase.rss is not None:
         figures["login_cpu"] = phase.cpu / result.messages
         figures["memory"] = phase.rss / result.messages
@@ -124,6 +121,7 @@ def _logins(contender: Contender, settings: Settings) -> Measured:
     with contender.running() as target:
         result, (phase,) = _run(logins, target, settings, pairs=32)
     figures = {"logins": result.messages / result.answering, "busy": result.busy}
+    figures |= others(result, [phase])
     if phase.cpu is not None:
         figures["login_cpu"] = phase.cpu / result.messages
     return {"": figures}
@@ -141,11 +139,14 @@ def _users(contender: Contender, settings: Settings) -> Measured:
 
 def _rates(contender: Contender, settings: Settings) -> Measured:
     figures = {}
+    too_much = 0
     with contender.running() as target:
         for rate in RATES:
             load = _run(loads.open_loop, target, settings, pairs=64, rate=rate, record=True)
             sample = figures[f"{rate:,}"] = of_load(*load)
-            if sample["delivered"] < _KEPT_UP * rate or sample["delivery p50"] > _TOO_LATE:
+            # Once may be the machine's fault.
+            too_much = too_much + 1 if sample["delivered"] < _KEPT_UP * rate else 0
+            if too_much == 2:
                 break
     return figures
 
@@ -225,7 +226,7 @@ CASES = {
         Case(
             "rates",
             "64 pairs that send when it is time, whether they are answered or not",
-            ("delivered", "cpu", *_TURN_AROUND[2:], "busy"),
+            ("delivered", "cpu", *_TURN_AROUND[2:], "sending p99", "busy"),
             _rates,
             ratio="delivery p50",
             label="messages/s",

@@ -9,7 +9,17 @@ from statistics import median
 from benchmarks.loads import Result
 from benchmarks.workers import Phase
 
-__all__ = ["FIGURES", "PERCENTILES", "Figure", "Row", "Sample", "of_load", "percentiles", "spread"]
+__all__ = [
+    "FIGURES",
+    "PERCENTILES",
+    "Figure",
+    "Row",
+    "Sample",
+    "of_load",
+    "others",
+    "percentiles",
+    "spread",
+]
 
 Sample = Mapping[str, float]
 """Figures by their keys, of one measurement."""
@@ -53,6 +63,7 @@ FIGURES = {
         Figure("start", "start s", "from the start of the process to its first connection", 2),
         Figure("login", "login ms", "a login and the messages that waited for it", 1, 1e3),
         Figure("busy", "users busy", "part of a processor that the users took", 2, spread=False),
+        Figure("others", "others", "processors that other programs took meanwhile", 2),
         *(
             Figure(
                 f"{kind} {name}",
@@ -60,9 +71,10 @@ FIGURES = {
                 f"{meaning}, {name}",
                 2,
                 1e3,
-                spread=name in ("p50", "p99"),
+                spread=name in ("p50", "p99") and kind != "sending",
             )
             for kind, title, meaning in (
+                ("sending", "users late", "until the users have sent a message that is due"),
                 ("answer", "answer", "until a message is answered"),
                 ("delivery", "arrival", "until a message arrives"),
             )
@@ -70,6 +82,15 @@ FIGURES = {
         ),
     )
 }
+
+
+def others(result: Result, phases: Sequence[Phase]) -> dict[str, float]:
+    """What disturbed a measurement, where the server can be looked at."""
+    cpu = [phase.cpu for phase in phases]
+    if None in cpu:
+        return {}
+    used = sum(phase.machine for phase in phases) - sum(filter(None, cpu)) - result.cpu
+    return {"others": max(0.0, used / sum(phase.seconds for phase in phases))}
 
 
 def percentiles(values: Sequence[float], kind: str) -> dict[str, float]:
@@ -89,6 +110,8 @@ def of_load(result: Result, phases: Sequence[Phase]) -> dict[str, float]:
     for key, phase in zip(("cpu", "drain_cpu"), phases, strict=False):
         if phase.cpu is not None:
             figures[key] = phase.cpu / result.messages
+    figures |= others(result, phases)
+    figures |= percentiles(result.sending_latencies, "sending")
     figures |= percentiles(result.answer_latencies, "answer")
     figures |= percentiles(result.delivery_latencies, "delivery")
     return figures

@@ -14,7 +14,7 @@ from time import monotonic, process_time
 from typing import Protocol
 
 from benchmarks.frames import Failed, messages, publications
-from benchmarks.loop import Address, Loop, drain, log_in
+from benchmarks.loop import Address, Arrivals, Loop, drain, log_in
 from benchmarks.peers import Publisher, Sender
 from benchmarks.receivers import AckingReceiver, Receiver, SharedReceiver
 
@@ -88,6 +88,10 @@ class Result:
     busy: float = 0.0
     """How much of that time the processor of the users' process was in use; near 1 it is they
     who set the pace."""
+    cpu: float = 0.0
+    """Their processor time."""
+    sending_latencies: array[float] = field(default_factory=lambda: array("d"))
+    """How late the users themselves were, of those who send when it is time."""
     answer_latencies: array[float] = field(default_factory=lambda: array("d"))
     delivery_latencies: array[float] = field(default_factory=lambda: array("d"))
 
@@ -97,6 +101,8 @@ class Result:
         self.answering = max(self.answering, other.answering)
         self.delivering = max(self.delivering, other.delivering)
         self.busy = max(self.busy, other.busy)
+        self.cpu += other.cpu
+        self.sending_latencies += other.sending_latencies
         self.answer_latencies += other.answer_latencies
         self.delivery_latencies += other.delivery_latencies
 
@@ -146,7 +152,8 @@ class _Group:
         result.answering = self._until(lambda: sum(one.outstanding for one in self.senders))
         if deliveries:
             result.delivering = self._until(lambda: result.messages - self._arrived())
-        result.busy = (process_time() - self._cpu) / (monotonic() - self.began)
+        result.cpu = process_time() - self._cpu
+        result.busy = result.cpu / (monotonic() - self.began)
         end = monotonic() + _LINGER
         while (now := monotonic()) < end:
             self.loop.turn(end - now)
@@ -281,16 +288,17 @@ def offline(plan: Plan, control: Control) -> Result:
     drained = group.finish()
     drained.answering = sent.answering
     drained.busy = max(sent.busy, drained.busy)
+    drained.cpu += sent.cpu
     return drained
 
 
 def idle(plan: Plan, control: Control) -> Result:
     """Users log in and say nothing."""
     control.ready()
-    began = monotonic()
+    began, cpu = monotonic(), process_time()
     sockets = log_in(plan.address, [plan.name("i", n) for n in range(plan.idle)])
     seconds = monotonic() - began
-    result = Result(len(sockets), seconds, seconds)
+    result = Result(len(sockets), seconds, seconds, cpu=process_time() - cpu)
     control.ready()
     for sock in sockets:
         sock.close()
@@ -311,6 +319,7 @@ def open_loop(plan: Plan, control: Control) -> Result:
     began, count = group.began, len(senders)
     total = int(plan.rate * plan.seconds)
     due = 0
+    sent: Arrivals = []
     while due < total:
         # All that is due is sent, at most a hundredth of a second's worth at a time.
         behind = min(int((monotonic() - began) * plan.rate) + 1, total) - due
@@ -318,8 +327,10 @@ def open_loop(plan: Plan, control: Control) -> Result:
             number = (due + index) % count
             senders[number].allow(-(-(behind - index) // count))
         due += behind
+        sent.append((monotonic(), due))
         loop.turn_until(began + due / plan.rate)
     result = group.finish()
+    result.sending_latencies.extend(intended_latencies(sent, began, 1 / plan.rate))
     step = count / plan.rate
     for index, (sender, receiver) in enumerate(zip(senders, receivers, strict=True)):
         assert isinstance(receiver, Receiver)

@@ -106,4 +106,5 @@ def logins(plan: Plan, control: Control) -> Result:
     seconds = monotonic() - began
     loop.close()
     count = sum(visitor.count for visitor in visitors)
-    return Result(count, seconds, seconds, (process_time() - cpu) / seconds)
+    cpu = process_time() - cpu
+    return Result(count, seconds, seconds, cpu / seconds, cpu)

@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-__all__ = ["Reading", "listener", "read_costs"]
+__all__ = ["Reading", "listener", "machine_time", "read_costs"]
 
 _TICKS = os.sysconf("SC_CLK_TCK")
 _PAGE = os.sysconf("SC_PAGE_SIZE")
@@ -43,6 +43,15 @@ def _tree(pid: int) -> list[int]:
             children = Path(f"/proc/{pid}/task/{task}/children").read_text().split()
             found += [below for child in children for below in _tree(int(child))]
     return found
+
+
+def machine_time() -> float:
+    """Seconds for which the processors of this machine were in use, by whomever; with those that
+    a hypervisor gave to others."""
+    with Path("/proc/stat").open() as stat:
+        user, nice, system, _idle, _iowait, *others = map(int, stat.readline().split()[1:])
+    # What guests have used is in the user's time already.
+    return (user + nice + system + sum(others[:3])) / _TICKS
 
 
 def listener(port: int) -> int | None:

@@ -7,9 +7,11 @@ import json
 import sys
 import tempfile
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 
 from benchmarks.cases import CASES, Settings
+from benchmarks.picture import CURVES, draw_suite
 from benchmarks.progress import Progress
 from benchmarks.report import as_json, conditions, tables, write_into
 from benchmarks.servers import Contender, External, Floor, Ours
@@ -72,6 +74,9 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument(
         "--directory", type=Path, help="on the disk to be measured (default: for temporary files)"
     )
+    made.add_argument(
+        "--picture", type=Path, metavar="FILE", help="curves, as SVG; needs the extra bench"
+    )
     made.add_argument("--json", type=Path, metavar="FILE", help="every sample, as JSON")
     made.add_argument(
         "--document",
@@ -85,6 +90,8 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str]) -> int:
     """Run; 0 if every server kept every message, 1 otherwise."""
     options = parser().parse_args(arguments)
+    if options.picture and find_spec("matplotlib") is None:
+        raise SystemExit("--picture needs matplotlib: pip install '.[bench]'")
     with tempfile.TemporaryDirectory(prefix="benchmarks-", dir=options.directory) as folder:
         directory = Path(folder)
         contenders: list[Contender] = [Ours(store, directory) for store in options.stores]
@@ -102,6 +109,8 @@ def main(arguments: Sequence[str]) -> int:
     print(text)
     if options.json:
         options.json.write_text(json.dumps(as_json(outcomes, under), indent=1) + "\n")
+    if options.picture and not draw_suite(options.picture, outcomes):
+        print(f"No curves for {options.picture}: they are of {' and '.join(CURVES)}.")
     if options.document:
         write_into(options.document, text)
     return 1 if any(outcome.failures for outcome in outcomes) else 0

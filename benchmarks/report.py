@@ -86,6 +86,21 @@ def table(outcome: Outcome) -> list[list[str]]:
     return lines
 
 
+def _disturbance(outcome: Outcome) -> str:
+    """In words; empty where it is not known."""
+    values = [
+        sample["others"]
+        for rows in outcome.samples.values()
+        for row in rows.values()
+        for sample in row
+        if "others" in sample
+    ]
+    if not values:
+        return ""
+    middle, low, high = map(FIGURES["others"].show, spread(values))
+    return f" Other programs took {middle} ({low}–{high}) processors meanwhile."  # noqa: RUF001
+
+
 def _markdown(lines: Sequence[Sequence[str]]) -> str:
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
 
@@ -102,7 +117,7 @@ def tables(outcomes: Iterable[Outcome], under: Mapping[str, Any]) -> str:
     """Everything, in Markdown."""
     parts = ["; ".join(f"{key} {value}" for key, value in under.items()) + "."]
     for outcome in outcomes:
-        parts.append(f"**{outcome.case.name}**: {outcome.case.title}.")
+        parts.append(f"**{outcome.case.name}**: {outcome.case.title}.{_disturbance(outcome)}")
         if outcome.samples:
             parts.append(_markdown(table(outcome)))
         parts += [f"FAILED: {failure}" for failure in outcome.failures]

@@ -9,11 +9,12 @@ import traceback
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 from multiprocessing.connection import Connection
+from time import monotonic
 from typing import NamedTuple
 
 from benchmarks.frames import Failed
 from benchmarks.loads import Control, Plan, Result
-from benchmarks.procfs import Reading
+from benchmarks.procfs import Reading, machine_time
 
 __all__ = ["Load", "Phase", "run"]
 
@@ -21,10 +22,13 @@ Load = Callable[[Plan, Control], Result]
 
 
 class Phase(NamedTuple):
-    """What the server has cost before a phase and after it; None: nobody knows."""
+    """A part of a load; what the server has cost before and after it, if that is known."""
 
     before: Reading | None
     after: Reading | None
+    seconds: float
+    machine: float
+    """Seconds for which processors were in use, by whomever."""
 
     @property
     def cpu(self) -> float | None:
@@ -80,7 +84,7 @@ def run(
     """
     context = multiprocessing.get_context("spawn")
     pipes, processes = [], []
-    readings: list[Reading | None] = []
+    readings: list[tuple[Reading | None, float, float]] = []
     try:
         for plan in plans:
             here, there = context.Pipe()
@@ -91,7 +95,7 @@ def run(
             processes.append(process)
         while True:
             outcomes = [_receive(pipe) for pipe in pipes]
-            readings.append(costs())
+            readings.append((costs(), monotonic(), machine_time()))
             if isinstance(outcomes[0], Result):
                 break
             for pipe in pipes:
@@ -106,7 +110,10 @@ def run(
     for outcome in outcomes:
         if outcome is not None:
             total.merge(outcome)
-    return total, [Phase(*pair) for pair in pairwise(readings)]
+    return total, [
+        Phase(before, after, end - begin, used_after - used_before)
+        for (before, begin, used_before), (after, end, used_after) in pairwise(readings)
+    ]
 
 
 def _receive(pipe: Connection) -> Result | None:

@@ -1,0 +1,122 @@
+"""Curves of what was measured, as SVG; matplotlib (extra ``bench``) draws them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from benchmarks.figures import Row, spread
+from benchmarks.suite import Outcome
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+__all__ = ["CURVES", "Panel", "draw", "draw_suite"]
+
+Panel = Callable[["Axes"], None]
+"""Draws one set of curves."""
+
+_STYLES = {"arrival p50": "-", "arrival p99": "--"}
+
+
+def _median(row: Row, key: str) -> float | None:
+    values = [sample[key] for sample in row if key in sample]
+    return spread(values)[0] if values else None
+
+
+def _points(
+    rows: Iterable[Mapping[str, Row]], contender: str, x: str, y: str
+) -> list[tuple[float, float]]:
+    """Medians of two figures, label by label."""
+    pairs = [
+        (_median(row[contender], x), _median(row[contender], y)) for row in rows if contender in row
+    ]
+    return [(one, other) for one, other in pairs if one is not None and other is not None]
+
+
+def _contenders(outcome: Outcome) -> list[str]:
+    return list(dict.fromkeys(name for rows in outcome.samples.values() for name in rows))
+
+
+def _latency_under_load(outcome: Outcome, axes: Axes) -> None:
+    for number, contender in enumerate(_contenders(outcome)):
+        for title, style in _STYLES.items():
+            key = title.replace("arrival", "delivery")
+            points = _points(outcome.samples.values(), contender, "delivered", key)
+            if points:
+                x, y = zip(*points, strict=True)
+                axes.plot(
+                    x,
+                    [value * 1e3 for value in y],
+                    style,
+                    marker=".",
+                    color=f"C{number}",
+                    label=f"{contender} {title.removeprefix('arrival ')}",
+                )
+    axes.set(
+        xscale="log",
+        yscale="log",
+        xlabel="messages that arrived, per second",
+        ylabel="ms from when a message was due to its arrival",
+        title="Latency as the load grows",
+    )
+
+
+def _cost_of_users(outcome: Outcome, axes: Axes) -> None:
+    for number, contender in enumerate(_contenders(outcome)):
+        rows = [
+            (label, row[contender]) for label, row in outcome.samples.items() if contender in row
+        ]
+        points = [
+            (int(label.replace(",", "")), value * 1e6)
+            for label, row in rows
+            if (value := _median(row, "cpu")) is not None
+        ]
+        if points:
+            x, y = zip(*points, strict=True)
+            axes.plot(x, y, marker=".", color=f"C{number}", label=contender)
+    axes.set(
+        xscale="log",
+        xlabel="users on-line",
+        ylabel="us of the server's processor per message",
+        title="Cost as users grow",
+    )
+    axes.set_ylim(bottom=0)
+
+
+CURVES = {"rates": _latency_under_load, "users": _cost_of_users}
+"""How a case is drawn; the others are numbers only."""
+
+
+def draw(path: Path, panels: Sequence[Panel]) -> None:
+    """Write panels side by side.
+
+    Raises:
+        ImportError: there is no matplotlib.
+    """
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    matplotlib.rcParams["svg.fonttype"] = "none"
+    figure = Figure(figsize=(7 * len(panels), 5), layout="constrained")
+    axes = figure.subplots(1, len(panels), squeeze=False)
+    for panel, one in zip(panels, axes[0], strict=True):
+        panel(one)
+        one.grid(True, which="major", alpha=0.3)
+        one.legend()
+    figure.savefig(path, format="svg", metadata={"Date": None})
+
+
+def draw_suite(path: Path, outcomes: Iterable[Outcome]) -> bool:
+    """The curves of a run; False if it had none of their cases."""
+
+    def panel(outcome: Outcome) -> Panel:
+        return lambda axes: CURVES[outcome.case.name](outcome, axes)
+
+    panels = [
+        panel(outcome) for outcome in outcomes if outcome.case.name in CURVES and outcome.samples
+    ]
+    if panels:
+        draw(path, panels)
+    return bool(panels)
