@@ -14,9 +14,10 @@ from time import monotonic, process_time
 from typing import Protocol
 
 from benchmarks.frames import Failed, messages, publications
-from benchmarks.loop import Address, Arrivals, Loop, drain, log_in
+from benchmarks.loop import Address, Loop, drain, log_in
 from benchmarks.peers import Publisher, Sender
 from benchmarks.receivers import AckingReceiver, Receiver, SharedReceiver
+from benchmarks.schedule import Schedule
 
 __all__ = [
     "Control",
@@ -24,7 +25,6 @@ __all__ = [
     "Result",
     "fan_in",
     "idle",
-    "intended_latencies",
     "offline",
     "open_loop",
     "pairs",
@@ -309,53 +309,25 @@ def open_loop(plan: Plan, control: Control) -> Result:
     """Senders write when it is time, whether answers come or not.
 
     Each latency counts from the time at which the message was to be sent, so what a slow server
-    holds up is not left out. Messages follow each other at ``1 / rate`` seconds, the senders in
-    turn.
+    holds up is not left out.
     """
     loop = Loop()
     senders, receivers = _pairs(plan, loop, 0)
     control.ready()
     group = _Group(plan, loop, senders, receivers)
-    began, count = group.began, len(senders)
-    total = int(plan.rate * plan.seconds)
-    due = 0
-    sent: Arrivals = []
-    while due < total:
-        # All that is due is sent, at most a hundredth of a second's worth at a time.
-        behind = min(int((monotonic() - began) * plan.rate) + 1, total) - due
-        for index in range(min(behind, count)):
-            number = (due + index) % count
-            senders[number].allow(-(-(behind - index) // count))
-        due += behind
-        sent.append((monotonic(), due))
-        loop.turn_until(began + due / plan.rate)
+    schedule = Schedule(senders, plan.rate, group.began)
+    end = group.began + plan.seconds
+    while schedule.next < end:
+        schedule.send_due()
+        loop.turn_until(min(schedule.next, end))
     result = group.finish()
-    result.sending_latencies.extend(intended_latencies(sent, began, 1 / plan.rate))
-    step = count / plan.rate
+    result.sending_latencies.extend(schedule.lateness())
     for index, (sender, receiver) in enumerate(zip(senders, receivers, strict=True)):
         assert isinstance(receiver, Receiver)
-        first = began + index / plan.rate
         for arrivals, into in (
             (sender.arrivals, result.answer_latencies),
             (receiver.arrivals, result.delivery_latencies),
         ):
             assert arrivals is not None
-            into.extend(intended_latencies(arrivals, first, step))
+            into.extend(schedule.latencies(index, arrivals))
     return result
-
-
-def intended_latencies(
-    arrivals: Sequence[tuple[float, int]], first: float, step: float
-) -> Iterable[float]:
-    """From when each was to be sent until it had come.
-
-    Args:
-        arrivals: when so many had come.
-        first: when the first was to be sent; the others follow at ``step`` seconds.
-    """
-    last = 0
-    for when, count in arrivals:
-        late = when - first
-        for number in range(last, count):
-            yield late - step * number
-        last = count

@@ -23,14 +23,16 @@ class Visitor:
     """Connects, logs in, waits for the answer and closes, under one name after the other.
 
     Args:
-        names: they have logged in before, or not, as it is to be measured.
+        again: whether it comes again by itself.
     """
 
-    def __init__(self, loop: Loop, address: Address, names: Sequence[str]) -> None:
+    def __init__(
+        self, loop: Loop, address: Address, names: Sequence[str], again: bool = True
+    ) -> None:
         self._loop = loop
         self._address = address
         self._logins = cycle([login(name) for name in names])
-        self._going = True
+        self._again = again
         self._sock: socket.socket | None = None
         self._answer = b""
         self.count = 0
@@ -38,18 +40,15 @@ class Visitor:
 
     @property
     def done(self) -> bool:
-        """Whether it has stopped."""
+        """Whether it has gone."""
         return self._sock is None
-
-    def start(self) -> None:
-        """Come for the first time."""
-        self._connect()
 
     def stop(self) -> None:
         """Do not come again."""
-        self._going = False
+        self._again = False
 
-    def _connect(self) -> None:
+    def come(self) -> None:
+        """Connect; only if it has gone."""
         sock = self._sock = socket.socket()
         sock.setblocking(False)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -60,26 +59,33 @@ class Visitor:
         self._loop.add(sock, self._ready, select.EPOLLOUT)
 
     def _ready(self, events: int) -> None:
-        sock = self._sock
+        sock, wanted = self._sock, login_answer()
         assert sock is not None
         try:
             if events & select.EPOLLOUT:
                 sock.send(next(self._logins))
                 self._loop.watch(sock, False)
                 return
-            data = sock.recv(64)
+            data = sock.recv(len(wanted) - len(self._answer))
         except OSError as error:
             raise Failed(f"a login is not answered: {error}") from None
         self._answer += data
-        if not data or not login_answer().startswith(self._answer):
+        if not data or not wanted.startswith(self._answer):
             raise Failed(f"a login is answered {self._answer.hex() or 'by the end'}")
-        if self._answer == login_answer():
+        if self._answer == wanted:
             self.count += 1
             self._loop.remove(sock)
-            sock.close()
-            self._sock = None
-            if self._going:
-                self._connect()
+            self._entered(sock)
+
+    def _entered(self, sock: socket.socket) -> None:
+        """It is logged in."""
+        self._leave(sock)
+
+    def _leave(self, sock: socket.socket) -> None:
+        sock.close()
+        self._sock = None
+        if self._again:
+            self.come()
 
 
 def logins(plan: Plan, control: Control) -> Result:
@@ -93,7 +99,7 @@ def logins(plan: Plan, control: Control) -> Result:
     control.ready()
     began, cpu = monotonic(), process_time()
     for visitor in visitors:
-        visitor.start()
+        visitor.come()
     end = began + plan.seconds
     while (now := monotonic()) < end:
         loop.turn(end - now)

@@ -99,12 +99,14 @@ class Loop:
     def __init__(self) -> None:
         self._epoll = select.epoll()
         self._ready: dict[int, Callable[[int], None]] = {}
+        self._sockets: dict[int, socket.socket] = {}
         self.answers = memoryview(bytearray(ANSWERS))
         self.deliveries = memoryview(bytearray(DELIVERIES))
 
     def add(self, sock: socket.socket, ready: Callable[[int], None], events: int = _READ) -> None:
         """Call ``ready`` with what epoll says of the socket."""
         self._ready[sock.fileno()] = ready
+        self._sockets[sock.fileno()] = sock
         self._epoll.register(sock, events)
 
     def watch(self, sock: socket.socket, writable: bool) -> None:
@@ -114,7 +116,7 @@ class Loop:
     def remove(self, sock: socket.socket) -> None:
         """Call no more; the socket must still be open."""
         self._epoll.unregister(sock)
-        del self._ready[sock.fileno()]
+        del self._ready[sock.fileno()], self._sockets[sock.fileno()]
 
     def turn(self, seconds: float) -> None:
         """Handle what is there; wait at most so long, in steps of a millisecond."""
@@ -130,7 +132,9 @@ class Loop:
         self.turn(0)
 
     def close(self) -> None:
-        """Let go of the epoll."""
+        """Close all sockets that it has, and the epoll."""
+        for sock in self._sockets.values():
+            sock.close()
         self._epoll.close()
 
 

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
+from benchmarks import soak
 from benchmarks.cases import CASES, Settings
 from benchmarks.picture import CURVES, draw_suite
 from benchmarks.progress import Progress
@@ -40,11 +41,12 @@ def _cases(text: str) -> list[str]:
 
 def parser() -> argparse.ArgumentParser:
     """The options."""
+    cases = "; ".join(f"{case.name}: {case.title}" for case in CASES.values())
     made = argparse.ArgumentParser(
         prog="python -m benchmarks",
         description="Measure servers of the Console Chat protocol. Every message is checked: a"
         " server that loses, doubles, reorders or alters one fails.",
-        epilog="Cases: " + "; ".join(f"{case.name}: {case.title}" for case in CASES.values()) + ".",
+        epilog=f"Cases: {cases}. The same load for long: python -m benchmarks soak --help.",
     )
     made.add_argument(
         "--cases", type=_cases, default=list(CASES), metavar="A,B", help="only these; default: all"
@@ -89,6 +91,8 @@ def parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str]) -> int:
     """Run; 0 if every server kept every message, 1 otherwise."""
+    if arguments and arguments[0] == "soak":
+        return soak.main(arguments[1:])
     options = parser().parse_args(arguments)
     if options.picture and find_spec("matplotlib") is None:
         raise SystemExit("--picture needs matplotlib: pip install '.[bench]'")

@@ -15,7 +15,7 @@ from benchmarks.figures import FIGURES, Row, spread
 from benchmarks.servers import FLOOR
 from benchmarks.suite import Outcome
 
-__all__ = ["BEGIN", "END", "as_json", "conditions", "table", "tables", "write_into"]
+__all__ = ["BEGIN", "END", "as_json", "conditions", "markdown", "table", "tables", "write_into"]
 
 BEGIN = "<!-- figures: written by python -m benchmarks --document -->"
 END = "<!-- end of figures -->"
@@ -101,7 +101,8 @@ def _disturbance(outcome: Outcome) -> str:
     return f" Other programs took {middle} ({low}–{high}) processors meanwhile."  # noqa: RUF001
 
 
-def _markdown(lines: Sequence[Sequence[str]]) -> str:
+def markdown(lines: Sequence[Sequence[str]]) -> str:
+    """Rows of cells, the head first, as a table."""
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
 
     def line(cells: Iterable[str]) -> str:
@@ -119,7 +120,7 @@ def tables(outcomes: Iterable[Outcome], under: Mapping[str, Any]) -> str:
     for outcome in outcomes:
         parts.append(f"**{outcome.case.name}**: {outcome.case.title}.{_disturbance(outcome)}")
         if outcome.samples:
-            parts.append(_markdown(table(outcome)))
+            parts.append(markdown(table(outcome)))
         parts += [f"FAILED: {failure}" for failure in outcome.failures]
     return "\n\n".join(parts)
 

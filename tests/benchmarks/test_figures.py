@@ -8,9 +8,9 @@ import pytest
 
 from benchmarks.cases import CASES
 from benchmarks.figures import percentiles
-from benchmarks.loads import intended_latencies
 from benchmarks.picture import CURVES, draw_suite
 from benchmarks.report import BEGIN, END, table, write_into
+from benchmarks.schedule import intended_latencies
 from benchmarks.suite import Outcome
 
 
