@@ -37,7 +37,7 @@ def log_in(address: Address, names: Iterable[str], version: int = 1) -> list[soc
     """A connection with a session for each name, in their order.
 
     Raises:
-        Failed: one is refused, or is not answered within a minute.
+        Failed: there is no connection, one is refused, or not answered within a minute.
     """
     waiting = list(names)
     sockets: list[socket.socket] = []
@@ -45,7 +45,7 @@ def log_in(address: Address, names: Iterable[str], version: int = 1) -> list[soc
         batch, waiting = waiting[:_TOGETHER], waiting[_TOGETHER:]
         fresh = []
         for name in batch:
-            sock = socket.create_connection(address, _PATIENCE)
+            sock = _connect(address)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             sock.sendall(login(name, version))
             fresh.append(sock)
@@ -54,6 +54,13 @@ def log_in(address: Address, names: Iterable[str], version: int = 1) -> list[soc
             sock.setblocking(False)
         sockets += fresh
     return sockets
+
+
+def _connect(address: Address) -> socket.socket:
+    try:
+        return socket.create_connection(address, _PATIENCE)
+    except OSError as error:
+        raise Failed(f"there is no connection: {error}") from None
 
 
 def _await_login(name: str, sock: socket.socket, version: int) -> None:

@@ -46,13 +46,17 @@ def as_json(outcomes: Iterable[Outcome], under: Mapping[str, Any]) -> dict[str, 
     }
 
 
+def _between(middle: str, low: str, high: str) -> str:
+    return middle if low == high else f"{middle} ({low} to {high})"
+
+
 def _cell(row: Row, key: str) -> str:
     """Median, lowest and highest; empty where it was not measured."""
     values = [sample[key] for sample in row if key in sample]
     if not values:
         return ""
     middle, low, high = map(FIGURES[key].show, spread(values))
-    return middle if low == high or not FIGURES[key].spread else f"{middle} ({low}–{high})"  # noqa: RUF001
+    return _between(middle, low, high) if FIGURES[key].spread else middle
 
 
 def _ratio(row: Row, floor: Row, key: str) -> str:
@@ -64,8 +68,7 @@ def _ratio(row: Row, floor: Row, key: str) -> str:
     ]
     if not ratios or row is floor:
         return ""
-    middle, low, high = (f"{value:.2f}" for value in spread(ratios))
-    return f"{middle} ({low}–{high})"  # noqa: RUF001
+    return _between(*(f"{value:.2f}" for value in spread(ratios)))
 
 
 def table(outcome: Outcome) -> list[list[str]]:
@@ -98,7 +101,7 @@ def _disturbance(outcome: Outcome) -> str:
     if not values:
         return ""
     middle, low, high = map(FIGURES["others"].show, spread(values))
-    return f" Other programs took {middle} ({low}–{high}) processors meanwhile."  # noqa: RUF001
+    return f" Other programs took {_between(middle, low, high)} processors meanwhile."
 
 
 def markdown(lines: Sequence[Sequence[str]]) -> str:

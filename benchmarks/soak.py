@@ -27,7 +27,7 @@ from benchmarks.servers import Ours, Target
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["Moment", "main", "soak", "verdict"]
+__all__ = ["Moment", "main", "parser", "soak", "verdict"]
 
 _SAMPLES = 10
 """At least so many; one a minute where that is more."""
@@ -183,7 +183,8 @@ def _panels(moments: Sequence[Moment]) -> list[Panel]:
     return [memory, latency, *([database] if moments[0].database else [])]
 
 
-def _parser() -> argparse.ArgumentParser:
+def parser() -> argparse.ArgumentParser:
+    """The options."""
     made = argparse.ArgumentParser(
         prog="python -m benchmarks soak",
         description="Load a server for long: pairs, many to one, users who are away, come and go"
@@ -204,7 +205,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str]) -> int:
     """Run; 0 if nothing was lost and nothing grew, 1 otherwise."""
-    options = _parser().parse_args(arguments)
+    options = parser().parse_args(arguments)
     if options.picture and find_spec("matplotlib") is None:
         raise SystemExit("--picture needs matplotlib: pip install '.[bench]'")
     try:

@@ -39,8 +39,8 @@ def test_a_table_has_medians_and_ratios_within_a_repetition() -> None:
         outcome.add("floor", {"": {"answered": floor}})
     head, ours, floors = table(outcome)
     assert head[:2] == ["server", "answered/s"]
-    assert ours[:2] == ["memory:", "100 (50–300)"]  # noqa: RUF001
-    assert ours[-1] == "0.50 (0.10–0.75)"  # noqa: RUF001
+    assert ours[:2] == ["memory:", "100 (50 to 300)"]
+    assert ours[-1] == "0.50 (0.10 to 0.75)"
     assert floors[-1] == ""
 
 
