@@ -6,6 +6,7 @@ import datetime
 import os
 import platform
 import re
+import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -15,10 +16,22 @@ from benchmarks.figures import FIGURES, Row, spread
 from benchmarks.servers import FLOOR
 from benchmarks.suite import Outcome
 
-__all__ = ["BEGIN", "END", "as_json", "conditions", "markdown", "table", "tables", "write_into"]
+__all__ = [
+    "BEGIN",
+    "END",
+    "as_json",
+    "conditions",
+    "markdown",
+    "paragraph",
+    "table",
+    "tables",
+    "write_into",
+]
 
 BEGIN = "<!-- figures: written by python -m benchmarks --document -->"
 END = "<!-- end of figures -->"
+
+_WIDTH = 100
 
 
 def conditions(settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -117,14 +130,20 @@ def markdown(lines: Sequence[Sequence[str]]) -> str:
     )
 
 
+def paragraph(text: str) -> str:
+    """A text in lines of the documents' length."""
+    return textwrap.fill(text, _WIDTH, break_on_hyphens=False, break_long_words=False)
+
+
 def tables(outcomes: Iterable[Outcome], under: Mapping[str, Any]) -> str:
     """Everything, in Markdown."""
-    parts = ["; ".join(f"{key} {value}" for key, value in under.items()) + "."]
+    parts = [paragraph("; ".join(f"{key} {value}" for key, value in under.items()) + ".")]
     for outcome in outcomes:
-        parts.append(f"**{outcome.case.name}**: {outcome.case.title}.{_disturbance(outcome)}")
+        case = outcome.case
+        parts.append(paragraph(f"**{case.name}**: {case.title}.{_disturbance(outcome)}"))
         if outcome.samples:
             parts.append(markdown(table(outcome)))
-        parts += [f"FAILED: {failure}" for failure in outcome.failures]
+        parts += [paragraph(f"FAILED: {failure}") for failure in outcome.failures]
     return "\n\n".join(parts)
 
 

@@ -21,7 +21,7 @@ from benchmarks.mixture import Mixture
 from benchmarks.picture import Panel, draw
 from benchmarks.procfs import machine_time
 from benchmarks.progress import Progress
-from benchmarks.report import conditions, markdown
+from benchmarks.report import conditions, markdown, paragraph
 from benchmarks.servers import Ours, Target
 
 if TYPE_CHECKING:
@@ -219,7 +219,7 @@ def main(arguments: Sequence[str]) -> int:
         return 1
     faults = verdict(moments)
     under = conditions({"store": options.store, "rate": options.rate})
-    print("; ".join(f"{key} {value}" for key, value in under.items()) + ".\n")
+    print(paragraph("; ".join(f"{key} {value}" for key, value in under.items()) + ".") + "\n")
     print(_table(moments))
     print(f"\n{'; '.join(faults) or 'Memory is flat and latency does not creep'}.")
     if options.json:
