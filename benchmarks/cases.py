@@ -224,6 +224,13 @@ CASES = {
             takes=lambda contender: 2 in contender.versions or contender.name == FLOOR,
         ),
         Case(
+            "latency-2",
+            "1 pair of version 2, one message at a time",
+            _TURN_AROUND,
+            _loaded(loads.pairs, pairs=1, window=1, record=True, version=2),
+            takes=lambda contender: 2 in contender.versions or contender.name == FLOOR,
+        ),
+        Case(
             "rates",
             "64 pairs that send when it is time, whether they are answered or not",
             ("delivered", "cpu", *_TURN_AROUND[2:], "sending p99", "busy"),

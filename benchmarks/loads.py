@@ -5,7 +5,6 @@ A load waits at ``control.ready()`` before each phase that is measured, and retu
 
 from __future__ import annotations
 
-import socket
 import sys
 from array import array
 from collections.abc import Callable, Iterable, Sequence
@@ -14,9 +13,9 @@ from time import monotonic, process_time
 from typing import Protocol
 
 from benchmarks.frames import Failed, messages, publications
-from benchmarks.loop import Address, Loop, drain, log_in
+from benchmarks.loop import Address, Arrivals, Loop, drain, log_in
 from benchmarks.peers import Publisher, Sender
-from benchmarks.receivers import AckingReceiver, Receiver, SharedReceiver
+from benchmarks.receivers import AckingReceiver, IReceiver, Receiver, SharedReceiver
 from benchmarks.schedule import Schedule
 
 __all__ = [
@@ -89,7 +88,7 @@ class Result:
     """How much of that time the processor of the users' process was in use; near 1 it is they
     who set the pace."""
     cpu: float = 0.0
-    """Their processor time."""
+    """Processor time of their processes, with what they did behind it."""
     sending_latencies: array[float] = field(default_factory=lambda: array("d"))
     """How late the users themselves were, of those who send when it is time."""
     answer_latencies: array[float] = field(default_factory=lambda: array("d"))
@@ -118,7 +117,7 @@ class _Group:
     """Senders and receivers that belong together."""
 
     def __init__(
-        self, plan: Plan, loop: Loop, senders: Sequence[Sender], receivers: Sequence[_Counting]
+        self, plan: Plan, loop: Loop, senders: Sequence[Sender], receivers: Sequence[IReceiver]
     ) -> None:
         self._patience = plan.patience
         self.loop = loop
@@ -152,8 +151,7 @@ class _Group:
         result.answering = self._until(lambda: sum(one.outstanding for one in self.senders))
         if deliveries:
             result.delivering = self._until(lambda: result.messages - self._arrived())
-        result.cpu = process_time() - self._cpu
-        result.busy = result.cpu / (monotonic() - self.began)
+        result.busy = (process_time() - self._cpu) / (monotonic() - self.began)
         end = monotonic() + _LINGER
         while (now := monotonic()) < end:
             self.loop.turn(end - now)
@@ -176,17 +174,11 @@ class _Group:
         return monotonic() - self.began
 
 
-class _Counting(Protocol):
-    @property
-    def count(self) -> int: ...
-    @property
-    def odd(self) -> bool: ...
-
-
-def _pairs(plan: Plan, loop: Loop, window: int) -> tuple[list[Sender], list[_Counting]]:
+def _pairs(plan: Plan, loop: Loop, window: int) -> tuple[list[Sender], list[IReceiver]]:
     """Senders and receivers, logged in."""
     couples = plan.couples()
-    make = messages if plan.version == 1 else publications
+    version_1 = plan.version == 1
+    make = messages if version_1 else publications
     traffic = [make(n, one, other, plan.size) for n, (one, other) in enumerate(couples)]
     receiving = log_in(plan.address, [other for _, other in couples], plan.version)
     sending = log_in(plan.address, [one for one, _ in couples], plan.version)
@@ -194,22 +186,35 @@ def _pairs(plan: Plan, loop: Loop, window: int) -> tuple[list[Sender], list[_Cou
         for one, other, (name, to) in zip(sending, receiving, couples, strict=True):
             drain(one, plan.waiting(name), name)
             drain(other, plan.waiting(to), to)
-    sender_type: type[Sender] = Sender if plan.version == 1 else Publisher
-    receivers: list[_Counting] = [
-        (Receiver if plan.version == 1 else AckingReceiver)(
-            loop, sock, one.deliveries, other, plan.record
-        )
+    receivers: list[IReceiver] = [
+        (Receiver if version_1 else AckingReceiver)(loop, sock, one.deliveries, other, plan.record)
         for sock, one, (_, other) in zip(receiving, traffic, couples, strict=True)
     ]
     senders = [
-        sender_type(loop, sock, one, name, window, plan.record)
+        (Sender if version_1 else Publisher)(loop, sock, one, name, window, plan.record)
         for sock, one, (name, _) in zip(sending, traffic, couples, strict=True)
     ]
     return senders, receivers
 
 
+def _keep_latencies(
+    group: _Group, result: Result, latencies: Callable[[int, Arrivals], Iterable[float]]
+) -> None:
+    """Put them into the result.
+
+    Args:
+        latencies: from the index of a pair and when so many had come, to how long each took.
+    """
+    for index, (sender, receiver) in enumerate(zip(group.senders, group.receivers, strict=True)):
+        result.answer_latencies.extend(latencies(index, sender.arrivals or []))
+        result.delivery_latencies.extend(latencies(index, receiver.arrivals or []))
+
+
 def pairs(plan: Plan, control: Control) -> Result:
-    """Each sender writes to a receiver of its own, a window ahead of the answers."""
+    """Each sender writes to a receiver of its own, a window ahead of the answers.
+
+    Latencies are kept for a window of 1 only; with more they would be the length of the queue.
+    """
     loop = Loop()
     others = log_in(plan.address, [plan.name("i", n) for n in range(plan.idle)])
     senders, receivers = _pairs(plan, loop, plan.window)
@@ -217,27 +222,19 @@ def pairs(plan: Plan, control: Control) -> Result:
     group = _Group(plan, loop, senders, receivers)
     group.run_for(plan.seconds)
     result = group.finish()
-    for sender, receiver in zip(senders, receivers, strict=True):
-        if plan.record and isinstance(receiver, Receiver):
-            times = sender.sent_at or []
-            assert sender.arrivals is not None
-            assert receiver.arrivals is not None
-            for arrivals, into in (
-                (sender.arrivals, result.answer_latencies),
-                (receiver.arrivals, result.delivery_latencies),
-            ):
-                last = 0
-                for when, count in arrivals:
-                    into.extend(when - times[n] for n in range(last, count))
-                    last = count
-    _close(others, loop)
+    _keep_latencies(group, result, lambda index, arrivals: _taken(senders[index], arrivals))
+    for sock in others:
+        sock.close()
     return result
 
 
-def _close(sockets: Iterable[socket.socket], loop: Loop) -> None:
-    for sock in sockets:
-        sock.close()
-    loop.close()
+def _taken(sender: Sender, arrivals: Arrivals) -> Iterable[float]:
+    """From when each message was written until it had come."""
+    last = 0
+    for when, count in arrivals:
+        for number in range(last, count):
+            yield when - sender.sent_at[number]
+        last = count
 
 
 def fan_in(plan: Plan, control: Control) -> Result:
@@ -288,17 +285,16 @@ def offline(plan: Plan, control: Control) -> Result:
     drained = group.finish()
     drained.answering = sent.answering
     drained.busy = max(sent.busy, drained.busy)
-    drained.cpu += sent.cpu
     return drained
 
 
 def idle(plan: Plan, control: Control) -> Result:
     """Users log in and say nothing."""
     control.ready()
-    began, cpu = monotonic(), process_time()
+    began = monotonic()
     sockets = log_in(plan.address, [plan.name("i", n) for n in range(plan.idle)])
     seconds = monotonic() - began
-    result = Result(len(sockets), seconds, seconds, cpu=process_time() - cpu)
+    result = Result(len(sockets), seconds, seconds)
     control.ready()
     for sock in sockets:
         sock.close()
@@ -322,12 +318,5 @@ def open_loop(plan: Plan, control: Control) -> Result:
         loop.turn_until(min(schedule.next, end))
     result = group.finish()
     result.sending_latencies.extend(schedule.lateness())
-    for index, (sender, receiver) in enumerate(zip(senders, receivers, strict=True)):
-        assert isinstance(receiver, Receiver)
-        for arrivals, into in (
-            (sender.arrivals, result.answer_latencies),
-            (receiver.arrivals, result.delivery_latencies),
-        ):
-            assert arrivals is not None
-            into.extend(schedule.latencies(index, arrivals))
+    _keep_latencies(group, result, schedule.latencies)
     return result

@@ -112,5 +112,4 @@ def logins(plan: Plan, control: Control) -> Result:
     seconds = monotonic() - began
     loop.close()
     count = sum(visitor.count for visitor in visitors)
-    cpu = process_time() - cpu
-    return Result(count, seconds, seconds, cpu / seconds, cpu)
+    return Result(count, seconds, seconds, (process_time() - cpu) / seconds)

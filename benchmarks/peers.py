@@ -42,10 +42,10 @@ class Sender:
         self._allowed = 0
         self._sent = 0
         self._blocked = False
-        self.sent_at: list[float] | None = [] if record and window else None
+        self.sent_at: list[float] = []
         """When each message was written; with a window of 1 only."""
+        self._notes_sending = record and window == 1
         self.arrivals: Arrivals | None = [] if record else None
-        assert window <= 1 or self.sent_at is None
         loop.add(sock, self._ready)
 
     @property
@@ -95,7 +95,7 @@ class Sender:
     def _send(self) -> None:
         cycle = self._cycle
         length = len(cycle)
-        if self.sent_at is not None:
+        if self._notes_sending:
             self.sent_at.append(monotonic())
         while self._sent < self._allowed:
             position = self._sent % length

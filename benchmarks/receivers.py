@@ -5,11 +5,27 @@ from __future__ import annotations
 import socket
 import struct
 from time import monotonic
+from typing import Protocol
 
 from benchmarks.frames import OFFSET, Expected, Failed, Stream, ack
 from benchmarks.loop import DELIVERIES, Arrivals, Loop, read
 
-__all__ = ["AckingReceiver", "Receiver", "SharedReceiver"]
+__all__ = ["AckingReceiver", "IReceiver", "Receiver", "SharedReceiver"]
+
+
+class IReceiver(Protocol):
+    """Somebody who gets messages and checks them."""
+
+    arrivals: Arrivals | None
+    """When so many had come, where that is noted."""
+
+    @property
+    def count(self) -> int:
+        """Messages that arrived."""
+
+    @property
+    def odd(self) -> bool:
+        """Whether there is a part of a frame beyond them."""
 
 
 class Receiver:
@@ -46,16 +62,23 @@ class Receiver:
 class _FrameReceiver:
     """Takes whole frames of one size; what is begun waits for its rest."""
 
-    def __init__(self, loop: Loop, sock: socket.socket, size: int, whose: str) -> None:
+    def __init__(
+        self, loop: Loop, sock: socket.socket, size: int, whose: str, record: bool = False
+    ) -> None:
         self.sock = sock
         self._size = size
         self._whose = whose
         self._buffer = bytearray(DELIVERIES)
         self._view = memoryview(self._buffer)
         self._rest = 0
-        self.count = 0
-        """Messages that arrived."""
+        self._count = 0
+        self.arrivals: Arrivals | None = [] if record else None
         loop.add(sock, self._ready)
+
+    @property
+    def count(self) -> int:
+        """Messages that arrived."""
+        return self._count
 
     @property
     def odd(self) -> bool:
@@ -67,7 +90,9 @@ class _FrameReceiver:
         whole = filled // self._size * self._size
         if whole:
             self._take(self._view[:whole], whole // self._size)
-            self.count += whole // self._size
+            self._count += whole // self._size
+            if self.arrivals is not None:
+                self.arrivals.append((monotonic(), self._count))
         self._rest = filled - whole
         self._buffer[: self._rest] = self._buffer[whole:filled]
 
@@ -114,7 +139,7 @@ class AckingReceiver(_FrameReceiver):
     def __init__(
         self, loop: Loop, sock: socket.socket, stream: Stream, whose: str, record: bool = False
     ) -> None:
-        super().__init__(loop, sock, stream.size, whose)
+        super().__init__(loop, sock, stream.size, whose, record)
         self._expected = Expected(stream, f"deliveries to {whose}", DELIVERIES)
         self._offsets = struct.Struct(f">{OFFSET.start}xQ{stream.size - OFFSET.stop}x")
         self._last = 0

@@ -9,7 +9,7 @@ import traceback
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 from multiprocessing.connection import Connection
-from time import monotonic
+from time import monotonic, process_time
 from typing import NamedTuple
 
 from benchmarks.frames import Failed
@@ -48,6 +48,8 @@ class Phase(NamedTuple):
 class _PipeControl:
     def __init__(self, pipe: Connection) -> None:
         self._pipe = pipe
+        self.cpu: float | None = None
+        """Processor time of this process when the first phase began."""
 
     def ready(self) -> None:
         """See Control."""
@@ -56,14 +58,18 @@ class _PipeControl:
         gc.freeze()
         self._pipe.send(None)
         self._pipe.recv()
+        if self.cpu is None:
+            self.cpu = process_time()
 
 
 def _work(pipe: Connection, load: Load, plan: Plan) -> None:
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     outcome: Result | str
+    control = _PipeControl(pipe)
     try:
-        outcome = load(plan, _PipeControl(pipe))
+        outcome = result = load(plan, control)
+        result.cpu = process_time() - (control.cpu or 0.0)
     except Failed as failure:
         outcome = str(failure)
     except Exception:

@@ -70,6 +70,8 @@ def test_every_load_against_a_server(tmp_path: Path, store: str) -> None:
                 (loads.pairs, replace(base, window=1, record=True)),
                 (loads.open_loop, replace(base, rate=1000.0, record=True)),
                 (loads.pairs, replace(base, version=2)),
+                (loads.pairs, replace(base, version=2, window=1, record=True)),
+                (loads.open_loop, replace(base, version=2, rate=1000.0, record=True)),
                 (loads.fan_in, base),
                 (loads.offline, base),
                 (loads.idle, replace(base, idle=40)),
