@@ -18,7 +18,9 @@
     ├── FrameLengthError           a length that ends the connection
     ├── StoreUnusable              a store that cannot be opened: the text says what to do
     ├── NotConnected               the client's connection is not there (any more)
-    └── RequestTimeout             the client's request had no answer in time
+    │   └── Replaced               another connection of the same user took the session over
+    ├── RequestTimeout             the client's request had no answer in time
+    └── TooManyUnsent              the client has too many messages that wait to be sent
 
 ``Refused`` and what is below it is raised on both sides: by the server's handlers, where one
 place turns it into its code, and by the client library for the code that a server answered.
@@ -42,8 +44,10 @@ __all__ = [
     "NotLoggedIn",
     "RateLimited",
     "Refused",
+    "Replaced",
     "RequestTimeout",
     "StoreUnusable",
+    "TooManyUnsent",
     "Unavailable",
     "UnknownCommand",
     "UserAlreadyLogged",
@@ -149,8 +153,16 @@ class NotConnected(ChatError):
     """There is no connection to the server."""
 
 
+class Replaced(NotConnected):
+    """Another connection of the same user has taken the session over."""
+
+
 class RequestTimeout(ChatError):
     """The server did not answer in time; whether it acted is not known."""
+
+
+class TooManyUnsent(ChatError):
+    """So many messages wait to be sent that no more are taken."""
 
 
 _BY_CODE = {error.code: error for error in Refused.__subclasses__()}

@@ -1,34 +1,46 @@
-"""One connection to a server: requests out, answers and messages in."""
+"""One connection to a server: requests out, answers and what the server pushes in."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from dataclasses import dataclass
 from enum import Enum
-from typing import Any
+from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.internet.protocol import connectionDone
+from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from chat_protocol.client.inbox import Inbox
-from chat_protocol.client.messages import ReceivedMessage
-from chat_protocol.client.requests import DEFAULT_TIMEOUT, Requests
-from chat_protocol.errors import FrameLengthError, Malformed, NotConnected, UnknownCommand
+from chat_protocol.client.requests import Requests
+from chat_protocol.errors import (
+    FrameLengthError,
+    Malformed,
+    NotConnected,
+    Refused,
+    UnknownCommand,
+    refusal,
+)
 from chat_protocol.protocol.framing import FrameReceiver
 from chat_protocol.protocol.keepalive import keep_alive
-from chat_protocol.wire.codec import MAX_FRAME, MIN_FRAME, Header, decode, encode
-from chat_protocol.wire.commands import Message, Response
+from chat_protocol.wire.codec import MAX_FRAME, MIN_FRAME, decode, encode
+from chat_protocol.wire.codes import Code
+from chat_protocol.wire.commands import (
+    Close,
+    Deliver,
+    Heartbeat,
+    Login2,
+    LoginAnswer,
+    Message,
+    Presence,
+)
 
-__all__ = ["CLOSE_TIMEOUT", "UNREAD_LIMIT", "UNREAD_LIMIT_FACTOR", "Connection"]
-
-UNREAD_LIMIT = 1024 * 1024
-"""Bytes of messages that wait for the application before the connection stops reading."""
+__all__ = ["CLOSE_TIMEOUT", "UNREAD_LIMIT_FACTOR", "Connection", "Granted", "Owner"]
 
 UNREAD_LIMIT_FACTOR = 16
-"""How many times the limit may wait while a request is unanswered.
+"""How many times the limit may wait in version 1 while a request is unanswered.
 
 An answer comes behind the messages that the server sent before it. An application that waits for
 an answer before it takes the next message would else wait for what is never read.
@@ -37,8 +49,10 @@ an answer before it takes the next message would else wait for what is never rea
 CLOSE_TIMEOUT = 5.0
 """Seconds until a connection that does not close in order is cut."""
 
-_MESSAGE_OVERHEAD = 256
-"""Bytes that a waiting message weighs on top of its payload."""
+_PUSHED = (Message, Deliver, Presence, Close)
+
+_KEEPS_NO_ANSWER = 0
+"""The correlationId of what the client wants no answer to."""
 
 
 class State(Enum):
@@ -49,54 +63,104 @@ class State(Enum):
     CLOSED = "closed"
 
 
+@dataclass(frozen=True, slots=True)
+class Granted:
+    """What a login brought (clause S30); of version 1, only that."""
+
+    version: int
+    publishing_id: int = 0
+    pending: int = 0
+    session: str = ""
+    heartbeat: int = 0
+
+
+class Owner(Protocol):
+    """Whom a connection belongs to."""
+
+    def connected(self, connection: Connection) -> None:
+        """It is there."""
+
+    def pushed(self, connection: Connection, command: Any, size: int) -> None:
+        """The server sent something of its own accord, in a payload of ``size`` bytes."""
+
+    def lost(self, connection: Connection, reason: NotConnected) -> None:
+        """It is gone; its requests have failed."""
+
+    def unread(self) -> tuple[int, int]:
+        """How many bytes wait for the application, and how many may."""
+
+
 class Connection(FrameReceiver):
-    """The protocol behind :class:`chat_protocol.client.Client`.
+    """The protocol behind :class:`chat_protocol.client.ChatClient`.
 
     Args:
-        clock: measures time-outs.
-        timeout: seconds that each request waits for its answer.
-        max_unread: see UNREAD_LIMIT.
+        owner: is told what happens.
+        clock: measures time-outs and heartbeats.
+        timeout: seconds that a request waits for its answer, unless it says otherwise.
     """
 
     MAX_LENGTH = MAX_FRAME
 
     _log = Logger()
 
-    def __init__(
-        self,
-        clock: IReactorTime,
-        timeout: float = DEFAULT_TIMEOUT,
-        max_unread: int = UNREAD_LIMIT,
-    ) -> None:
+    def __init__(self, owner: Owner, clock: IReactorTime, timeout: float) -> None:
+        self.version = 1
+        """The version that is spoken: 1 until the server has shown that it knows more."""
+        self._owner = owner
         self._clock = clock
-        self._max_unread = max_unread
-        self._requests = Requests(clock, timeout)
-        self._inbox = Inbox()
+        self._timeout = timeout
+        self._requests = Requests(clock)
         self._state = State.OPEN
         self._end: tuple[str, BaseException | None] | None = None
-        self._watchers: list[Deferred[NotConnected | None]] = []
+        self._watchers: list[Deferred[None]] = []
         self._cut: IDelayedCall | None = None
-        self._closed_here = False
-        self._handlers: dict[type[Any], Callable[[Header, Any, int], None]] = {
-            Response: self._answered,
-            Message: self._delivered,
-        }
+        self._heard = False
+        self._silence = 0.0
+        self._heartbeat = LoopingCall(self._beat)
+        self._heartbeat.clock = clock
 
     @property
     def is_open(self) -> bool:
         """Whether requests can be sent."""
         return self._state is State.OPEN
 
-    @property
-    def closed_here(self) -> bool:
-        """Whether the end, if there is one, came from :meth:`close`."""
-        return self._closed_here
+    async def log_in(self, username: str, properties: dict[str, str]) -> Granted:
+        """Log in with version 2, or with what the server makes of it (clause S28).
 
-    def request(self, command: Any) -> Deferred[Any]:
+        Raises:
+            Refused: by its code, the server's refusal.
+            NotConnected, RequestTimeout: see :meth:`request`.
+        """
+        answer = await self.request(Login2(username, properties))
+        if isinstance(answer, LoginAnswer):
+            self.version = 2
+        if answer.code != Code.OK:
+            raise self.refusal(answer)
+        if self.version == 1:
+            return Granted(1)
+        number = _numbers(answer.properties)
+        granted = Granted(
+            self.version,
+            number("publishing-id"),
+            number("pending"),
+            answer.properties.get("session", ""),
+            number("heartbeat"),
+        )
+        if granted.heartbeat and self.is_open:
+            # Twice as often as promised: an answer, too, is to come within the time.
+            beating = self._heartbeat.start(granted.heartbeat / 2, now=False)
+            beating.addErrback(lambda failure: self._log.failure("heartbeat", failure))
+        return granted
+
+    def request(self, command: Any, patient: bool = False) -> Deferred[Any]:
         """Send a command; fires with the command that answers it.
 
         Fails with NotConnected, with RequestTimeout, or with ValueError if a value does not fit
         its field; then nothing was sent. Cancelling gives up waiting, no more.
+
+        Args:
+            command: one of :mod:`chat_protocol.wire.commands`.
+            patient: wait for the answer as long as the connection lasts.
         """
         if self._state is not State.OPEN:
             return fail(self._not_connected())
@@ -105,62 +169,107 @@ class Connection(FrameReceiver):
             frame = encode(command, correlation_id)
         except ValueError as error:
             return fail(error)
-        answer = self._requests.wait(correlation_id)
+        answer = self._requests.wait(correlation_id, None if patient else self._timeout)
         answer.addBoth(self._request_ended)
         self._transport.write(frame)
-        self._regulate()
+        self.regulate()
         return answer
 
-    def receive(self) -> Deferred[ReceivedMessage]:
-        """The next message; see :meth:`Inbox.take`."""
-        message = self._inbox.take()
-        self._regulate()
-        return message
-
-    def close(self) -> None:
-        """End the connection when what was written has gone out, or after CLOSE_TIMEOUT."""
+    def tell(self, command: Any) -> None:
+        """Send a command whose answer, if there is one, nobody waits for."""
         if self._state is State.OPEN:
-            self._closed_here = True
-            self._ending("this client has disconnected", None)
-            self._transport.loseConnection()
-            self._cut = self._clock.callLater(CLOSE_TIMEOUT, self._abort)
+            self._transport.write(encode(command, _KEEPS_NO_ANSWER))
 
-    def when_closed(self) -> Deferred[NotConnected | None]:
-        """Fires when the connection has ended, with the error if it was not :meth:`close`."""
+    @staticmethod
+    def refusal(answer: Any) -> Refused:
+        """The error that an answer other than OK stands for."""
+        return refusal(answer.code, getattr(answer, "detail", ""))
+
+    def close(self) -> Deferred[None]:
+        """Log out and end the connection, at the latest after CLOSE_TIMEOUT.
+
+        Fires when it is gone, and never fails. In version 2 the name is free then (clause S55).
+        """
+        if self._state is State.OPEN:
+            self._cut = self._clock.callLater(CLOSE_TIMEOUT, self._abort)
+            if self.version == 1:
+                self._transport.loseConnection()
+            else:
+                # The server answers, and then it ends the connection.
+                self.tell(Close(Code.OK, ""))
+            self._ending("this client has disconnected", None)
+        return self.when_closed()
+
+    def expect_end(self, why: str) -> None:
+        """The server has said that it ends the connection: send nothing more, wait for the end."""
+        if self._state is State.OPEN:
+            self._cut = self._clock.callLater(CLOSE_TIMEOUT, self._abort)
+            self._ending(why, None)
+
+    def abort(self, why: str, cause: BaseException | None = None) -> None:
+        """End the connection now."""
+        self.stop_parsing()
+        if self._state is State.OPEN:
+            self._ending(why, cause)
+            self._abort()
+
+    def when_closed(self) -> Deferred[None]:
+        """Fires when the connection has ended."""
         if self._state is State.CLOSED:
-            return succeed(self._outcome())
-        watcher: Deferred[NotConnected | None] = Deferred(self._watchers.remove)
+            return succeed(None)
+        watcher: Deferred[None] = Deferred(self._watchers.remove)
         self._watchers.append(watcher)
         return watcher
+
+    def regulate(self) -> None:
+        """In version 1, stop reading when too much waits, go on when half of it is gone.
+
+        In version 2 the window bounds what can come: nothing is ever in the way of an answer.
+        """
+        if self._state is not State.OPEN:
+            return
+        unread, limit = self._owner.unread()
+        if self._requests:
+            limit *= UNREAD_LIMIT_FACTOR
+        if unread >= limit and self.version == 1:
+            if not self.paused:
+                self.pauseProducing()
+        elif self.paused and unread <= limit // 2:
+            self.resumeProducing()
 
     # What Twisted calls.
 
     def connectionMade(self) -> None:
         """Have the kernel find out, within a minute, that a silent server is gone."""
         keep_alive(self.transport)
+        self._owner.connected(self)
+
+    def dataReceived(self, data: bytes) -> None:
+        """Note that the server lives."""
+        self._heard = True
+        super().dataReceived(data)
 
     def stringReceived(self, string: bytes) -> None:
-        """Hand a payload to the handler of its command."""
+        """Hand a payload to the request that it answers, or to the owner."""
         try:
             header, command = decode(string)
         except UnknownCommand as error:
             self._log.debug("ignoring a frame: {error}", error=error)
             return
         except Malformed as error:
-            self._refuse(f"the server sent a broken frame: {error}", error)
+            self.abort(f"the server sent a broken frame: {error}", error)
             return
-        handler = self._handlers.get(type(command))
-        if handler is None:
-            self._log.debug("ignoring a {command}", command=type(command).__name__)
-        else:
-            handler(header, command, len(string))
+        if isinstance(command, _PUSHED):
+            self._owner.pushed(self, command, len(string))
+        elif not self._requests.answer(header.correlation_id, command):
+            self._log.debug("no request waits for answer {id}", id=header.correlation_id)
 
     def lengthLimitExceeded(self, length: int) -> None:
         """End the connection: the bytes that follow mean nothing."""
         error = FrameLengthError(
             f"a frame of {length} bytes, there are none outside {MIN_FRAME} to {self.MAX_LENGTH}"
         )
-        self._refuse(f"the server sent {error}; is it a chat server?", error)
+        self.abort(f"the server sent {error}; is it a chat server?", error)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """Let everything end that depends on the connection."""
@@ -168,57 +277,41 @@ class Connection(FrameReceiver):
             self._ending("the server closed the connection", reason.value)
         else:
             self._ending(f"the connection was lost: {reason.getErrorMessage()}", reason.value)
-        self._state = State.CLOSED
+        if self._heartbeat.running:
+            self._heartbeat.stop()
         if self._cut is not None:
             self._cut.cancel()
         # What came before the end and waits because reading was paused: at most one read.
         self.paused = False
-        self.dataReceived(b"")
+        super().dataReceived(b"")
+        self._state = State.CLOSED
         self._requests.fail(self._not_connected)
-        self._inbox.close(self._not_connected)
+        self._owner.lost(self, self._not_connected())
         watchers, self._watchers = self._watchers, []
         for watcher in watchers:
-            watcher.callback(self._outcome())
-
-    # Commands from the server.
-
-    def _answered(self, header: Header, response: Any, size: int) -> None:
-        if not self._requests.answer(header.correlation_id, response):
-            self._log.debug("no request waits for answer {id}", id=header.correlation_id)
-
-    def _delivered(self, header: Header, message: Message, size: int) -> None:
-        received = ReceivedMessage(message.from_, message.message, message.time, message.to)
-        self._inbox.put(received, size + _MESSAGE_OVERHEAD)
-        self._regulate()
+            watcher.callback(None)
 
     # The rest.
 
     @property
     def _transport(self) -> Any:
-        """The transport, which is there since before the application has the connection."""
+        """The transport, which is there since before the owner has the connection."""
         return self.transport
 
     def _request_ended(self, result: Any) -> Any:
-        self._regulate()
+        self.regulate()
         return result
 
-    def _regulate(self) -> None:
-        """Stop reading when too much waits, go on when half of it is gone."""
-        if self._state is not State.OPEN:
-            return
-        limit = self._max_unread * (UNREAD_LIMIT_FACTOR if self._requests else 1)
-        if self._inbox.size >= limit:
-            if not self.paused:
-                self.pauseProducing()
-        elif self.paused and self._inbox.size <= limit // 2:
-            self.resumeProducing()
-
-    def _refuse(self, why: str, error: Exception) -> None:
-        """End the connection because of what the server sent."""
-        self.stop_parsing()
-        if self._state is State.OPEN:
-            self._ending(why, error)
-            self._abort()
+    def _beat(self) -> None:
+        """Send a sign of life, and look for those of the server."""
+        interval = self._heartbeat.interval or 0
+        # What is not read from cannot be heard.
+        self._silence = 0 if self._heard or self.paused else self._silence + interval
+        self._heard = False
+        if self._silence >= 4 * interval:
+            self.abort(f"the server has been silent for {self._silence:g} seconds")
+        else:
+            self.tell(Heartbeat())
 
     def _ending(self, why: str, cause: BaseException | None) -> None:
         """From here on nothing is sent; the first reason given is the reason."""
@@ -238,5 +331,10 @@ class Connection(FrameReceiver):
         error.__cause__ = cause
         return error
 
-    def _outcome(self) -> NotConnected | None:
-        return None if self._closed_here else self._not_connected()
+
+def _numbers(properties: dict[str, str]) -> Any:
+    def number(name: str) -> int:
+        text = properties.get(name, "")
+        return int(text) if text.isdecimal() and text.isascii() and len(text) <= 20 else 0
+
+    return number

@@ -1,4 +1,4 @@
-"""Messages that arrived and that the application has not taken yet."""
+"""Messages that arrived: what was seen, what the application has taken, what waits for it."""
 
 from __future__ import annotations
 
@@ -8,48 +8,70 @@ from collections.abc import Callable
 from twisted.internet.defer import Deferred, fail, succeed
 
 from chat_protocol.client.messages import ReceivedMessage
-from chat_protocol.errors import NotConnected
+from chat_protocol.errors import ChatError
 
 __all__ = ["Inbox"]
 
 
 class Inbox:
-    """A queue in the order of arrival; ``size`` says when to stop filling it.
+    """A queue in the order of arrival that drops what comes a second time (clause S44).
 
-    The inbox itself refuses nothing: the connection compares ``size`` with its limit and stops
-    reading. Messages that are there when the connection ends can still be taken.
+    It refuses nothing: the window of version 2 bounds it, and the connection stops reading in
+    version 1 when ``size`` says so. What waits in it outlives the connection.
+
+    Args:
+        offset: up to which everything was taken, by an earlier process.
+        automatic: to ask for the next message acknowledges the one before.
+        acknowledge: sends an acknowledgement, if there is a connection for it.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, offset: int, automatic: bool, acknowledge: Callable[[int], None]) -> None:
         self._messages: deque[tuple[ReceivedMessage, int]] = deque()
         self._takers: deque[Deferred[ReceivedMessage]] = deque()
-        self._closed: Callable[[], NotConnected] | None = None
+        self._closed: Callable[[], ChatError] | None = None
+        self._automatic = automatic
+        self._acknowledge = acknowledge
+        self._seen = offset
+        self._handed_out = 0
+        self.acknowledged = offset
+        """The offset up to which the application has taken everything."""
         self.size = 0
         """The sum of what the waiting messages weigh."""
 
     def put(self, message: ReceivedMessage, weight: int) -> None:
-        """Give a message to whoever waits for one, or keep it.
+        """Give a message to whoever waits for one, or keep it; drop it if it was seen.
 
         Args:
             message: the next in the order of arrival.
             weight: what it adds to ``size`` while it is kept.
         """
+        offset = message.offset
+        if offset:
+            if offset <= self.acknowledged:
+                # The acknowledgement did not arrive.
+                self._acknowledge(offset)
+                return
+            if offset <= self._seen:
+                return
+            self._seen = offset
         if self._takers:
-            self._takers.popleft().callback(message)
+            self._hand_out(self._takers.popleft(), message)
         else:
             self._messages.append((message, weight))
             self.size += weight
 
     def take(self) -> Deferred[ReceivedMessage]:
-        """The next message.
+        """The next message; acknowledges the one before if that is automatic.
 
         Fires at once if there is one, else when it comes; takers are served in their order.
-        Fails with NotConnected once the inbox is closed and empty. A cancelled taker takes
-        nothing.
+        Fails once the inbox is closed and empty. A cancelled taker takes nothing.
         """
+        if self._automatic:
+            self.acknowledge(self._handed_out)
         if self._messages:
             message, weight = self._messages.popleft()
             self.size -= weight
+            self._handed_out = message.offset
             return succeed(message)
         if self._closed is not None:
             return fail(self._closed())
@@ -57,9 +79,23 @@ class Inbox:
         self._takers.append(taker)
         return taker
 
-    def close(self, error: Callable[[], NotConnected]) -> None:
+    def acknowledge(self, offset: int) -> None:
+        """Everything up to the offset is taken for good; one that was before changes nothing."""
+        if offset > self.acknowledged:
+            self.acknowledged = offset
+            self._acknowledge(offset)
+
+    def open(self) -> None:
+        """Messages may come (again)."""
+        self._closed = None
+
+    def close(self, error: Callable[[], ChatError]) -> None:
         """No more will come: let all who wait, or will, fail with ``error()``."""
         self._closed = error
         takers, self._takers = self._takers, deque()
         for taker in takers:
             taker.errback(error())
+
+    def _hand_out(self, taker: Deferred[ReceivedMessage], message: ReceivedMessage) -> None:
+        self._handed_out = message.offset
+        taker.callback(message)

@@ -26,12 +26,10 @@ class Requests:
 
     Args:
         clock: measures the time-outs.
-        timeout: seconds that each request waits.
     """
 
-    def __init__(self, clock: IReactorTime, timeout: float = DEFAULT_TIMEOUT) -> None:
+    def __init__(self, clock: IReactorTime) -> None:
         self._clock = clock
-        self._timeout = timeout
         self._waiting: dict[int, Deferred[Any]] = {}
         self._last_id = 0
 
@@ -48,8 +46,12 @@ class Requests:
             if self._last_id not in self._waiting:
                 return self._last_id
 
-    def wait(self, correlation_id: int) -> Deferred[Any]:
+    def wait(self, correlation_id: int, timeout: float | None) -> Deferred[Any]:
         """The Deferred of an answer.
+
+        Args:
+            correlation_id: of the request.
+            timeout: seconds that it waits; None: as long as the connection lasts.
 
         Fires with the command that answers; fails with RequestTimeout when the time is over and
         with NotConnected when the connection is.
@@ -60,7 +62,9 @@ class Requests:
 
         answer: Deferred[Any] = Deferred(forget)
         self._waiting[correlation_id] = answer
-        return answer.addTimeout(self._timeout, self._clock, _time_is_over)
+        if timeout is not None:
+            answer.addTimeout(timeout, self._clock, _time_is_over)
+        return answer
 
     def answer(self, correlation_id: int, command: Any) -> bool:
         """Hand an answer to its request; False if none waits under that id."""

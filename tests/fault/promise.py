@@ -27,13 +27,14 @@ from twisted.internet.defer import Deferred, DeferredSemaphore, gatherResults
 from twisted.internet.endpoints import TCP4ClientEndpoint, TCP4ServerEndpoint
 from twisted.internet.task import deferLater, react
 
-from chat_protocol.wire.commands import Deliver
+from chat_protocol.client import ChatClient, ReceivedMessage
 
-from .client import PromiseClient
 from .proxy import ChaosProxy
 
 HOST = "127.0.0.1"
 IN_FLIGHT = 20
+HEARTBEAT = 2
+WINDOW = 50
 SETTLE_SECONDS = 90
 
 
@@ -83,10 +84,13 @@ class User:
         self.refused: list[str] = []
         self.unanswered: set[Deferred[None]] = set()
         endpoint = TCP4ClientEndpoint(reactor, HOST, port, timeout=5)
-        self.service = PromiseClient(endpoint, reactor, name, random, self._take)
+        self.service = ChatClient(
+            endpoint, name, reactor, heartbeat=HEARTBEAT, window=WINDOW, random=random
+        )
+        self.taking = self.service.consume(self._take)
 
-    def _take(self, message: Deliver) -> None:
-        sender, _, number = message.message.partition(":")
+    def _take(self, message: ReceivedMessage) -> None:
+        sender, _, number = message.text.partition(":")
         if number != "hello":
             self.got.append((sender, int(number)))
 

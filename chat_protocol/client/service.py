@@ -1,0 +1,406 @@
+"""The client: a service that keeps a user logged in, and the promise with it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from copy import copy
+from importlib.metadata import version
+from random import Random
+from typing import Any
+
+from twisted.application.internet import ClientService
+from twisted.internet.defer import Deferred, fail, maybeDeferred, succeed
+from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
+from twisted.internet.protocol import Factory
+from twisted.logger import Logger
+
+from chat_protocol.client.attempts import Attempts, WatchedEndpoint, is_final
+from chat_protocol.client.backoff import Backoff
+from chat_protocol.client.connection import Connection, Granted
+from chat_protocol.client.events import Ended, Event, Observer, Offline, Online, PresenceChanged
+from chat_protocol.client.inbox import Inbox
+from chat_protocol.client.messages import ReceivedMessage, ResumeState
+from chat_protocol.client.outbox import Outbox, Outgoing
+from chat_protocol.client.questions import Questions
+from chat_protocol.client.requests import DEFAULT_TIMEOUT
+from chat_protocol.client.state import NEXT, OVER, Happening, State
+from chat_protocol.errors import ChatError, InvalidUsername, NotConnected, Replaced
+from chat_protocol.wire.codes import Code
+from chat_protocol.wire.commands import (
+    Ack,
+    Close,
+    Deliver,
+    Message,
+    Presence,
+    Scope,
+)
+
+__all__ = [
+    "DEFAULT_HEARTBEAT",
+    "DEFAULT_IN_FLIGHT",
+    "DEFAULT_WINDOW",
+    "UNREAD_LIMIT",
+    "ChatClient",
+    "State",
+]
+
+DEFAULT_HEARTBEAT = 30
+"""Seconds; a server that is silent for twice as long is given up."""
+
+DEFAULT_WINDOW = 250
+"""Messages that may have come and not be acknowledged; they are what the client may hold."""
+
+DEFAULT_IN_FLIGHT = 100
+"""Messages that may be unanswered at a time; what is sent beyond them waits its turn."""
+
+UNREAD_LIMIT = 1024 * 1024
+"""Bytes of messages that wait for the application before a version 1 connection stops reading."""
+
+_MESSAGEOVERHEAD = 256
+"""Bytes that a waiting message weighs on top of its payload."""
+
+
+class ChatClient(Questions, ClientService):
+    """A user who is logged in whenever that is possible, from startService() to stopService().
+
+    It reconnects by itself. With a server that speaks version 2 each message that is sent is
+    stored once and each that arrives comes once and in order, whatever connection or server dies
+    in between (clauses S39 and S44). With a version 1 server it speaks that; :class:`Online` says
+    so, and what is not promised then.
+
+    Every call returns a Deferred; what the server refuses is raised as an error below
+    :class:`chat_protocol.errors.Refused`. Calls wait while there is no connection, and fail with
+    NotConnected when the client is stopped or gives up.
+
+    Args:
+        endpoint: where the server is.
+        username: as whom to log in.
+        reactor: measures time.
+        password: for servers that ask for one. It goes over the connection as it is.
+        resume: where an earlier process of this application ended; see :attr:`resume_state`.
+        acknowledge: whether a message is acknowledged by itself: after the callback of
+            :meth:`consume`, and else when the next one is asked for. If not, by
+            :meth:`acknowledge`.
+        presence: whether to be told of users who come and go.
+        heartbeat: seconds; 0: none.
+        window: see DEFAULT_WINDOW.
+        in_flight: see DEFAULT_IN_FLIGHT; at most IN_FLIGHT_LIMIT.
+        max_unread: see UNREAD_LIMIT; sixteen times as many while a request waits.
+        timeout: seconds that a login or a question waits for its answer.
+        random: for the delays between attempts.
+        wall_clock: nanoseconds since the epoch, for the time of messages.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        endpoint: IStreamClientEndpoint,
+        username: str,
+        reactor: IReactorTime,
+        *,
+        password: str | None = None,
+        resume: ResumeState = ResumeState(),  # noqa: B008
+        acknowledge: bool = True,
+        presence: bool = False,
+        heartbeat: int = DEFAULT_HEARTBEAT,
+        window: int = DEFAULT_WINDOW,
+        in_flight: int = DEFAULT_IN_FLIGHT,
+        max_unread: int = UNREAD_LIMIT,
+        timeout: float = DEFAULT_TIMEOUT,
+        random: Random | None = None,
+        wall_clock: Callable[[], int] = time.time_ns,
+    ) -> None:
+        self.username = username
+        self._properties = {
+            "product": "chat-protocol",
+            "version": version("chat-protocol"),
+            "heartbeat": str(heartbeat),
+            "window": str(window),
+            **({"presence": "1"} if presence else {}),
+            **({} if password is None else {"password": password}),
+        }
+        self._token = resume.session
+        self._had_session = bool(resume.session)
+        self._max_unread = max_unread
+        self._wall_clock = wall_clock
+        self._state = State.NEW
+        self._end: ChatError | None = None
+        self._connection: Connection | None = None
+        self._observers: list[Observer] = []
+        self._backoff = Backoff(random or Random())
+        self._attempts = Attempts()
+        self._outbox = Outbox(in_flight, resume.publishing_id)
+        self._inbox = Inbox(resume.offset, acknowledge, self._send_ack)
+        factory = Factory.forProtocol(lambda: Connection(self, reactor, timeout))
+        factory.noisy = False
+        watched = WatchedEndpoint(endpoint, self._attempts.ended)
+        super().__init__(watched, factory, self._retry_in, reactor)
+
+    @property
+    def state(self) -> State:
+        """What it is doing now."""
+        return self._state
+
+    @property
+    def version(self) -> int | None:
+        """The version of the protocol that is spoken; None while not logged in."""
+        connection = self._connection
+        return connection.version if connection and self._state is State.ONLINE else None
+
+    @property
+    def resume_state(self) -> ResumeState:
+        """What to remember for the next process of this application.
+
+        An application that stores the offset of each message together with what it makes of it,
+        and its own messages with their publishing ids before it sends them, and sends those
+        without an answer again, has the promise across its own restarts.
+        """
+        return ResumeState(self._outbox.last_id, self._inbox.acknowledged, self._token)
+
+    @property
+    def stopped_by_application(self) -> bool:
+        """Whether its end, if there is one, came from stopService()."""
+        return self._end is None
+
+    def add_observer(self, observer: Observer) -> None:
+        """Call ``observer`` with each :data:`Event` from now on."""
+        self._observers.append(observer)
+
+    def remove_observer(self, observer: Observer) -> None:
+        """Call it no more."""
+        self._observers.remove(observer)
+
+    # The life of the service.
+
+    def startService(self) -> None:
+        """Begin to connect."""
+        if self._state in (State.NEW, State.STOPPED):
+            self._step(Happening.START)
+            self._end = None
+            self._inbox.open()
+            super().startService()
+
+    def stopService(self) -> Deferred[None]:
+        """Log out and stop; fires when the connection is gone.
+
+        In version 2 the name is free then. What is not answered yet fails with NotConnected.
+        """
+        return Deferred.fromCoroutine(self._stop(None))
+
+    def when_online(self, fail_after_failures: int | None = None) -> Deferred[None]:
+        """Fires when the user is logged in, at once if that is so.
+
+        Fails with the server's refusal if trying again is of no use - an unknown or unusable
+        name, a wrong password, a name in use elsewhere at the first login - and with NotConnected
+        when the client is stopped.
+
+        Args:
+            fail_after_failures: fail with the reason of the last attempt when so many have
+                failed; None: the client tries for as long as it takes.
+        """
+        if self._state is State.ONLINE:
+            return succeed(None)
+        if self._state in OVER:
+            return fail(self._why_ended())
+        return self._attempts.wait(fail_after_failures)
+
+    async def _stop(self, reason: ChatError | None) -> None:
+        if self._state not in (State.CONNECTING, State.ONLINE):
+            await super().stopService()
+            return
+        self._step(Happening.STOP)
+        self._end = reason
+        self._outbox.offline()
+        if self._connection is not None:
+            await self._connection.close()
+        await super().stopService()
+        self._step(Happening.ENDED)
+        self._outbox.fail(self._why_ended)
+        self._inbox.close(self._why_ended)
+        self._attempts.give_up(self._why_ended)
+        self._tell(Ended(reason))
+
+    def _give_up(self, reason: ChatError) -> None:
+        stopped = Deferred.fromCoroutine(self._stop(reason))
+        stopped.addErrback(lambda failure: self._log.failure("stopping", failure))
+
+    # Sending and receiving.
+
+    def send(self, to: str | Sequence[str], text: str, *, publishing_id: int = 0) -> Deferred[None]:
+        """Send a text to one or several users, who need not be there now.
+
+        Fires when the server has it stored: awaiting it is the back-pressure. All or nothing: if
+        one recipient is refused, nobody gets it. Version 1 has no message to several, so each
+        gets one of its own there, and a refusal may come after others are stored.
+
+        Fails with UserNotFound, MailboxFull and the like, with ValueError when the text or a name
+        has more than 65,535 bytes of UTF-8, with TooManyUnsent when UNSENT_LIMIT wait already.
+        In version 1 also with NotConnected or RequestTimeout, and then it may have been stored.
+
+        Args:
+            to: a name, or several.
+            text: at most 65,535 bytes of UTF-8.
+            publishing_id: chosen by an application that remembers its messages across restarts:
+                growing, above all that it has given and above that of :attr:`resume_state` when
+                it was first on-line; give one to every message or to none.
+        """
+        names = (to,) if isinstance(to, str) else tuple(to)
+        return self._send(Scope.USERS, names, text, publishing_id)
+
+    def send_to_all(self, text: str, *, publishing_id: int = 0) -> Deferred[None]:
+        """Send a text to every user that the server knows; see :meth:`send`.
+
+        Fails with UnknownCommand if the server speaks version 1.
+        """
+        return self._send(Scope.EVERYONE, (), text, publishing_id)
+
+    def _send(self, scope: int, to: tuple[str, ...], text: str, id_: int) -> Deferred[None]:
+        if self._state in OVER:
+            return fail(self._why_ended())
+        return self._outbox.add(Outgoing(self.username, text, scope, to, self._wall_clock(), id_))
+
+    def receive(self) -> Deferred[ReceivedMessage]:
+        """The next message in the order of arrival.
+
+        Fires at once if one is there. Fails with NotConnected when the client has stopped and all
+        messages are taken. Unless acknowledging is by hand, this acknowledges the message before.
+        """
+        message = self._inbox.take()
+        if self._connection is not None:
+            self._connection.regulate()
+        return message
+
+    def messages(self) -> AsyncIterator[ReceivedMessage]:
+        """The messages as they arrive, for ``async for``, each as :meth:`receive` gives it.
+
+        The loop ends after stopService(), when the messages that had arrived are taken; the
+        reason comes out of it when the client gave up. Leaving the loop loses nothing: the next
+        one goes on from there. The last message is acknowledged when that happens, or by
+        :meth:`acknowledge`.
+        """
+        return _Messages(self)
+
+    def consume(self, callback: Callable[[ReceivedMessage], object]) -> Deferred[None]:
+        """Call ``callback`` with each message, one after the other.
+
+        If it returns a Deferred or is a coroutine function, the next call waits for it, and the
+        message is acknowledged after it. Fires and fails as :meth:`messages` ends, and fails with
+        what the callback raises: that message is not acknowledged. Cancel to stop.
+        """
+
+        async def consuming() -> None:
+            async for message in self.messages():
+                await maybeDeferred(callback, message)
+
+        return Deferred.fromCoroutine(consuming())
+
+    def acknowledge(self, message: ReceivedMessage) -> None:
+        """This message and all before it are taken for good: they need not come again."""
+        self._inbox.acknowledge(message.offset)
+
+    # The connection's owner.
+
+    def connected(self, connection: Connection) -> None:
+        """See Owner: log in."""
+        self._connection = connection
+        logging_in = Deferred.fromCoroutine(self._log_in(connection))
+        logging_in.addErrback(lambda failure: self._log.failure("logging in", failure))
+
+    async def _log_in(self, connection: Connection) -> None:
+        token = {"session": self._token} if self._token else {}
+        try:
+            granted = await connection.log_in(self.username, {**self._properties, **token})
+        except (ChatError, ValueError) as error:
+            if not connection.is_open:
+                return
+            reason = error if isinstance(error, ChatError) else InvalidUsername(str(error))
+            if is_final(reason, self._had_session):
+                self._give_up(reason)
+            else:
+                self._attempts.refused(reason)
+                connection.abort(str(reason), reason)
+            return
+        if connection.is_open:
+            self._begin_session(connection, granted)
+
+    def _begin_session(self, connection: Connection, granted: Granted) -> None:
+        self._step(Happening.LOGGED_IN)
+        self._token = granted.session
+        self._had_session = True
+        self._backoff.succeeded()
+        self._outbox.online(connection, granted.publishing_id)
+        self._tell(Online(granted.version, granted.pending))
+        self._attempts.succeeded()
+
+    def pushed(self, connection: Connection, command: Any, size: int) -> None:
+        """See Owner."""
+        if isinstance(command, (Message, Deliver)):
+            self._inbox.put(ReceivedMessage.of(command), size + _MESSAGEOVERHEAD)
+            connection.regulate()
+        elif isinstance(command, Presence):
+            self._tell(PresenceChanged(command.username, bool(command.online), command.time))
+        elif isinstance(command, Close):
+            self._told_to_go(connection, command)
+
+    def _told_to_go(self, connection: Connection, close: Close) -> None:
+        if close.code == Code.REPLACED:
+            self._give_up(Replaced(close.reason or "another connection took the session over"))
+            return
+        if close.code == Code.GOING_AWAY:
+            self._backoff.spread()
+        connection.expect_end(f"the server ended the connection: {close.reason or close.code}")
+
+    def lost(self, connection: Connection, reason: NotConnected) -> None:
+        """See Owner."""
+        self._connection = None
+        self._attempts.ended(reason)
+        self._outbox.offline()
+        self._step(Happening.LOST)
+
+    def unread(self) -> tuple[int, int]:
+        """See Owner."""
+        return self._inbox.size, self._max_unread
+
+    # The rest.
+
+    def _retry_in(self, _: int) -> float:
+        """The delay before the next attempt; ClientService asks whenever one has failed."""
+        delay = self._backoff.next()
+        self._attempts.count()
+        self._tell(Offline(self._attempts.reason, delay))
+        return delay
+
+    def _send_ack(self, offset: int) -> None:
+        if self._connection is not None and self._connection.version > 1:
+            self._connection.tell(Ack(offset))
+
+    def _why_ended(self) -> ChatError:
+        # A new one for each who is told: a raised error remembers where.
+        return NotConnected("this client has stopped") if self._end is None else copy(self._end)
+
+    def _step(self, happening: Happening) -> None:
+        self._state = NEXT[self._state, happening]
+
+    def _tell(self, event: Event) -> None:
+        for observer in list(self._observers):
+            try:
+                observer(event)
+            except Exception:
+                self._log.failure("an observer failed with {event}", event=event)
+
+
+class _Messages(AsyncIterator[ReceivedMessage]):
+    """An iterator over what a client receives."""
+
+    def __init__(self, client: ChatClient) -> None:
+        self._client = client
+
+    async def __anext__(self) -> ReceivedMessage:
+        try:
+            return await self._client.receive()
+        except NotConnected:
+            if self._client.stopped_by_application:
+                raise StopAsyncIteration from None
+            raise
