@@ -11,7 +11,7 @@ from typing import Any
 
 from twisted.application.internet import ClientService
 from twisted.internet.defer import Deferred, fail, maybeDeferred, succeed
-from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
+from twisted.internet.interfaces import IDelayedCall, IReactorTime, IStreamClientEndpoint
 from twisted.internet.protocol import Factory
 from twisted.logger import Logger
 
@@ -125,6 +125,8 @@ class ChatClient(Questions, ClientService):
         self._had_session = bool(resume.session)
         self._max_unread = max_unread
         self._wall_clock = wall_clock
+        self._clock = reactor
+        self._telling: IDelayedCall | None = None
         self._state = State.NEW
         self._end: ChatError | None = None
         self._connection: Connection | None = None
@@ -207,11 +209,15 @@ class ChatClient(Questions, ClientService):
         return self._attempts.wait(fail_after_failures)
 
     async def _stop(self, reason: ChatError | None) -> None:
-        if self._state not in (State.CONNECTING, State.ONLINE):
+        if self._state is State.CLOSING:
             await super().stopService()
+        if self._state not in (State.CONNECTING, State.ONLINE):
             return
         self._step(Happening.STOP)
         self._end = reason
+        if self._telling is not None:
+            self._telling.cancel()
+            self._telling = None
         self._outbox.offline()
         if self._connection is not None:
             await self._connection.close()
@@ -368,9 +374,14 @@ class ChatClient(Questions, ClientService):
     def _retry_in(self, _: int) -> float:
         """The delay before the next attempt; ClientService asks whenever one has failed."""
         delay = self._backoff.next()
-        self._attempts.count()
-        self._tell(Offline(self._attempts.reason, delay))
+        # Not at once: who is told may stop the service, which is in the middle of a step here.
+        self._telling = self._clock.callLater(0, self._tell_offline, delay)
         return delay
+
+    def _tell_offline(self, delay: float) -> None:
+        self._telling = None
+        self._tell(Offline(self._attempts.reason, delay))
+        self._attempts.count()
 
     def _send_ack(self, offset: int) -> None:
         if self._connection is not None and self._connection.version > 1:
