@@ -2,188 +2,126 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import nullcontext
-from datetime import datetime, timezone
 from typing import Any
 
-from twisted.internet.defer import CancelledError, Deferred, DeferredLock
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.python.failure import Failure
-from twisted.python.usage import UsageError
 
-from chat_protocol.cli.lines import HELP, Help, Mistake, Quit, Say, parse_line
-from chat_protocol.cli.login import log_in
-from chat_protocol.cli.options import Settings, check_text
-from chat_protocol.cli.outcome import Exit, Failed, failed, send_failed
-from chat_protocol.cli.output import write_line
-from chat_protocol.cli.terminal import LineSource, PlainSource, open_editor
-from chat_protocol.cli.text import arrival, quoted
-from chat_protocol.client import Client
-from chat_protocol.errors import ChatError, NotConnected, UserNotFound
+from chat_protocol.cli.conversation import Conversation
+from chat_protocol.cli.lines import Quit, parse_line
+from chat_protocol.cli.options import DEFAULT_PATIENCE, Settings
+from chat_protocol.cli.outcome import Exit, Failed
+from chat_protocol.cli.session import Session
+from chat_protocol.cli.terminal import Console, PlainConsole, open_editor
+from chat_protocol.cli.text import quoted
+from chat_protocol.cli.unanswered import Unanswered
+from chat_protocol.errors import ChatError
 
-__all__ = ["Conversation", "converse"]
-
-_MAX_KNOWN = 1000
-"""Names that are remembered as those one has talked with, the latest."""
+__all__ = ["converse"]
 
 
 async def converse(reactor: Any, settings: Settings, edit: bool) -> Exit:
-    """Talk until the end of the input, /quit, or the end of the connection.
+    """Talk until the end of the input, /quit, or the end of the session.
 
     Args:
         reactor: the asyncio reactor, if ``edit``.
         settings: where, and as whom; a name that is missing is asked for.
         edit: whether lines are edited with prompt_toolkit.
     """
-    with open_editor() if edit else nullcontext(PlainSource(reactor)) as source:
-        client = await _log_in(reactor, settings, source)
-        if client is None:
-            return Exit.OK
-        conversation = Conversation(client, settings.server.text, write_line, source.refresh)
-        me = quoted(conversation.user)
-        write_line(f"Connected to {settings.server.text} as {me}; /help says what to type.")
-        typing = Deferred.fromCoroutine(_type(conversation, source, wait=not edit))
-        arrivals = Deferred.fromCoroutine(conversation.show_arrivals())
-        # Not at once: `arrivals` is awaited by what the cancelling wakes up.
-        arrivals.addBoth(_then, lambda: reactor.callLater(0, typing.cancel))
-        try:
-            await typing
-        except CancelledError:
-            # Either the connection ended, which `arrivals` tells, or the whole run is cancelled.
-            if client.connected:
-                raise
-        finally:
-            await client.disconnect()
-            try:
-                await arrivals
-            except NotConnected as error:
-                raise failed(error, settings.server.text) from error
+    with open_editor() if edit else nullcontext(PlainConsole(reactor)) as console:
+        talk = await _log_in(reactor, settings, console)
+        if talk is not None:
+            await talk.run(wait=not edit)
         return Exit.OK
 
 
-def _then(result: Any, call: Callable[[], object]) -> Any:
-    """Make a call and pass the result on."""
-    call()
-    return result
-
-
-async def _log_in(reactor: Any, settings: Settings, source: LineSource) -> Client | None:
+async def _log_in(reactor: Any, settings: Settings, console: Console) -> _Talk | None:
     """Log in, asking for a name, until one is accepted; None at the end of the input."""
     if settings.user is not None:
-        return await log_in(reactor, settings, settings.user)
+        talk = _Talk(reactor, settings, settings.user, console)
+        await talk.session.open()
+        return talk
     while True:
-        write_line("What is your name?")
-        name = await source.read(lambda: "name> ")
+        await console.show("What is your name?")
+        name = await console.read(lambda: "name> ")
         if name is None:
             return None
-        name = name.strip()
-        if not name:
+        if not name.strip():
             continue
+        talk = _Talk(reactor, settings, name.strip(), console)
         try:
-            return await log_in(reactor, settings, name)
+            await talk.session.open()
         except Failed as problem:
             if problem.code is not Exit.REFUSED:
                 raise
-            write_line(f"* {problem}")
-
-
-async def _type(conversation: Conversation, source: LineSource, wait: bool) -> None:
-    """Handle the lines, in their order, until there are no more.
-
-    Args:
-        conversation: what handles them.
-        source: where they come from.
-        wait: read the next one when the last one is done; else the typing goes on meanwhile.
-    """
-    lock = DeferredLock()
-    faults: list[Failure] = []
-    while (line := await source.read(lambda: conversation.label)) is not None:
-        if isinstance(parse_line(line), Quit):
-            break
-        handled = lock.run(conversation.handle, line)
-        if wait:
-            await handled
+            await console.show(f"* {problem}")
         else:
-            handled.addErrback(faults.append)
-    await lock.acquire()
-    for fault in faults:
-        fault.raiseException()
+            return talk
 
 
-class Conversation:
-    """What the lines do and what is shown.
+class _Talk:
+    """A conversation with all that belongs to it."""
 
-    Args:
-        client: logged in.
-        server: as the user named it.
-        show: takes a line to print.
-        changed: called when ``label`` has changed.
-    """
+    def __init__(self, reactor: Any, settings: Settings, username: str, console: Console) -> None:
+        self._console = console
+        self._settings = settings
+        self.session = Session(reactor, settings, username, self._say, presence=True)
+        self._conversation = Conversation(self.session, console, reactor)
+        self._unanswered = Unanswered(reactor, self.session, settings.timeout)
 
-    def __init__(
-        self,
-        client: Client,
-        server: str,
-        show: Callable[[str], object],
-        changed: Callable[[], object] = lambda: None,
-    ) -> None:
-        self.user = client.username or ""
-        self._client = client
-        self._server = server
-        self._show = show
-        self._changed = changed
-        self._partner: str | None = None
-        self._known: dict[str, None] = {}
+    def _say(self, sentence: str) -> None:
+        self._conversation.say(sentence)
 
-    @property
-    def label(self) -> str:
-        """What stands in front of the line being typed: who writes, and to whom."""
-        to = "" if self._partner is None else f" to {quoted(self._partner)}"
-        return f"{quoted(self.user)}{to}> "
+    async def run(self, wait: bool) -> None:
+        """Talk, and log out.
 
-    async def show_arrivals(self) -> None:
-        """Show messages as they come; ends as :meth:`Client.messages` does."""
-        async for message in self._client.messages():
-            self._remember(message.sender)
-            self._show(arrival(message, datetime.now(timezone.utc)))
-
-    async def handle(self, line: str) -> None:
-        """Do what a line says, to the end: a message is stored then, or it is told why not."""
-        wish = parse_line(line, self._known)
-        if isinstance(wish, Help):
-            self._show(HELP)
-        elif isinstance(wish, Mistake):
-            self._show(f"* {wish.sentence}")
-        elif isinstance(wish, Say):
-            if wish.recipient is not None:
-                # Even before the answer: what is typed meanwhile is not meant for the one before.
-                self._talk_to(wish.recipient)
-            await self._say(wish.text)
-
-    async def _say(self, text: str) -> None:
-        recipient = self._partner
-        if recipient is None:
-            self._show("* to whom? Write NAME: text first; /help says more")
-            return
+        Args:
+            wait: read the next line when the last one is done; else the typing goes on meanwhile.
+        """
+        session, conversation = self.session, self._conversation
+        me = quoted(session.client.username)
+        await self._console.show(f"Connected to {session.server} as {me}; /help says what to type.")
+        conversation.logged_in(session.client.version or 0)
+        session.on_login = conversation.logged_in
+        session.client.add_observer(conversation.happened)
+        arrivals = Deferred.fromCoroutine(conversation.show_arrivals())
+        arrivals.addErrback(self._no_more_arrivals)
         try:
-            check_text(text, "the text")
-            await self._client.send(recipient, text)
-        except UsageError as problem:
-            self._show(f"* not sent: {problem}")
-        except ChatError as error:
-            self._show(f"* not sent: {send_failed(error, self._server, recipient)}")
-            if isinstance(error, UserNotFound):
-                self._talk_to(None)
-        else:
-            self._remember(recipient)
-            self._show(f"* stored for {quoted(recipient)}")
+            await session.run(self._type(wait))
+        except BaseException:
+            # What cannot be shown would hold up the end.
+            arrivals.cancel()
+            raise
+        finally:
+            await arrivals
 
-    def _talk_to(self, partner: str | None) -> None:
-        self._partner = partner
-        self._changed()
+    def _no_more_arrivals(self, failure: Failure) -> None:
+        # The end of a client is told by its session.
+        if not failure.check(ChatError, CancelledError):  # type: ignore[no-untyped-call]
+            error = failure.value
+            assert isinstance(error, Exception)
+            self.session.end(error)
 
-    def _remember(self, name: str) -> None:
-        self._known.pop(name, None)
-        self._known[name] = None
-        if len(self._known) > _MAX_KNOWN:
-            del self._known[next(iter(self._known))]
+    async def _type(self, wait: bool) -> None:
+        """Handle the lines in their order until there are no more."""
+        conversation, unanswered = self._conversation, self._unanswered
+        faults: list[Failure] = []
+        while (line := await self._console.read(lambda: conversation.label)) is not None:
+            if isinstance(parse_line(line), Quit):
+                break
+            handled = Deferred.fromCoroutine(conversation.handle(line))
+            unanswered.add(handled).addErrback(faults.append)
+            if wait:
+                await unanswered.at_most(0)
+            if faults:
+                break
+        if unanswered.count:
+            conversation.say(
+                f"waiting for {unanswered.count} answers of the server; Ctrl-C leaves at once"
+            )
+            if self._settings.patience is None:
+                self.session.be_patient_for(DEFAULT_PATIENCE)
+            await unanswered.at_most(0)
+        for fault in faults:
+            fault.raiseException()

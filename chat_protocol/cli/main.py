@@ -6,6 +6,7 @@ import asyncio
 import signal
 import sys
 from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -16,9 +17,11 @@ from twisted.python.failure import Failure
 from twisted.python.usage import UsageError
 
 from chat_protocol.cli.interactive import converse
-from chat_protocol.cli.options import Interactive, Listen, Send, Settings, parse
+from chat_protocol.cli.options import History, Interactive, Listen, Send, Settings, parse
 from chat_protocol.cli.outcome import Exit, Failed, OutputClosed
 from chat_protocol.cli.output import abandon_output, complain
+from chat_protocol.cli.password import ask_password
+from chat_protocol.cli.questions import history, users
 from chat_protocol.cli.script import listen, send
 from chat_protocol.cli.terminal import Interrupted, can_edit, wants_editor
 
@@ -37,6 +40,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     try:
         settings = parse(sys.argv[1:] if arguments is None else arguments)
+        if settings.ask_password:
+            settings = replace(settings, password=ask_password(settings))
+    except KeyboardInterrupt:
+        return Exit.INTERRUPTED
     except UsageError as error:
         complain(f"{error}; 'chatclient --help' shows what there is")
         return Exit.USAGE
@@ -64,8 +71,11 @@ def _program(settings: Settings) -> Program:
     assert user is not None
     if isinstance(action, Send):
         return partial(send, settings=settings, user=user, action=action)
-    assert isinstance(action, Listen)
-    return partial(listen, settings=settings, user=user, action=action)
+    if isinstance(action, Listen):
+        return partial(listen, settings=settings, user=user, action=action)
+    if isinstance(action, History):
+        return partial(history, settings=settings, user=user, action=action)
+    return partial(users, settings=settings, user=user, action=action)
 
 
 def _run(program: Program) -> Exit:

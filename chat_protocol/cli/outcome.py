@@ -2,21 +2,38 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import IntEnum
 
 from twisted.internet import error
 
-from chat_protocol.cli.text import quoted
+from chat_protocol.cli.text import quoted, quoted_list, visible
 from chat_protocol.errors import (
+    AuthenticationFailed,
     ChatError,
     InternalFault,
+    InvalidUsername,
+    MailboxFull,
     NotConnected,
+    Refused,
     RequestTimeout,
+    Unavailable,
+    UnknownCommand,
     UserAlreadyLogged,
     UserNotFound,
 )
 
-__all__ = ["EXIT_CODES", "Exit", "Failed", "OutputClosed", "failed", "login_failed", "send_failed"]
+__all__ = [
+    "EXIT_CODES",
+    "Exit",
+    "Failed",
+    "OutputClosed",
+    "fact",
+    "failed",
+    "login_failed",
+    "no_user",
+    "send_failed",
+]
 
 
 class Exit(IntEnum):
@@ -37,9 +54,9 @@ class Exit(IntEnum):
 EXIT_CODES = """\
 Exit codes:
     0  all went well
-    1  the server refused: an unknown user, a name in use, ...
+    1  the server refused: a wrong password, an unknown user, a name in use, ...
     2  the command line, or the text to send, is not usable
-    3  no connection to the server, or it was lost
+    3  no connection to the server, or it was lost and not back in time
     4  the server did not answer in time, or fewer messages than --count came
     5  the output cannot be written
    70  a fault of chatclient itself
@@ -68,68 +85,116 @@ def failed(problem: ChatError, server: str) -> Failed:
         problem: what the client library raised.
         server: as the user named it.
     """
+    said = visible(str(problem))
     if isinstance(problem, NotConnected):
-        return Failed(Exit.CONNECTION, f"{server}: {_why(problem)}")
+        advice = _connecting(problem)[1]
+        return Failed(Exit.CONNECTION, f"{server}: {fact(problem)}{advice and '; '}{advice}")
     if isinstance(problem, RequestTimeout):
-        return Failed(
-            Exit.TIMEOUT, f"{server}: {problem}; try again, or wait longer with --timeout"
-        )
-    return Failed(Exit.REFUSED, f"{server}: the server refused: {problem}")
+        return Failed(Exit.TIMEOUT, f"{server}: {said}; try again, or wait longer with --timeout")
+    if isinstance(problem, Refused) and not isinstance(problem, UnknownCommand):
+        return Failed(Exit.REFUSED, f"{server}: the server refused: {said}")
+    return Failed(Exit.REFUSED, f"{server}: {said}")
 
 
-def login_failed(problem: ChatError, server: str, username: str) -> Failed:
-    """What to tell when a login failed."""
+def no_user(name: str) -> str:
+    """There is no such user."""
+    return f"no user named {quoted(name)}"
+
+
+def login_failed(problem: ChatError, server: str, username: str, password: bool) -> Failed:
+    """What to tell when a login failed.
+
+    Args:
+        problem: what the client library raised.
+        server: as the user named it.
+        username: as whom it was.
+        password: whether one was given.
+    """
+    name = quoted(username)
     if isinstance(problem, UserAlreadyLogged):
         return Failed(
-            Exit.REFUSED,
-            f"{quoted(username)} is logged in already; log out there, or choose another name",
+            Exit.REFUSED, f"{name} is logged in already; log out there, or choose another name"
         )
-    if isinstance(problem, UserNotFound):
+    if isinstance(problem, (UserNotFound, InvalidUsername)):
+        why = f" ({visible(problem.detail)})" if problem.detail else ""
+        return Failed(
+            Exit.REFUSED, f"the server does not accept the name {name}{why}; choose another one"
+        )
+    if isinstance(problem, AuthenticationFailed):
+        if password:
+            return Failed(Exit.REFUSED, f"the server does not accept the password of {name}")
         return Failed(
             Exit.REFUSED,
-            f"the server does not accept the name {quoted(username)}; choose another one",
+            f"the server wants a password of {name}: give it in the environment as CHAT_PASSWORD, "
+            "or with --ask-password or --password",
         )
     return failed(problem, server)
 
 
-def send_failed(problem: ChatError, server: str, recipient: str) -> Failed:
-    """What to tell when a message was not stored."""
-    if isinstance(problem, UserNotFound):
+def send_failed(problem: ChatError, server: str, to: Sequence[str]) -> Failed:
+    """What to tell when a message was not stored.
+
+    Args:
+        problem: what the client library raised.
+        server: as the user named it.
+        to: the recipients; empty: everyone.
+    """
+    whom = quoted_list(to)
+    detail = problem.detail if isinstance(problem, Refused) else ""
+    if isinstance(problem, UserNotFound) and len(to) == 1:
         return Failed(
-            Exit.REFUSED,
-            f"no user named {quoted(recipient)}; "
-            "who never logged in to this server cannot get messages",
+            Exit.REFUSED, f"{no_user(to[0])}; who never logged in here cannot get messages"
         )
+    if isinstance(problem, (UserNotFound, MailboxFull)) and detail:
+        return Failed(Exit.REFUSED, f"nobody gets it: {visible(detail)}")
+    if isinstance(problem, UserNotFound):
+        return Failed(Exit.REFUSED, f"one of {whom} is no user; the others may have got it")
     if isinstance(problem, RequestTimeout):
         return Failed(
-            Exit.TIMEOUT, f"{server}: {problem}; whether the message was stored is not known"
+            Exit.TIMEOUT,
+            f"{server}: {visible(str(problem))}; whether the message was stored is not known",
+        )
+    if isinstance(problem, Unavailable):
+        return Failed(
+            Exit.REFUSED, f"{server}: the server cannot store messages now; try again later"
         )
     if isinstance(problem, InternalFault):
         return Failed(
             Exit.REFUSED,
-            f"the server did not store the message for {quoted(recipient)} and does not say why; "
+            f"the server did not store the message for {whom} and does not say why; "
             "the mailbox may be full: try again later",
         )
     return failed(problem, server)
 
 
 _CONNECTING = (
-    (error.DNSLookupError, "there is no such host; check the name, or set another with --server"),
+    (
+        error.DNSLookupError,
+        "there is no such host",
+        "check the name, or set another with --server",
+    ),
     (
         error.ConnectionRefusedError,
-        "nobody answers there; start the server, or name another with --server",
+        "nobody answers there",
+        "start the server, or name another with --server",
     ),
     (
         (error.TimeoutError, error.NoRouteError, error.TCPTimedOutError),
-        "the host cannot be reached; check the address and the network",
+        "the host cannot be reached",
+        "check the address and the network",
     ),
 )
-"""What the commonest reasons of an endpoint mean for a person, by type."""
+"""What the commonest reasons of an endpoint mean for a person, and what to do, by type."""
 
 
-def _why(problem: NotConnected) -> str:
+def fact(problem: ChatError) -> str:
+    """What happened to a connection, in words without advice."""
+    return _connecting(problem)[0]
+
+
+def _connecting(problem: ChatError) -> tuple[str, str]:
     cause = problem.__cause__
-    for types, sentence in _CONNECTING:
-        if isinstance(cause, types):
-            return sentence
-    return str(problem)
+    for types, what, advice in _CONNECTING:
+        if isinstance(problem, NotConnected) and isinstance(cause, types):
+            return what, advice
+    return visible(str(problem)), ""

@@ -1,149 +1,144 @@
-"""The commands for scripts: ``send`` and ``listen``."""
+"""The commands for scripts that send and receive: ``send`` and ``listen``."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.python.failure import Failure
 
-from chat_protocol.cli.login import log_in
 from chat_protocol.cli.options import Listen, Send, Settings, check_text
-from chat_protocol.cli.outcome import Exit, Failed, OutputClosed, failed, send_failed
-from chat_protocol.cli.output import OutputWatch, write_line
+from chat_protocol.cli.outcome import Exit, Failed, OutputClosed, send_failed
+from chat_protocol.cli.output import Output, OutputWatch, complain
+from chat_protocol.cli.session import Session
 from chat_protocol.cli.stdin import StdinLines
 from chat_protocol.cli.text import as_json, as_line
-from chat_protocol.client import Client, ReceivedMessage
-from chat_protocol.errors import ChatError, NotConnected
+from chat_protocol.cli.unanswered import Unanswered
+from chat_protocol.client import ChatClient, ReceivedMessage
+from chat_protocol.client.service import DEFAULT_WINDOW
+from chat_protocol.errors import ChatError
 
-__all__ = ["listen", "send"]
+__all__ = ["Work", "listen", "send", "without_messages"]
 
 _WINDOW = 100
 """Messages from stdin that may be unanswered at a time."""
 
+Work = Callable[[Session, Output], Coroutine[Any, Any, None]]
 
-async def send(reactor: Any, settings: Settings, user: str, action: Send) -> Exit:
-    """Send one message, or those on stdin, and end when the last is stored.
 
-    What arrives meanwhile is printed: for the server it is delivered.
+async def without_messages(reactor: Any, settings: Settings, user: str, work: Work) -> Exit:
+    """Do something that is not about messages that arrive.
+
+    They stay in the mailbox. From a version 1 server, for which they are delivered, they are
+    printed.
     """
-    client = await log_in(reactor, settings, user)
-    sending = _Sending(client, settings.server.text, action.recipient)
-    work = Deferred.fromCoroutine(_send_all(reactor, sending, action))
-    sending.stop = work.cancel
-    client.when_disconnected().addCallback(sending.disconnected)
-    arrivals = client.consume(lambda message: write_line(as_line(message)))
-    # A lost connection is told once, by what was to be sent.
-    arrivals.addErrback(_trap, NotConnected)
+    output = Output(reactor)
+    # No window at all would be the server's choice.
+    session = Session(reactor, settings, user, _say(settings), window=1)
+    printing: list[Deferred[None]] = []
+
+    def logged_in(version: int) -> None:
+        if version == 1 and not printing:
+            arrivals = session.client.consume(lambda message: output.write(as_line(message)))
+            printing.append(arrivals.addErrback(_trap, ChatError))
+
+    session.on_login = logged_in
+    await session.open()
     try:
-        await work
+        await session.run(work(session, output))
     except CancelledError:
-        if sending.problem is None:
-            raise
-        raise sending.problem from None
+        # The output may be what does not get on.
+        for arrivals in printing:
+            arrivals.cancel()
+        raise
     finally:
-        await client.disconnect()
-        await arrivals
+        for arrivals in printing:
+            await arrivals
     return Exit.OK
 
 
-async def _send_all(reactor: Any, sending: _Sending, action: Send) -> None:
-    if action.text is not None:
-        sending.start(action.text)
-    elif action.whole:
-        sending.start(await StdinLines(reactor).read_all())
-    else:
-        lines = StdinLines(reactor)
-        while (line := await lines.read()) is not None:
-            if line:
-                await sending.at_most(_WINDOW - 1)
-                sending.start(line)
-    await sending.at_most(0)
+def _say(settings: Settings) -> Callable[[str], None]:
+    return lambda sentence: complain(f"{settings.server.text}: {sentence}")
 
 
 def _trap(failure: Failure, error: type[Exception]) -> None:
     failure.trap(error)  # type: ignore[no-untyped-call]
 
 
-class _Sending:
-    """Messages to one user, some of them unanswered; the first problem stops it."""
+async def send(reactor: Any, settings: Settings, user: str, action: Send) -> Exit:
+    """Send one message, or those on stdin, and end when the last is stored."""
+    work = partial(_send, reactor=reactor, timeout=settings.timeout, action=action)
+    return await without_messages(reactor, settings, user, work)
 
-    def __init__(self, client: Client, server: str, recipient: str) -> None:
-        self._client = client
-        self._server = server
-        self._recipient = recipient
-        self._unanswered = 0
-        self._progress: Deferred[None] | None = None
-        self.problem: Failed | None = None
-        self.stop: Callable[[], object] = lambda: None
 
-    def start(self, text: str) -> None:
-        """Send without waiting; UsageError if it is longer than a message can be."""
+async def _send(session: Session, _: Output, reactor: Any, timeout: float, action: Send) -> None:
+    unanswered = Unanswered(reactor, session, timeout)
+
+    def start(text: str) -> None:
         check_text(text, "a message")
-        self._unanswered += 1
-        sent = self._client.send(self._recipient, text)
-        sent.addErrback(self._not_stored).addCallback(self._answered)
+        client = session.client
+        sent = client.send(action.to, text) if action.to else client.send_to_all(text)
+        unanswered.add(sent.addErrback(not_stored))
 
-    async def at_most(self, unanswered: int) -> None:
-        """Wait until no more than that many are unanswered."""
-        while self._unanswered > unanswered:
-            self._progress = Deferred()
-            await self._progress
+    def not_stored(failure: Failure) -> None:
+        error = failure.value
+        if not isinstance(error, ChatError):
+            failure.raiseException()
+        session.end(send_failed(error, session.server, action.to))
 
-    def disconnected(self, error: NotConnected | None) -> None:
-        """The connection is gone: reading on would be in vain."""
-        if error is not None:
-            self._fail(error)
-
-    def _answered(self, _: None) -> None:
-        self._unanswered -= 1
-        progress, self._progress = self._progress, None
-        if progress is not None and not progress.called:
-            progress.callback(None)
-
-    def _not_stored(self, failure: Failure) -> None:
-        _trap(failure, ChatError)
-        self._fail(failure.value)
-
-    def _fail(self, error: Any) -> None:
-        if self.problem is None:
-            self.problem = send_failed(error, self._server, self._recipient)
-            self.stop()
+    if action.text is not None:
+        start(action.text)
+    elif action.whole:
+        start(await StdinLines(reactor).read_all())
+    else:
+        lines = StdinLines(reactor)
+        while (line := await lines.read()) is not None:
+            if line:
+                await unanswered.at_most(_WINDOW - 1)
+                start(line)
+    await unanswered.at_most(0)
 
 
 async def listen(reactor: Any, settings: Settings, user: str, action: Listen) -> Exit:
     """Print messages until there are enough, or it is silent, or nobody reads them."""
-    client = await log_in(reactor, settings, user)
-    printing = Deferred.fromCoroutine(_print(reactor, client, action))
-    output = OutputWatch(reactor, printing.cancel)
-    output.start()
+    output = Output(reactor)
+    window = min(action.count or DEFAULT_WINDOW, DEFAULT_WINDOW)
+    session = Session(reactor, settings, user, _say(settings), window=window)
+    await session.open()
+    watch = OutputWatch(reactor, lambda: session.end(OutputClosed()))
+    watch.start()
     try:
-        return await printing
-    except ChatError as error:
-        raise failed(error, settings.server.text) from error
-    except CancelledError:
-        if output.reader_gone:
-            raise OutputClosed from None
-        raise
+        return await session.run(_print(reactor, session.client, output, action))
     finally:
-        output.stop()
-        await client.disconnect()
+        watch.stop()
 
 
-async def _print(reactor: Any, client: Client, action: Listen) -> Exit:
+async def _print(reactor: Any, client: ChatClient, output: Output, action: Listen) -> Exit:
     form = as_json if action.json else as_line
     printed = 0
     while action.count is None or printed < action.count:
-        receiving: Deferred[ReceivedMessage | None] = client.receive()  # type: ignore[assignment]
-        if action.idle is not None:
-            receiving.addTimeout(action.idle, reactor, lambda *_: None)
-        message = await receiving
+        message = await _next(reactor, client, action.idle)
         if message is None:
             return _silent(action, printed)
-        write_line(form(message))
+        await output.write(form(message))
+        # Only now: whatever ends this process before, the message comes again.
+        client.acknowledge(message)
         printed += 1
     return Exit.OK
+
+
+async def _next(reactor: Any, client: ChatClient, idle: float | None) -> ReceivedMessage | None:
+    """The next message, or None if none comes for so many seconds with a connection."""
+    while True:
+        receiving: Deferred[ReceivedMessage | None] = client.receive()  # type: ignore[assignment]
+        if idle is not None:
+            receiving.addTimeout(idle, reactor, lambda *_: None)
+        message = await receiving
+        if message is not None or client.version is not None:
+            return message
+        await client.when_online()
 
 
 def _silent(action: Listen, printed: int) -> Exit:

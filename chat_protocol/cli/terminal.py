@@ -1,4 +1,4 @@
-"""What an interactive run reads its lines from."""
+"""The two ends of an interactive run: what is typed, and what is shown."""
 
 from __future__ import annotations
 
@@ -10,25 +10,29 @@ from contextlib import contextmanager
 from importlib.util import find_spec
 from typing import Any, Protocol
 
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
 
+from chat_protocol.cli.output import Output, print_line
 from chat_protocol.cli.stdin import StdinLines
 
-__all__ = ["Interrupted", "LineSource", "PlainSource", "can_edit", "open_editor", "wants_editor"]
+__all__ = ["Console", "Interrupted", "PlainConsole", "can_edit", "open_editor", "wants_editor"]
 
 
 class Interrupted(Exception):
     """Ctrl-C was typed."""
 
 
-class LineSource(Protocol):
-    """Where typed lines come from."""
+class Console(Protocol):
+    """Where typed lines come from and shown lines go."""
 
     async def read(self, label: Callable[[], str]) -> str | None:
         """The next line, None at the end; ``label`` is what to show in front of it."""
 
     def refresh(self) -> None:
         """The label of the line that is being typed has changed."""
+
+    def show(self, line: str) -> Deferred[None]:
+        """Show a line; fires when that is done, and fails with OutputClosed or Failed."""
 
 
 def wants_editor(environ: Mapping[str, str] = os.environ) -> bool:
@@ -42,11 +46,12 @@ def can_edit() -> bool:
     return find_spec("prompt_toolkit") is not None
 
 
-class PlainSource:
-    """Lines as the terminal, a pipe or a file gives them, without a prompt."""
+class PlainConsole:
+    """Lines as the terminal, a pipe or a file gives and takes them, without a prompt."""
 
     def __init__(self, reactor: Any) -> None:
         self._lines = StdinLines(reactor)
+        self._output = Output(reactor)
 
     async def read(self, label: Callable[[], str]) -> str | None:
         """The next line."""
@@ -54,6 +59,10 @@ class PlainSource:
 
     def refresh(self) -> None:
         """There is no label."""
+
+    def show(self, line: str) -> Deferred[None]:
+        """Show a line."""
+        return self._output.write(line)
 
 
 class _Editor:
@@ -86,9 +95,13 @@ class _Editor:
         """Draw the label anew."""
         self._session.app.invalidate()
 
+    def show(self, line: str) -> Deferred[None]:
+        """Show a line above the one that is being typed."""
+        return maybeDeferred(print_line, line)
+
 
 @contextmanager
-def open_editor() -> Iterator[LineSource]:
+def open_editor() -> Iterator[Console]:
     """Edit lines; until it is closed, what is printed appears above the line being typed."""
     from prompt_toolkit.patch_stdout import patch_stdout
 

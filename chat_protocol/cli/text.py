@@ -9,11 +9,23 @@ from __future__ import annotations
 import json
 import re
 import unicodedata
+from collections.abc import Sequence
 from datetime import datetime
 
-from chat_protocol.client import ReceivedMessage
+from chat_protocol.client import ReceivedMessage, UserInfo, moment
 
-__all__ = ["arrival", "as_json", "as_line", "quoted", "visible"]
+__all__ = [
+    "arrival",
+    "as_json",
+    "as_line",
+    "as_record",
+    "excerpt",
+    "quoted",
+    "quoted_list",
+    "user_as_json",
+    "user_as_line",
+    "visible",
+]
 
 _INVISIBLE = frozenset({"Cc", "Cf", "Cs", "Co", "Zl", "Zp"})
 """Unicode categories that are escaped: controls, formats (the bidirectional ones too),
@@ -21,8 +33,17 @@ surrogates, private use, line and paragraph separators."""
 
 _SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 
-_PLAIN_NAME = re.compile(r'[^\s:"/\\][^\s:"\\]*')
+_PLAIN_NAME = re.compile(r'[^\s:,"/\\][^\s:,"\\]*')
 """Names that need no quotes at the beginning of a line."""
+
+_EVERYONE = "all users"
+"""No name looks so: one with a space in it is in quotes."""
+
+_MOST_NAMES = 8
+"""Of more recipients the others are counted."""
+
+_EXCERPT = 40
+"""Characters of a text that remind of it."""
 
 
 def visible(text: str) -> str:
@@ -55,12 +76,26 @@ def quoted(name: str) -> str:
     return f'"{visible(escaped)}"'
 
 
-def arrival(message: ReceivedMessage, now: datetime) -> str:
+def quoted_list(names: Sequence[str]) -> str:
+    """Recipients as one can type them; no names are everyone."""
+    if len(names) > _MOST_NAMES:
+        shown = ", ".join(map(quoted, names[: _MOST_NAMES - 1]))
+        return f"{shown} and {len(names) - _MOST_NAMES + 1} more"
+    return ", ".join(map(quoted, names)) or _EVERYONE
+
+
+def excerpt(text: str) -> str:
+    """The beginning of a text, in quotes."""
+    return f'"{visible(text if len(text) <= _EXCERPT else text[: _EXCERPT - 1] + "…")}"'
+
+
+def arrival(message: ReceivedMessage, now: datetime, me: str | None = None) -> str:
     """A message for the person at the terminal, its time local.
 
     Args:
         message: what came.
         now: an aware datetime; a message of another day shows its date.
+        me: whose name goes without saying if nobody else is a recipient.
     """
     local = _local(message)
     if local is None:
@@ -69,7 +104,8 @@ def arrival(message: ReceivedMessage, now: datetime) -> str:
         stamp = f"{local:%H:%M:%S}"
     else:
         stamp = f"{local:%Y-%m-%d %H:%M:%S}"
-    return f"[{stamp}] {quoted(message.sender)}: {visible(message.text)}"
+    to = "" if message.recipients == (me,) else f" to {_recipients(message)}"
+    return f"[{stamp}] {quoted(message.sender)}{to}: {visible(message.text)}"
 
 
 def as_line(message: ReceivedMessage) -> str:
@@ -78,30 +114,75 @@ def as_line(message: ReceivedMessage) -> str:
     Backslashes are doubled, so that an escaped character cannot be mistaken for one that was
     written as ``\n``.
     """
-    local = _local(message)
-    stamp = "-" if local is None else local.isoformat(timespec="seconds")
-    sender, text = (visible(part.replace("\\", "\\\\")) for part in (message.sender, message.text))
-    return f"{stamp}\t{sender}\t{text}"
+    return "\t".join((_stamp(_local(message)), _column(message.sender), _column(message.text)))
+
+
+def as_record(message: ReceivedMessage) -> str:
+    """As :func:`as_line`, with the recipients, as one can type them, behind the sender."""
+    stamp, sender, text = as_line(message).split("\t")
+    to = ", ".join(map(quoted, message.recipients))
+    return "\t".join((stamp, sender, _EVERYONE if message.everyone else to, text))
 
 
 def as_json(message: ReceivedMessage) -> str:
-    """One JSON object on one line of ASCII; ``iso`` is UTC, or null if no calendar has it."""
-    sent_at = message.sent_at
+    """One JSON object on one line of ASCII.
+
+    ``iso`` is UTC, or null if no calendar has it; ``offset`` is null if the server has none.
+    """
     return json.dumps(
         {
             "from": message.sender,
-            "to": message.recipient,
+            "to": list(message.recipients),
+            "everyone": message.everyone,
             "text": message.text,
             "time": message.time,
-            "iso": None if sent_at is None else sent_at.isoformat().replace("+00:00", "Z"),
+            "iso": _iso(message.sent_at),
+            "offset": message.offset or None,
         }
     )
 
 
+def user_as_line(user: UserInfo) -> str:
+    """Name, ``online`` or ``offline``, and the local ISO time of the last login."""
+    where = "online" if user.online else "offline"
+    return "\t".join((_column(user.name), where, _stamp(_to_local(moment(user.last_login)))))
+
+
+def user_as_json(user: UserInfo) -> str:
+    """One JSON object on one line of ASCII; ``iso`` is the last login in UTC, or null."""
+    return json.dumps(
+        {
+            "name": user.name,
+            "online": user.online,
+            "last_login": user.last_login,
+            "iso": _iso(moment(user.last_login)),
+        }
+    )
+
+
+def _recipients(message: ReceivedMessage) -> str:
+    return _EVERYONE if message.everyone else quoted_list(message.recipients)
+
+
+def _column(text: str) -> str:
+    return visible(text.replace("\\", "\\\\"))
+
+
+def _iso(time: datetime | None) -> str | None:
+    return None if time is None else time.isoformat().replace("+00:00", "Z")
+
+
+def _stamp(local: datetime | None) -> str:
+    return "-" if local is None else local.isoformat(timespec="seconds")
+
+
 def _local(message: ReceivedMessage) -> datetime | None:
-    sent_at = message.sent_at
+    return _to_local(message.sent_at)
+
+
+def _to_local(time: datetime | None) -> datetime | None:
     try:
-        return None if sent_at is None else sent_at.astimezone()
+        return None if time is None else time.astimezone()
     except (OverflowError, OSError, ValueError):
         # The platform's time zone rules need not reach as far as the calendar.
         return None

@@ -17,7 +17,7 @@ import time
 from contextlib import suppress
 from types import TracebackType
 
-from . import frames
+from tests.client import frames
 
 PATIENCE = 10.0
 """Seconds until something that a test waits for is not going to happen."""

@@ -5,7 +5,16 @@ from twisted.internet.endpoints import HostnameEndpoint, TCP4ClientEndpoint, UNI
 from twisted.internet.testing import MemoryReactorClock
 from twisted.python.usage import UsageError
 
-from chat_protocol.cli.options import Interactive, Listen, Send, parse
+from chat_protocol.cli.options import (
+    DEFAULT_PATIENCE,
+    Action,
+    History,
+    Interactive,
+    Listen,
+    Send,
+    Users,
+    parse,
+)
 from chat_protocol.cli.server import parse_server
 
 
@@ -44,16 +53,80 @@ def test_options_stand_before_or_after_the_command(arguments: list[str]) -> None
     assert settings.server.address == ("host", 1)
     assert settings.user == "alice"
     assert settings.timeout == 3.0
-    assert settings.action == Send("bob", "hi", whole=False)
+    assert settings.action == Send(("bob",), "hi", whole=False)
 
 
 def test_text_from_stdin() -> None:
-    assert parse(["-u", "a", "send", "bob", "-"]).action == Send("bob", None, whole=False)
-    assert parse(["-u", "a", "send", "-w", "bob", "-"]).action == Send("bob", None, whole=True)
+    assert parse(["-u", "a", "send", "bob", "-"]).action == Send(("bob",), None, whole=False)
+    assert parse(["-u", "a", "send", "-w", "bob", "-"]).action == Send(("bob",), None, whole=True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "to"),
+    [
+        (["--to", "bob", "--to", "carol", "hi"], ("bob", "carol")),
+        (["--to", "a, b", "hi"], ("a, b",)),
+        (["--all", "hi"], ()),
+        (["-a", "hi"], ()),
+    ],
+)
+def test_several_recipients(arguments: list[str], to: tuple[str, ...]) -> None:
+    assert parse(["-u", "a", "send", *arguments]).action == Send(to, "hi", whole=False)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "action"),
+    [
+        (["users"], Users(json=False)),
+        (["users", "--json"], Users(json=True)),
+        (["history"], History("", None, json=False)),
+        (["history", "bob"], History("bob", None, json=False)),
+        (["history", "-j", "-n", "3", "bob"], History("bob", 3, json=True)),
+        (["history", "bob", "--limit", "3", "-j"], History("bob", 3, json=True)),
+        (["history", "--", "-b"], History("-b", None, json=False)),
+    ],
+)
+def test_questions(arguments: list[str], action: Action) -> None:
+    assert parse(["-u", "a", *arguments]).action == action
+
+
+def test_a_password() -> None:
+    environ = {"CHAT_PASSWORD": "of the environment"}
+    assert parse([], {}).password is None
+    assert parse([], environ).password == "of the environment"
+    assert parse(["--password", "given"], environ).password == "given"
+    assert parse(["-u", "a", "listen", "--password", ""], environ).password == ""
+    assert parse(["--ask-password"]).ask_password
+    assert parse(["-u", "a", "listen", "--ask-password"]).ask_password
+    assert not parse(["-u", "a", "listen"]).ask_password
+
+
+def test_a_password_is_not_in_what_could_be_logged() -> None:
+    assert "secret" not in repr(parse(["--password", "secret"]))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "patience"),
+    [
+        ([], None),
+        (["listen"], None),
+        (["send", "bob", "hi"], DEFAULT_PATIENCE),
+        (["users"], DEFAULT_PATIENCE),
+        (["history"], DEFAULT_PATIENCE),
+        (["listen", "--patience", "5"], 5),
+        (["--patience", "5", "users"], 5),
+        (["--no-reconnect", "users"], 0),
+        (["listen", "--no-reconnect"], 0),
+    ],
+)
+def test_how_long_a_lost_connection_may_be_away(
+    arguments: list[str], patience: float | None
+) -> None:
+    assert parse(["-u", "a", *arguments]).patience == patience
 
 
 def test_text_that_looks_like_an_option() -> None:
-    assert parse(["-u", "a", "send", "--", "-b", "-x"]).action == Send("-b", "-x", whole=False)
+    assert parse(["-u", "a", "send", "--", "-b", "-x"]).action == Send(("-b",), "-x", whole=False)
 
 
 def test_listen() -> None:
@@ -80,6 +153,17 @@ def test_listen() -> None:
         (["-u", "a", "send", "bob", "ü" * 32768], "at most 65535"),
         (["-u", "a", "send", "bob", "\udcff"], "not UTF-8"),
         (["-u", "a", "listen", "x"], "options only"),
+        (["-u", "a", "users", "x"], "options only"),
+        (["-u", "a", "history", "x", "y"], "one user at most"),
+        (["-u", "a", "history", ""], "cannot be empty"),
+        (["-u", "a", "history", "-n", "0"], "from 1 up"),
+        (["-u", "a", "send", "--to", "b", "c", "hi"], "one argument"),
+        (["-u", "a", "send", "--all"], "one argument"),
+        (["-u", "a", "send", "--all", "--to", "b", "hi"], "not both"),
+        (["-u", "a", "send", "--to", "", "hi"], "cannot be empty"),
+        (["--no-reconnect", "--patience", "3"], "not both"),
+        (["--patience", "-3"], "above 0"),
+        (["--password", "x" * 65_536], "at most 65535"),
         (["-u", "a", "listen", "-n", "0"], "from 1 up"),
         (["-u", "a", "listen", "-n", "x"], "invalid literal"),
         (["-u", "a", "listen", "-i", "-1"], "above 0"),
@@ -99,16 +183,24 @@ def test_usage_errors_are_sentences(arguments: list[str], says: str) -> None:
         parse(arguments).server.endpoint(reactor)
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["send", "--help"], ["listen", "--help"]])
+@pytest.mark.parametrize("arguments", [[], ["send"], ["listen"], ["users"], ["history"]])
 def test_help_documents_the_exit_codes(
     arguments: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as caught:
-        parse(arguments)
+        parse([*arguments, "--help"])
     assert not caught.value.code
     text = capsys.readouterr().out
     for code in (0, 1, 2, 3, 4, 5, 70, 130, 141, 143):
         assert f"{code:5}  " in text
+
+
+def test_help_warns_of_passwords_on_the_command_line(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        parse(["--help"])
+    text = " ".join(capsys.readouterr().out.split())
+    assert "Other users of this machine can see a command line" in text
+    assert "CHAT_PASSWORD" in text
 
 
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from typing import IO, Any
 
-from .thread_server import PATIENCE, ThreadServer
+from tests.cli.thread_server import PATIENCE, ThreadServer
 
 __all__ = ["COMMAND", "chatclient", "start"]
 

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from . import frames
-from .program import COMMAND, chatclient, start
-from .thread_server import PATIENCE, ThreadServer, wait_for
+from tests.cli.program import COMMAND, chatclient, start
+from tests.cli.thread_server import PATIENCE, ThreadServer, wait_for
+from tests.client import frames
 
 NOON = 1_699_963_200
 
@@ -80,6 +80,15 @@ def test_what_arrives_while_sending_is_not_lost(server: ThreadServer) -> None:
         (["-u", "alice", "send", "-w", "bob", "-"], b"x\n" * 40_000, 2, "at most 65535"),
         (["-u", "alice", "send", "-w", "bob", "-"], b"x" * 2_000_000, 2, "too long"),
         (["-u", "alice", "send", "hangup", "hi"], b"", 3, "the server closed the connection"),
+        (["-u", "alice", "send", "hangup", "hi"], b"", 3, "whether the message was stored is not"),
+        (
+            ["-u", "alice", "send", "--all", "hi"],
+            b"",
+            1,
+            "version 1, which cannot send to everyone",
+        ),
+        (["-u", "alice", "users"], b"", 1, "version 1, which has no Users"),
+        (["-u", "alice", "history"], b"", 1, "version 1, which has no History"),
         (["-u", "alice", "-t", "0.2", "send", "mute", "hi"], b"", 4, "within 0.2 seconds"),
         (["-u", "mute", "-t", "0.2", "send", "bob", "hi"], b"", 4, "within 0.2 seconds"),
         (["--server", "frob:x", "-u", "alice", "listen"], b"", 2, "no usable endpoint"),
@@ -154,7 +163,7 @@ def test_ctrl_c_ends_in_order(server: ThreadServer) -> None:
 
 
 def test_a_server_that_goes_away_ends_listen(server: ThreadServer) -> None:
-    with start(server, "-u", "alice", "listen") as process:
+    with start(server, "-u", "alice", "--no-reconnect", "listen") as process:
         wait_for(lambda: "alice" in server.connections)
         server.connections["alice"].shutdown(2)
         _, errors = process.communicate(timeout=PATIENCE)
@@ -163,7 +172,7 @@ def test_a_server_that_goes_away_ends_listen(server: ThreadServer) -> None:
 
 
 def test_a_server_that_goes_away_ends_send_while_stdin_is_silent(server: ThreadServer) -> None:
-    with start(server, "-u", "alice", "send", "bob", "-") as process:
+    with start(server, "-u", "alice", "--no-reconnect", "send", "bob", "-") as process:
         wait_for(lambda: "alice" in server.connections)
         server.connections["alice"].shutdown(2)
         assert process.wait(PATIENCE) == 3
@@ -220,8 +229,9 @@ def test_a_conversation_through_pipes(server: ThreadServer) -> None:
     lines = b"bob: hi\nnobody: hi\n/help\n/quit\nnot read\n"
     done = chatclient(server, "-u", "alice", stdin=lines)
     shown = done.stdout.decode().splitlines()
-    assert shown[1] == "* stored for bob"
-    assert shown[2].startswith("* not sent: no user named nobody")
+    assert shown[1].startswith("* the server speaks version 1")
+    assert shown[2] == "* stored for bob"
+    assert shown[3].startswith("* not sent: no user named nobody")
     assert (done.returncode, done.stderr) == (0, b"")
     assert server.received == [("alice", "bob", "hi")]
 
@@ -240,7 +250,7 @@ def test_a_conversation_without_a_name_just_ends(server: ThreadServer) -> None:
 
 
 def test_a_conversation_ends_with_the_connection(server: ThreadServer) -> None:
-    with start(server, "-u", "alice") as process:
+    with start(server, "-u", "alice", "--no-reconnect") as process:
         wait_for(lambda: "alice" in server.connections)
         server.connections["alice"].shutdown(2)
         assert process.wait(PATIENCE) == 3

@@ -1,0 +1,204 @@
+"""A session without a network: the server's end is in the hands of the test."""
+
+from __future__ import annotations
+
+from random import Random
+from typing import Any, TypeVar, cast
+
+from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.error import ConnectionDone, ConnectionRefusedError
+from twisted.internet.interfaces import IProtocol, IProtocolFactory, IStreamClientEndpoint
+from twisted.internet.task import Clock
+from twisted.internet.testing import StringTransport
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from chat_protocol.cli.conversation import Conversation
+from chat_protocol.cli.options import Interactive, Settings
+from chat_protocol.cli.server import Server
+from chat_protocol.cli.session import Session
+from chat_protocol.wire.codec import decode, encode
+from chat_protocol.wire.codes import Code
+from chat_protocol.wire.commands import (
+    Deliver,
+    LoginAnswer,
+    Message,
+    Response,
+    Response2,
+    Scope,
+)
+
+T = TypeVar("T")
+
+NOON = 1_699_963_200 * 10**9
+
+
+@implementer(IStreamClientEndpoint)
+class Network:
+    """An endpoint, and what is at its other end."""
+
+    def __init__(self, version: int = 2) -> None:
+        self.version = version
+        self.down = False
+        self.refusal = Code.OK
+        self.protocol: Any = None
+        self.transport = StringTransport()
+        self.login: Any = None
+        """The last one."""
+
+    def connect(self, factory: IProtocolFactory) -> Deferred[IProtocol]:
+        if self.down:
+            return fail(ConnectionRefusedError())
+        self.transport = StringTransport()
+        self.protocol = factory.buildProtocol(self.transport.getPeer())
+        self.protocol.makeConnection(self.transport)
+        return succeed(self.protocol)
+
+    def answer_login(self) -> None:
+        ((correlation_id, self.login),) = self.sent()
+        answer = Response(self.refusal) if self.version == 1 else LoginAnswer(self.refusal)
+        self.push(answer, correlation_id)
+
+    def sent(self) -> list[tuple[int, Any]]:
+        """What the client has written since the last call: correlation ids and commands."""
+        data: bytes = self.transport.value()
+        self.transport.clear()
+        found = []
+        while data:
+            size = 4 + int.from_bytes(data[:4], "big")
+            header, command = decode(data[4:size])
+            found.append((header.correlation_id, command))
+            data = data[size:]
+        return found
+
+    def push(self, command: Any, correlation_id: int = 0) -> None:
+        """A command from the server."""
+        self.protocol.dataReceived(encode(command, correlation_id))
+
+    def answer(self, correlation_id: int, code: Code = Code.OK, detail: str = "") -> None:
+        known = Response(code.version_1) if self.version == 1 else Response2(code, detail)
+        self.push(known, correlation_id)
+
+    def deliver(
+        self,
+        text: str,
+        sender: str = "bob",
+        to: tuple[str, ...] = ("alice",),
+        offset: int = 1,
+        everyone: bool = False,
+    ) -> None:
+        if self.version == 1:
+            self.push(Message(text, sender, to[0], NOON))
+        else:
+            scope = Scope.EVERYONE if everyone else Scope.USERS
+            self.push(Deliver(offset, text, sender, scope, to, NOON))
+
+    def lose(self) -> None:
+        """The connection ends."""
+        protocol, self.protocol = self.protocol, None
+        protocol.connectionLost(Failure(ConnectionDone()))
+
+
+class Place:
+    """Stands for a Server of the command line."""
+
+    text = "example:5555"
+
+    def __init__(self, network: Network) -> None:
+        self.network = network
+
+    def endpoint(self, _: object) -> IStreamClientEndpoint:
+        return self.network
+
+
+class Opened:
+    """A session that is logged in.
+
+    Args:
+        version: of the server.
+        patience: see Settings.
+        options: of the Session.
+    """
+
+    def __init__(
+        self, version: int = 2, patience: float | None = None, password: str | None = None
+    ) -> None:
+        self.clock = Clock()
+        self.network = Network(version)
+        self.said: list[str] = []
+        self.settings = Settings(
+            server=cast(Server, Place(self.network)),
+            user="alice",
+            password=password,
+            ask_password=False,
+            timeout=10.0,
+            patience=patience,
+            action=Interactive(),
+        )
+        self.session = Session(
+            self.clock, self.settings, "alice", self.said.append, random=Random(1)
+        )
+
+    def open(self) -> None:
+        opening = Deferred.fromCoroutine(self.session.open())
+        self.network.answer_login()
+        result(opening)
+
+    def turn(self) -> None:
+        """What was put off to the next turn of the reactor happens."""
+        self.clock.advance(0)
+
+    def come_back(self) -> None:
+        """The next attempt to connect comes, and succeeds."""
+        self.network.down = False
+        self.clock.advance(30)
+        self.network.answer_login()
+
+
+class Talk(Opened):
+    """A conversation of alice's; what it shows is kept."""
+
+    def __init__(self, version: int = 2) -> None:
+        super().__init__(version)
+        self.shown: list[str] = []
+        self.labels: list[str] = []
+        self.blocked: list[Deferred[None]] | None = None
+        """Set to a list, it takes what shown lines wait for."""
+        self.open()
+        self.conversation = Conversation(self.session, self, self.clock)
+
+    async def read(self, _: object) -> str | None:
+        raise NotImplementedError
+
+    def refresh(self) -> None:
+        self.labels.append(self.conversation.label)
+
+    def show(self, line: str) -> Deferred[None]:
+        self.shown.append(line)
+        if self.blocked is None:
+            return succeed(None)
+        shown: Deferred[None] = Deferred()
+        self.blocked.append(shown)
+        return shown
+
+    def type(self, text: str) -> Deferred[None]:
+        return Deferred.fromCoroutine(self.conversation.handle(text))
+
+    def say(self, text: str, code: Code = Code.OK, detail: str = "") -> tuple[Any, str]:
+        """Type a line that is sent, answer it; returns recipients and text."""
+        handled = self.type(text)
+        ((correlation_id, command),) = self.network.sent()
+        self.network.answer(correlation_id, code, detail)
+        result(handled)
+        return command.to, command.message
+
+
+def result(deferred: Deferred[T]) -> T:
+    """What a Deferred has fired with; raises what it failed with."""
+    found: list[T | Failure] = []
+    deferred.addBoth(found.append)
+    assert found, "the Deferred has not fired"
+    value = found[0]
+    if isinstance(value, Failure):
+        value.raiseException()
+    return value
