@@ -5,8 +5,8 @@ from __future__ import annotations
 from random import Random
 from typing import Any, TypeVar, cast
 
+from twisted.internet import error
 from twisted.internet.defer import Deferred, fail, succeed
-from twisted.internet.error import ConnectionDone, ConnectionRefusedError
 from twisted.internet.interfaces import IProtocol, IProtocolFactory, IStreamClientEndpoint
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
@@ -48,7 +48,7 @@ class Network:
 
     def connect(self, factory: IProtocolFactory) -> Deferred[IProtocol]:
         if self.down:
-            return fail(ConnectionRefusedError())
+            return fail(error.ConnectionRefusedError())
         self.transport = StringTransport()
         self.protocol = factory.buildProtocol(self.transport.getPeer())
         self.protocol.makeConnection(self.transport)
@@ -96,7 +96,7 @@ class Network:
     def lose(self) -> None:
         """The connection ends."""
         protocol, self.protocol = self.protocol, None
-        protocol.connectionLost(Failure(ConnectionDone()))
+        protocol.connectionLost(Failure(error.ConnectionDone()))
 
 
 class Place:

@@ -87,9 +87,11 @@ class ThreadServer:
                 if not data:
                     break
                 whole, rest = frames.split(rest + data)
-                for frame in whole:
-                    if not self._handle(connection, frame):
-                        return
+                # A client that has gone takes no answers.
+                with suppress(OSError):
+                    for frame in whole:
+                        if not self._handle(connection, frame):
+                            return
         self._open.remove(connection)
 
     def _handle(self, connection: socket.socket, frame: frames.Frame) -> bool:

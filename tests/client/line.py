@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TypeVar
 
-from chat_protocol.client.api import Client
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionDone
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 
+from chat_protocol.client.api import Client
 from chat_protocol.client.connection import Connection
 
 from . import frames

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from twisted.internet import error
 from twisted.internet.defer import Deferred, fail, succeed
-from twisted.internet.error import ConnectionDone, ConnectionRefusedError
 from twisted.internet.interfaces import IProtocol, IProtocolFactory, IStreamClientEndpoint
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
@@ -36,7 +36,7 @@ class Endpoint:
         if self.attempt is not None:
             return self.attempt
         if self._code is None:
-            return fail(ConnectionRefusedError())
+            return fail(error.ConnectionRefusedError())
         protocol = self.protocol = factory.buildProtocol(None)  # type: ignore[arg-type]
         assert protocol is not None
         transport = StringTransport()
@@ -80,7 +80,7 @@ def test_when_there_is_no_connection(later: bool) -> None:
     endpoint = Endpoint(later=later)
     run = Run(endpoint)
     if endpoint.attempt is not None:
-        endpoint.attempt.errback(ConnectionRefusedError())
+        endpoint.attempt.errback(error.ConnectionRefusedError())
     run.check(NotConnected)
     assert [type(event) for event in run.events] == [Offline, Ended]
 
@@ -89,7 +89,7 @@ def test_when_the_login_is_refused() -> None:
     endpoint = Endpoint(Code.USER_ALREADY_LOGGED)
     run = Run(endpoint)
     assert endpoint.protocol is not None
-    endpoint.protocol.connectionLost(Failure(ConnectionDone()))
+    endpoint.protocol.connectionLost(Failure(error.ConnectionDone()))
     run.check(UserAlreadyLogged)
 
 
