@@ -117,9 +117,8 @@ class _Talk:
             if faults:
                 break
         if unanswered.count:
-            conversation.say(
-                f"waiting for {unanswered.count} answers of the server; Ctrl-C leaves at once"
-            )
+            answers = "an answer" if unanswered.count == 1 else f"{unanswered.count} answers"
+            conversation.say(f"waiting for {answers} of the server; Ctrl-C leaves at once")
             if self._settings.patience is None:
                 self.session.be_patient_for(DEFAULT_PATIENCE)
             await unanswered.at_most(0)

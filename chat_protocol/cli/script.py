@@ -6,7 +6,8 @@ from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any
 
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError, Deferred, succeed
+from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
 
 from chat_protocol.cli.options import Listen, Send, Settings, check_text
@@ -25,6 +26,12 @@ __all__ = ["Work", "listen", "send", "without_messages"]
 _WINDOW = 100
 """Messages from stdin that may be unanswered at a time."""
 
+_QUIET = 0.2
+"""Seconds without a message after which a version 1 server has delivered the mailbox."""
+
+_QUIET_AT_LAST = 10.0
+"""Seconds after which messages may come and come."""
+
 Work = Callable[[Session, Output], Coroutine[Any, Any, None]]
 
 
@@ -37,26 +44,53 @@ async def without_messages(reactor: Any, settings: Settings, user: str, work: Wo
     output = Output(reactor)
     # No window at all would be the server's choice.
     session = Session(reactor, settings, user, _say(settings), window=1)
-    printing: list[Deferred[None]] = []
-
-    def logged_in(version: int) -> None:
-        if version == 1 and not printing:
-            arrivals = session.client.consume(lambda message: output.write(as_line(message)))
-            printing.append(arrivals.addErrback(_trap, ChatError))
-
-    session.on_login = logged_in
+    arrivals = _Arrivals(session.client, output)
+    session.on_login = arrivals.logged_in
     await session.open()
+
+    async def working() -> None:
+        await work(session, output)
+        await arrivals.quiet(reactor)
+
     try:
-        await session.run(work(session, output))
+        await session.run(working())
     except CancelledError:
         # The output may be what does not get on.
-        for arrivals in printing:
-            arrivals.cancel()
+        arrivals.printing.cancel()
         raise
     finally:
-        for arrivals in printing:
-            await arrivals
+        await arrivals.printing
     return Exit.OK
+
+
+class _Arrivals:
+    """Prints what a version 1 server delivers, whether one listens or not."""
+
+    def __init__(self, client: ChatClient, output: Output) -> None:
+        self.printing: Deferred[None] = succeed(None)
+        """Fires when the client has ended; fails as :meth:`Output.write` does."""
+        self._client = client
+        self._output = output
+        self._started = False
+        self._count = 0
+
+    def logged_in(self, version: int) -> None:
+        """Begin, if there is need to."""
+        if version == 1 and not self._started:
+            self._started = True
+            self.printing = self._client.consume(self._print).addErrback(_trap, ChatError)
+
+    async def quiet(self, reactor: Any) -> None:
+        """Wait until the mailbox has come, as far as can be seen."""
+        seen = -1
+        end = reactor.seconds() + _QUIET_AT_LAST
+        while self._started and self._count != seen and reactor.seconds() < end:
+            seen = self._count
+            await deferLater(reactor, _QUIET)
+
+    def _print(self, message: ReceivedMessage) -> Deferred[None]:
+        self._count += 1
+        return self._output.write(as_line(message))
 
 
 def _say(settings: Settings) -> Callable[[str], None]:

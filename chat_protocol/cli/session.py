@@ -11,6 +11,7 @@ from twisted.internet.interfaces import IDelayedCall
 from chat_protocol.cli.options import Settings
 from chat_protocol.cli.outcome import Exit, Failed, fact, failed, login_failed
 from chat_protocol.client import ChatClient, Ended, Event, Offline, Online
+from chat_protocol.client.backoff import MAX_DELAY
 from chat_protocol.errors import ChatError
 
 __all__ = ["Session"]
@@ -152,10 +153,11 @@ class Session:
             self.end(failed(event.reason, self.server))
             return
         why = fact(event.reason)
-        if why != self._lost:
-            what = "connection lost" if self._lost is None else "not connected"
-            self._say(f"{what}: {why}; trying again in {event.retry_in:.1f} s")
-            self._lost = why
+        if self._lost is None:
+            self._say(f"connection lost: {why}; trying again in {event.retry_in:.1f} s")
+        elif why != self._lost:
+            self._say(f"not connected: {why}; still trying, every {MAX_DELAY:g} s at least")
+        self._lost = why
         if self._patience is not None and self._giving_up is None:
             self._giving_up = self._reactor.callLater(self._patience, self._give_up)
 
