@@ -58,7 +58,8 @@ async def each_message(
         if not found:
             break
         page = found
-        pages.append((before, len(page)))
+        # Not `before`: newer ones may have come when this page is asked for again.
+        pages.append((page[-1].offset + 1, len(page)))
         before = page[0].offset
         count += len(page)
     if pages:

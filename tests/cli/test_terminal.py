@@ -10,15 +10,20 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
 
 import pytest
 
+from tests.blackbox.server import Server
 from tests.cli.program import COMMAND
 from tests.cli.thread_server import PATIENCE, ThreadServer, wait_for
 from tests.client import frames
 
 _ESCAPES = re.compile(r"\x1b(?:\[[0-9;?]*[A-Za-z]|[=>])")
+
+OWN_TERMINAL = "import fcntl, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0)"
+"""Makes stdin what /dev/tty is."""
 
 
 class Screen:
@@ -63,13 +68,13 @@ class Screen:
 
 @contextmanager
 def terminal(
-    server: ThreadServer, *arguments: str, command: list[str] = COMMAND, term: str = "xterm"
+    address: str, *arguments: str, command: list[str] = COMMAND, term: str = "xterm"
 ) -> Iterator[Screen]:
     ours, theirs = pty.openpty()
     # Nobody here answers the question where the cursor is.
     environ = {**os.environ, "TERM": term, "PROMPT_TOOLKIT_NO_CPR": "1", "COLUMNS": "80"}
     process = subprocess.Popen(
-        [*command, "--server", server.address, *arguments],
+        [*command, "--server", address, *arguments],
         stdin=theirs,
         stdout=theirs,
         stderr=theirs,
@@ -93,7 +98,7 @@ def server() -> Iterator[ThreadServer]:
 
 def test_an_arriving_message_leaves_the_line_being_typed_alone(server: ThreadServer) -> None:
     pytest.importorskip("prompt_toolkit")
-    with terminal(server, "--user", "alice") as screen:
+    with terminal(server.address, "--user", "alice") as screen:
         screen.wait_for("alice>")
         screen.type("bob: half a")
         screen.wait_for("half a")
@@ -109,7 +114,7 @@ def test_an_arriving_message_leaves_the_line_being_typed_alone(server: ThreadSer
 
 def test_a_name_is_asked_for(server: ThreadServer) -> None:
     pytest.importorskip("prompt_toolkit")
-    with terminal(server) as screen:
+    with terminal(server.address) as screen:
         screen.wait_for("name>")
         screen.type("alice\r")
         screen.wait_for("alice>")
@@ -121,7 +126,7 @@ def test_a_name_is_asked_for(server: ThreadServer) -> None:
 @pytest.mark.parametrize("how", ["key", "signal"])
 def test_ctrl_c(server: ThreadServer, how: str) -> None:
     pytest.importorskip("prompt_toolkit")
-    with terminal(server, "-u", "alice") as screen:
+    with terminal(server.address, "-u", "alice") as screen:
         screen.wait_for("alice>")
         if how == "key":
             screen.type("\x03")
@@ -133,7 +138,7 @@ def test_ctrl_c(server: ThreadServer, how: str) -> None:
 
 def test_a_lost_connection_ends_the_typing(server: ThreadServer) -> None:
     pytest.importorskip("prompt_toolkit")
-    with terminal(server, "-u", "alice", "--no-reconnect") as screen:
+    with terminal(server.address, "-u", "alice", "--no-reconnect") as screen:
         screen.wait_for("alice>")
         screen.type("half a line")
         wait_for(lambda: "alice" in server.connections)
@@ -143,10 +148,55 @@ def test_a_lost_connection_ends_the_typing(server: ThreadServer) -> None:
         assert "Traceback" not in screen.text
 
 
+def test_a_server_that_is_killed_and_comes_back(tmp_path: Path) -> None:
+    """What is half typed stays, and what is typed meanwhile is sent."""
+    pytest.importorskip("prompt_toolkit")
+    with Server(tmp_path) as server:
+        host, port = server.address  # type: ignore[str-unpack,misc]
+        with ExitStack() as stack:
+            alice = stack.enter_context(terminal(f"{host}:{port}", "-u", "alice"))
+            alice.wait_for("alice>")
+            bob = stack.enter_context(terminal(f"{host}:{port}", "-u", "bob"))
+            bob.wait_for("bob>")
+            alice.wait_for("* bob is here")
+            alice.type("bob: half a")
+            alice.wait_for("half a")
+            server.kill9()
+            alice.wait_for("* connection lost: ")
+            alice.wait_for("alice (not connected)> bob: half a")
+            alice.type(" line\r")
+            alice.wait_for('will be sent to bob: "half a line"')
+            server.start()
+            alice.wait_for("* connected again")
+            alice.wait_for('* stored for bob: "half a line"')
+            alice.wait_for("\r\nalice to bob>")
+            bob.wait_for("] alice: half a line")
+            bob.wait_for("* connected again")
+            bob.type("/quit\r")
+            assert bob.end() == 0
+            alice.wait_for("* bob has left")
+            alice.type("/quit\r")
+            assert alice.end() == 0
+
+
+def test_a_password_is_asked_for_and_not_shown(tmp_path: Path) -> None:
+    (tmp_path / "passwords").write_text("alice:secret\n")
+    with Server(tmp_path, options=["--auth", "file:passwords"]) as server:
+        host, port = server.address  # type: ignore[str-unpack,misc]
+        arguments = ["-u", "alice", "users", "--ask-password"]
+        command = [*COMMAND[:2], f"{OWN_TERMINAL}\n{COMMAND[2]}"]
+        with terminal(f"{host}:{port}", *arguments, command=command) as screen:
+            screen.wait_for(f"Password of alice for {host}:{port}: ")
+            screen.type("secret\n")
+            assert screen.end() == 0
+            assert "alice\tonline" in screen.text
+            assert "secret" not in screen.text
+
+
 def test_without_prompt_toolkit_it_says_how_to_get_it(server: ThreadServer) -> None:
     command = [COMMAND[0], COMMAND[1], "import sys; sys.modules['prompt_toolkit'] = None\n"]
     command[2] += COMMAND[2]
-    with terminal(server, "-u", "alice", command=command) as screen:
+    with terminal(server.address, "-u", "alice", command=command) as screen:
         screen.wait_for("pip install 'chat-protocol[terminal]'")
         screen.wait_for("Connected to")
         screen.type("bob: hi\n")
@@ -156,7 +206,7 @@ def test_without_prompt_toolkit_it_says_how_to_get_it(server: ThreadServer) -> N
 
 
 def test_a_terminal_that_cannot_move_its_cursor(server: ThreadServer) -> None:
-    with terminal(server, "-u", "alice", term="dumb") as screen:
+    with terminal(server.address, "-u", "alice", term="dumb") as screen:
         screen.type("bob: hi\n")
         screen.wait_for("* stored for bob")
         screen.type("/quit\n")

@@ -1,0 +1,131 @@
+"""Lines to stdout, whose reader may be slow, or gone."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from contextlib import suppress
+from typing import Any
+
+import pytest
+import pytest_twisted  # type: ignore[import-untyped]
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred
+from twisted.internet.task import deferLater
+
+from chat_protocol.cli.outcome import Exit, Failed, OutputClosed
+from chat_protocol.cli.output import Output
+
+from .thread_server import PATIENCE
+
+MORE_THAN_A_PIPE_HOLDS = 200_000
+
+
+class Pipe:
+    """A pipe that is stdout; not as a fixture, because pytest sets its own for each phase."""
+
+    def __init__(self) -> None:
+        self.reader, self._writer = os.pipe()
+        os.set_blocking(self.reader, False)
+        self._stdout = sys.stdout
+        self.data = b""
+
+    def __enter__(self) -> Pipe:
+        sys.stdout = open(self._writer, "w", encoding="ascii")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        sys.stdout.close()
+        sys.stdout = self._stdout
+        with suppress(OSError):
+            os.close(self.reader)
+
+    async def read(self, size: int) -> None:
+        """Read until there is so much."""
+        end = time.monotonic() + PATIENCE
+        while len(self.data) < size:
+            assert time.monotonic() < end, f"{len(self.data)} bytes came"
+            try:
+                self.data += os.read(self.reader, 65536)
+            except BlockingIOError:
+                await a_moment()
+
+
+def a_moment() -> Deferred[None]:
+    return deferLater(reactor, 0.01)  # type: ignore[arg-type]
+
+
+def fired(deferred: Deferred[Any]) -> list[Any]:
+    found: list[Any] = []
+    deferred.addBoth(found.append)
+    return found
+
+
+@pytest_twisted.ensureDeferred
+async def test_lines_are_out_when_it_fires_and_stay_in_order() -> None:
+    with Pipe() as pipe:
+        output = Output(reactor)
+        output.write("one", "two")
+        await output.write("ü")
+        await pipe.read(13)
+        assert pipe.data == b"one\ntwo\n\\xfc\n"
+
+
+@pytest_twisted.ensureDeferred
+@pytest.mark.parametrize("blocking", [True, False])
+async def test_a_reader_that_is_slow_holds_up_nobody_else(blocking: bool) -> None:
+    """Not blocking is what others who have the descriptor can make it."""
+    with Pipe() as pipe:
+        os.set_blocking(sys.stdout.fileno(), blocking)
+        output = Output(reactor)
+        first = fired(output.write("x" * MORE_THAN_A_PIPE_HOLDS))
+        second = fired(output.write("y"))
+        await a_moment()
+        assert (first, second) == ([], [])
+        await pipe.read(MORE_THAN_A_PIPE_HOLDS + 3)
+        while not second:
+            await a_moment()
+        assert first == [None]
+        assert pipe.data.endswith(b"x\ny\n")
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_reader_that_goes_away_while_it_is_waited_for() -> None:
+    with Pipe() as pipe:
+        output = Output(reactor)
+        writing = output.write("x" * MORE_THAN_A_PIPE_HOLDS)
+        await a_moment()
+        os.close(pipe.reader)
+        with pytest.raises(OutputClosed):
+            await writing
+        with pytest.raises(OutputClosed):
+            await output.write("more")
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_disk_that_is_full(monkeypatch: pytest.MonkeyPatch) -> None:
+    with open("/dev/full", "w") as full, monkeypatch.context() as patch:  # noqa: ASYNC230
+        patch.setattr(sys, "stdout", full)
+        with pytest.raises(Failed, match="No space left") as caught:
+            await Output(reactor).write("x")
+    assert caught.value.code is Exit.OUTPUT
+
+
+@pytest_twisted.ensureDeferred
+async def test_no_stdout(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdout", None)
+    with pytest.raises(OutputClosed):
+        await Output(reactor).write("x")
+
+
+@pytest_twisted.ensureDeferred
+async def test_whoever_waits_can_be_cancelled() -> None:
+    with Pipe() as pipe:
+        output = Output(reactor)
+        writing = output.write("x" * MORE_THAN_A_PIPE_HOLDS)
+        cancelled = fired(writing)
+        writing.cancel()
+        assert len(cancelled) == 1
+        await pipe.read(MORE_THAN_A_PIPE_HOLDS + 1)
+        await output.write("y")
