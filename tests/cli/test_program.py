@@ -67,6 +67,11 @@ def test_what_arrives_while_sending_is_not_lost(server: ThreadServer) -> None:
     ]
 
 
+def test_what_arrives_just_behind_the_last_answer_is_not_lost(server: ThreadServer) -> None:
+    done = chatclient(server, "-u", "late", "send", "late", "hi")
+    assert (done.returncode, done.stdout.split(b"\t")[1:]) == (0, [b"late", b"hi\n"])
+
+
 @pytest.mark.parametrize(
     ("arguments", "stdin", "code", "says"),
     [

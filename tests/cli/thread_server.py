@@ -5,7 +5,8 @@ It knows the protocol only through :mod:`frames`. What it does depends on the na
 =========  ===========================================================
 login      ``taken``: in use; ``mute``: no answer; else OK, then the frames given for the name
 message    to ``nobody``: unknown; ``full``: an error without a reason; ``mute``: no answer;
-           ``hangup``: it closes the connection; else OK
+           ``hangup``: it closes the connection; else OK, and from ``late`` to ``late`` it is
+           delivered a moment later
 =========  ===========================================================
 """
 
@@ -116,6 +117,9 @@ class ThreadServer:
             if code == frames.OK:
                 self.received.append((sender, to, text))
             connection.sendall(frames.response(frame.correlation_id, code))
+            if sender == to == "late":
+                time.sleep(0.02)
+                connection.sendall(frames.delivery(text, sender, to))
         return True
 
 
