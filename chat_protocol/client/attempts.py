@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import copy
 from typing import Any
 
-from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.error import ConnectingCancelledError
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IProtocol, IProtocolFactory, IStreamClientEndpoint
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from chat_protocol.client.waiters import Ending
 from chat_protocol.errors import (
     AuthenticationFailed,
     ChatError,
@@ -22,7 +23,7 @@ from chat_protocol.errors import (
     UserNotFound,
 )
 
-__all__ = ["Attempts", "WatchedEndpoint", "is_final"]
+__all__ = ["Attempts", "WatchedEndpoint", "ended", "is_final"]
 
 _FINAL = (AuthenticationFailed, InvalidUsername, Malformed, UnknownCommand, UserNotFound)
 """Refusals of a login that the same login would meet again."""
@@ -41,13 +42,21 @@ def is_final(refusal: ChatError, had_session: bool) -> bool:
     return isinstance(refusal, _FINAL)
 
 
+def ended(reason: ChatError | None) -> ChatError:
+    """What those are told who wait when the client ends; None: the application has stopped it.
+
+    A new one for each: a raised error remembers where.
+    """
+    return NotConnected("this client has stopped") if reason is None else copy(reason)
+
+
 @implementer(IStreamClientEndpoint)
 class WatchedEndpoint:
     """An endpoint whose failures are told to somebody as well.
 
     Args:
         endpoint: what connects.
-        failed: called with the error of each attempt that was not cancelled.
+        failed: called with the error of each attempt, of one that was cancelled too.
     """
 
     def __init__(
@@ -60,14 +69,16 @@ class WatchedEndpoint:
         """See IStreamClientEndpoint."""
 
         def failed(failure: Failure) -> Failure:
-            if not failure.check(CancelledError, ConnectingCancelledError):  # type: ignore[no-untyped-call]
-                error = NotConnected(f"cannot connect: {failure.getErrorMessage()}")
-                error.__cause__ = failure.value
-                self._failed(error)
+            error = NotConnected(f"cannot connect: {failure.getErrorMessage()}")
+            error.__cause__ = failure.value
+            self._failed(error)
             return failure
 
         connecting: Deferred[Any] = self._endpoint.connect(factory)
         return connecting.addErrback(failed)
+
+    def __repr__(self) -> str:
+        return repr(self._endpoint)
 
 
 class Attempts:
@@ -83,7 +94,7 @@ class Attempts:
         """Fires with the next success; see ChatClient.when_online."""
 
         def forget(_: Deferred[None]) -> None:
-            del self._waiting[waiting]
+            self._waiting.pop(waiting, None)
 
         waiting: Deferred[None] = Deferred(forget)
         self._waiting[waiting] = fail_after_failures
@@ -101,6 +112,9 @@ class Attempts:
     def count(self) -> None:
         """One more attempt has failed: whoever has waited for enough of them fails."""
         for waiting, left in list(self._waiting.items()):
+            if waiting.called:
+                # Cancelled by one that was told before.
+                continue
             if left is not None and left <= 1:
                 del self._waiting[waiting]
                 waiting.errback(self.reason)
@@ -111,10 +125,10 @@ class Attempts:
         """On-line: tell them."""
         waiting, self._waiting = self._waiting, {}
         for one in waiting:
-            one.callback(None)
+            if not one.called:
+                one.callback(None)
 
-    def give_up(self, error: Callable[[], ChatError]) -> None:
-        """There will be no more attempts: all fail."""
+    def give_up(self, error: Callable[[], ChatError]) -> list[Ending]:
+        """There will be no more attempts: all who wait, and what is to be told them."""
         waiting, self._waiting = self._waiting, {}
-        for one in waiting:
-            one.errback(error())
+        return [(one, error()) for one in waiting]

@@ -34,7 +34,7 @@ class Backoff:
         self._spread = False
 
     def succeeded(self) -> None:
-        """Logged in: the next failure is the first one."""
+        """It went well for longer than the last delay: the next failure is the first one."""
         self._failures = 0
 
     def spread(self) -> None:

@@ -15,6 +15,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from chat_protocol.client.requests import Requests
+from chat_protocol.client.waiters import Waiters
 from chat_protocol.errors import (
     FrameLengthError,
     Malformed,
@@ -25,19 +26,36 @@ from chat_protocol.errors import (
 )
 from chat_protocol.protocol.framing import FrameReceiver
 from chat_protocol.protocol.keepalive import keep_alive
-from chat_protocol.wire.codec import MAX_FRAME, MIN_FRAME, decode, encode
+from chat_protocol.wire.codec import (
+    MAX_FRAME,
+    MAX_FRAME_BEFORE_LOGIN,
+    MIN_FRAME,
+    decode,
+    encode,
+)
 from chat_protocol.wire.codes import Code
 from chat_protocol.wire.commands import (
     Close,
     Deliver,
     Heartbeat,
+    HistoryAnswer,
     Login2,
     LoginAnswer,
     Message,
     Presence,
+    Response,
+    Response2,
+    UsersAnswer,
 )
 
-__all__ = ["CLOSE_TIMEOUT", "UNREAD_LIMIT_FACTOR", "Connection", "Granted", "Owner"]
+__all__ = [
+    "CLOSE_TIMEOUT",
+    "UNREAD_LIMIT_FACTOR",
+    "Connection",
+    "Granted",
+    "Owner",
+    "check_length",
+]
 
 UNREAD_LIMIT_FACTOR = 16
 """How many times the limit may wait in version 1 while a request is unanswered.
@@ -50,6 +68,9 @@ CLOSE_TIMEOUT = 5.0
 """Seconds until a connection that does not close in order is cut."""
 
 _PUSHED = (Message, Deliver, Presence, Close)
+_ANSWERS = (Response, Response2, LoginAnswer, HistoryAnswer, UsersAnswer)
+
+_PREFIX = 4
 
 _KEEPS_NO_ANSWER = 0
 """The correlationId of what the client wants no answer to."""
@@ -72,6 +93,7 @@ class Granted:
     pending: int = 0
     session: str = ""
     heartbeat: int = 0
+    window: int = 0
 
 
 class Owner(Protocol):
@@ -107,12 +129,14 @@ class Connection(FrameReceiver):
         self.version = 1
         """The version that is spoken: 1 until the server has shown that it knows more."""
         self._owner = owner
+        self._max_frame = MAX_FRAME_BEFORE_LOGIN
+        self._bounded = False
         self._clock = clock
         self._timeout = timeout
         self._requests = Requests(clock)
         self._state = State.OPEN
         self._end: tuple[str, BaseException | None] | None = None
-        self._watchers: list[Deferred[None]] = []
+        self._watchers: Waiters[None] = Waiters()
         self._cut: IDelayedCall | None = None
         self._heard = False
         self._silence = 0.0
@@ -137,6 +161,8 @@ class Connection(FrameReceiver):
         if answer.code != Code.OK:
             raise self.refusal(answer)
         if self.version == 1:
+            self._max_frame = MAX_FRAME
+            self._bounded = True
             return Granted(1)
         number = _numbers(answer.properties)
         granted = Granted(
@@ -145,7 +171,9 @@ class Connection(FrameReceiver):
             number("pending"),
             answer.properties.get("session", ""),
             number("heartbeat"),
+            number("window"),
         )
+        self._max_frame = number("max-frame-length") or MAX_FRAME
         if granted.heartbeat and self.is_open:
             # Twice as often as promised: an answer, too, is to come within the time.
             beating = self._heartbeat.start(granted.heartbeat / 2, now=False)
@@ -156,7 +184,8 @@ class Connection(FrameReceiver):
         """Send a command; fires with the command that answers it.
 
         Fails with NotConnected, with RequestTimeout, or with ValueError if a value does not fit
-        its field; then nothing was sent. Cancelling gives up waiting, no more.
+        its field or the whole the longest frame; then nothing was sent. Cancelling gives up
+        waiting, no more.
 
         Args:
             command: one of :mod:`chat_protocol.wire.commands`.
@@ -167,6 +196,7 @@ class Connection(FrameReceiver):
         correlation_id = self._requests.next_id()
         try:
             frame = encode(command, correlation_id)
+            check_length(frame, self._max_frame)
         except ValueError as error:
             return fail(error)
         answer = self._requests.wait(correlation_id, None if patient else self._timeout)
@@ -217,21 +247,20 @@ class Connection(FrameReceiver):
         """Fires when the connection has ended."""
         if self._state is State.CLOSED:
             return succeed(None)
-        watcher: Deferred[None] = Deferred(self._watchers.remove)
-        self._watchers.append(watcher)
-        return watcher
+        return self._watchers.wait()
 
     def regulate(self) -> None:
         """In version 1, stop reading when too much waits, go on when half of it is gone.
 
         In version 2 the window bounds what can come: nothing is ever in the way of an answer.
+        Nor is it before the login, when all that waits came over earlier connections.
         """
-        if self._state is not State.OPEN:
+        if self._state is not State.OPEN or not self._bounded:
             return
         unread, limit = self._owner.unread()
         if self._requests:
             limit *= UNREAD_LIMIT_FACTOR
-        if unread >= limit and self.version == 1:
+        if unread >= limit:
             if not self.paused:
                 self.pauseProducing()
         elif self.paused and unread <= limit // 2:
@@ -261,6 +290,8 @@ class Connection(FrameReceiver):
             return
         if isinstance(command, _PUSHED):
             self._owner.pushed(self, command, len(string))
+        elif not isinstance(command, _ANSWERS):
+            self._log.debug("ignoring a {key}, which only clients send", key=header.key)
         elif not self._requests.answer(header.correlation_id, command):
             self._log.debug("no request waits for answer {id}", id=header.correlation_id)
 
@@ -277,8 +308,6 @@ class Connection(FrameReceiver):
             self._ending("the server closed the connection", reason.value)
         else:
             self._ending(f"the connection was lost: {reason.getErrorMessage()}", reason.value)
-        if self._heartbeat.running:
-            self._heartbeat.stop()
         if self._cut is not None:
             self._cut.cancel()
         # What came before the end and waits because reading was paused: at most one read.
@@ -287,9 +316,7 @@ class Connection(FrameReceiver):
         self._state = State.CLOSED
         self._requests.fail(self._not_connected)
         self._owner.lost(self, self._not_connected())
-        watchers, self._watchers = self._watchers, []
-        for watcher in watchers:
-            watcher.callback(None)
+        self._watchers.succeed(None)
 
     # The rest.
 
@@ -305,8 +332,7 @@ class Connection(FrameReceiver):
     def _beat(self) -> None:
         """Send a sign of life, and look for those of the server."""
         interval = self._heartbeat.interval or 0
-        # What is not read from cannot be heard.
-        self._silence = 0 if self._heard or self.paused else self._silence + interval
+        self._silence = 0 if self._heard else self._silence + interval
         self._heard = False
         if self._silence >= 4 * interval:
             self.abort(f"the server has been silent for {self._silence:g} seconds")
@@ -318,6 +344,8 @@ class Connection(FrameReceiver):
         if self._state is State.OPEN:
             self._state = State.CLOSING
             self._end = why, cause
+            if self._heartbeat.running:
+                self._heartbeat.stop()
 
     def _abort(self) -> None:
         self._cut = None
@@ -330,6 +358,13 @@ class Connection(FrameReceiver):
         error = NotConnected(why)
         error.__cause__ = cause
         return error
+
+
+def check_length(frame: bytes, limit: int = MAX_FRAME) -> None:
+    """Raise ValueError if a server would end the connection for the length of a frame."""
+    length = len(frame) - _PREFIX
+    if length > limit:
+        raise ValueError(f"a frame of {length} bytes, at most {limit} can be sent")
 
 
 def _numbers(properties: dict[str, str]) -> Any:

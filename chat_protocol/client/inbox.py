@@ -8,6 +8,7 @@ from collections.abc import Callable
 from twisted.internet.defer import Deferred, fail, succeed
 
 from chat_protocol.client.messages import ReceivedMessage
+from chat_protocol.client.waiters import Ending, Waiters
 from chat_protocol.errors import ChatError
 
 __all__ = ["Inbox"]
@@ -27,7 +28,7 @@ class Inbox:
 
     def __init__(self, offset: int, automatic: bool, acknowledge: Callable[[int], None]) -> None:
         self._messages: deque[tuple[ReceivedMessage, int]] = deque()
-        self._takers: deque[Deferred[ReceivedMessage]] = deque()
+        self._takers: Waiters[ReceivedMessage] = Waiters()
         self._closed: Callable[[], ChatError] | None = None
         self._automatic = automatic
         self._acknowledge = acknowledge
@@ -37,6 +38,8 @@ class Inbox:
         """The offset up to which the application has taken everything."""
         self.size = 0
         """The sum of what the waiting messages weigh."""
+        self.numbered = 0
+        """How many of them came with an offset, in version 2."""
 
     def put(self, message: ReceivedMessage, weight: int) -> None:
         """Give a message to whoever waits for one, or keep it; drop it if it was seen.
@@ -55,10 +58,12 @@ class Inbox:
                 return
             self._seen = offset
         if self._takers:
-            self._hand_out(self._takers.popleft(), message)
+            self._handing_out(message)
+            self._takers.pop().callback(message)
         else:
             self._messages.append((message, weight))
             self.size += weight
+            self.numbered += offset > 0
 
     def take(self) -> Deferred[ReceivedMessage]:
         """The next message; acknowledges the one before if that is automatic.
@@ -71,16 +76,19 @@ class Inbox:
         if self._messages:
             message, weight = self._messages.popleft()
             self.size -= weight
-            self._handed_out = message.offset
+            self.numbered -= message.offset > 0
+            self._handing_out(message)
             return succeed(message)
         if self._closed is not None:
             return fail(self._closed())
-        taker: Deferred[ReceivedMessage] = Deferred(self._takers.remove)
-        self._takers.append(taker)
-        return taker
+        return self._takers.wait()
 
     def acknowledge(self, offset: int) -> None:
-        """Everything up to the offset is taken for good; one that was before changes nothing."""
+        """Everything up to the offset is taken for good; one that was before changes nothing.
+
+        What has not been taken is not acknowledged, however great the offset is.
+        """
+        offset = min(offset, self._handed_out)
         if offset > self.acknowledged:
             self.acknowledged = offset
             self._acknowledge(offset)
@@ -89,13 +97,14 @@ class Inbox:
         """Messages may come (again)."""
         self._closed = None
 
-    def close(self, error: Callable[[], ChatError]) -> None:
-        """No more will come: let all who wait, or will, fail with ``error()``."""
-        self._closed = error
-        takers, self._takers = self._takers, deque()
-        for taker in takers:
-            taker.errback(error())
+    def close(self, error: Callable[[], ChatError]) -> list[Ending]:
+        """No more will come: who asks from now on fails with ``error()``.
 
-    def _hand_out(self, taker: Deferred[ReceivedMessage], message: ReceivedMessage) -> None:
-        self._handed_out = message.offset
-        taker.callback(message)
+        Returns those who wait, and what is to be told them.
+        """
+        self._closed = error
+        return [(taker, error()) for taker in self._takers.take()]
+
+    def _handing_out(self, message: ReceivedMessage) -> None:
+        # Version 1 has no offsets; what it brings does not undo those of version 2.
+        self._handed_out = max(self._handed_out, message.offset)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
 from datetime import datetime
 
+from twisted.internet.defer import Deferred
+
 from chat_protocol.client.timestamps import moment
+from chat_protocol.errors import NotConnected, Replaced
 from chat_protocol.wire.commands import Deliver, Message, Scope, StoredMessage, UserStatus
 
-__all__ = ["ReceivedMessage", "ResumeState", "UserInfo"]
+__all__ = ["Messages", "ReceivedMessage", "ResumeState", "UserInfo"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +45,26 @@ class ReceivedMessage:
         )
 
 
+class Messages(AsyncIterator[ReceivedMessage]):
+    """Received messages for ``async for``, until the application has stopped the client.
+
+    Args:
+        receive: ChatClient.receive.
+    """
+
+    def __init__(self, receive: Callable[[], Deferred[ReceivedMessage]]) -> None:
+        self._receive = receive
+
+    async def __anext__(self) -> ReceivedMessage:
+        try:
+            return await self._receive()
+        except Replaced:
+            raise
+        except NotConnected:
+            # Whatever else makes a client give up is a refusal.
+            raise StopAsyncIteration from None
+
+
 @dataclass(frozen=True, slots=True)
 class UserInfo:
     """A user of the server."""
@@ -64,5 +88,5 @@ class ResumeState:
     """The highest publishing id that was given to a message."""
     offset: int = 0
     """The highest offset whose message the application has taken; those up to it are dropped."""
-    session: str = ""
+    session: str = field(default="", repr=False)
     """The token of the session, a secret; with it a session that died unnoticed is taken over."""

@@ -10,11 +10,12 @@ from typing import Any
 from twisted.internet.defer import Deferred, FirstError, fail, gatherResults
 from twisted.python.failure import Failure
 
-from chat_protocol.client.connection import Connection
+from chat_protocol.client.connection import Connection, check_length
+from chat_protocol.client.waiters import Ending
 from chat_protocol.errors import ChatError, NotConnected, TooManyUnsent, UnknownCommand
+from chat_protocol.wire.codec import encode
 from chat_protocol.wire.codes import Code
 from chat_protocol.wire.commands import Message, Publish, Scope
-from chat_protocol.wire.fields import STRING, UINT64
 
 __all__ = ["IN_FLIGHT_LIMIT", "UNSENT_LIMIT", "Outbox", "Outgoing"]
 
@@ -39,11 +40,15 @@ class Outgoing:
     stored: Deferred[None] = field(default_factory=Deferred)
 
     def check(self) -> None:
-        """Raise ValueError unless the text and the names can be sent."""
-        for text in (self.text, *self.to):
-            STRING.encode(text)
+        """Raise ValueError unless the text and the names can be sent, in one frame."""
         if self.scope == Scope.USERS and not self.to:
             raise ValueError("to: name at least one user")
+        # A longer one would end each connection that it is sent on.
+        check_length(encode(self.publish()))
+
+    def publish(self) -> Publish:
+        """The command of version 2."""
+        return Publish(self.publishing_id, self.text, self.scope, self.to, self.time)
 
 
 class Outbox:
@@ -59,12 +64,15 @@ class Outbox:
     """
 
     def __init__(self, in_flight: int, last_id: int) -> None:
+        if in_flight < 1:
+            raise ValueError(f"in_flight: {in_flight} is less than 1")
         self._limit = min(in_flight, IN_FLIGHT_LIMIT)
         self._unsent: deque[Outgoing] = deque()
         self._in_flight: dict[Outgoing, None] = {}
         self._connection: Connection | None = None
         self._chooses: bool | None = None
         self._chosen = 0
+        self._sending = False
         self.last_id = last_id
         """The highest publishing id in use."""
 
@@ -84,6 +92,7 @@ class Outbox:
             return fail(error)
         self._chooses = bool(outgoing.publishing_id)
         self._chosen = outgoing.publishing_id
+        self.last_id = max(self.last_id, outgoing.publishing_id)
         outgoing.stored = Deferred(lambda _: self._cancelled(outgoing))
         self._unsent.append(outgoing)
         self._send()
@@ -96,58 +105,57 @@ class Outbox:
             connection: that has a session.
             last_stored: the highest publishing id that the server knows of this user.
         """
-        self._connection = connection
         self.last_id = max(self.last_id, last_stored)
-        again = list(self._in_flight)
-        for outgoing in again:
+        # Nothing new is sent before all that is in flight, whatever the application does now.
+        for outgoing in list(self._in_flight):
             if connection.version == 1:
                 self._end(outgoing, _unknown(NotConnected("the server is another one")))
             else:
-                self._transmit(outgoing)
+                self._transmit(connection, outgoing)
+        self._connection = connection
         self._send()
 
     def offline(self) -> None:
         """The connection is gone."""
         self._connection = None
 
-    def fail(self, error: Callable[[], ChatError]) -> None:
-        """Nothing will be sent any more: everything fails, in its order."""
+    def give_up(self, error: Callable[[], ChatError]) -> list[Ending]:
+        """Nothing will be sent any more: who waits, in their order, and what is to be told them."""
         self._connection = None
-        for outgoing in [*self._in_flight, *self._unsent]:
-            self._end(outgoing, error())
-        self._unsent.clear()
+        in_flight, self._in_flight = self._in_flight, {}
+        unsent, self._unsent = self._unsent, deque()
+        ending: list[Ending] = [(one.stored, _unknown(error())) for one in in_flight]
+        return ending + [(one.stored, error()) for one in unsent]
 
     def _check_id(self, publishing_id: int) -> None:
         if self._chooses not in (None, bool(publishing_id)):
             raise ValueError("publishing_id: give one for each message of a client, or for none")
-        if publishing_id:
-            UINT64.encode(publishing_id)
-            if publishing_id <= self._chosen:
-                raise ValueError(f"publishing_id: {publishing_id} is not above {self._chosen}")
+        if 0 < publishing_id <= self._chosen:
+            raise ValueError(f"publishing_id: {publishing_id} is not above {self._chosen}")
 
     def _send(self) -> None:
-        while self._unsent and len(self._in_flight) < self._limit and self._may_send:
-            outgoing = self._unsent.popleft()
-            if not outgoing.publishing_id:
-                outgoing.publishing_id = self.last_id + 1
-            self.last_id = max(self.last_id, outgoing.publishing_id)
-            self._in_flight[outgoing] = None
-            self._transmit(outgoing)
+        if self._sending:
+            # A message that fails at once: its turn goes to the next one in the loop below.
+            return
+        self._sending = True
+        try:
+            while (connection := self._connection) and connection.is_open:
+                if not self._unsent or len(self._in_flight) >= self._limit:
+                    break
+                outgoing = self._unsent.popleft()
+                if not outgoing.publishing_id:
+                    self.last_id += 1
+                    outgoing.publishing_id = self.last_id
+                self._in_flight[outgoing] = None
+                self._transmit(connection, outgoing)
+        finally:
+            self._sending = False
 
-    @property
-    def _may_send(self) -> bool:
-        return self._connection is not None and self._connection.is_open
-
-    def _transmit(self, outgoing: Outgoing) -> None:
-        connection = self._connection
-        assert connection is not None
+    def _transmit(self, connection: Connection, outgoing: Outgoing) -> None:
         if connection.version == 1:
             answered = self._transmit_1(connection, outgoing)
         else:
-            publish = Publish(
-                outgoing.publishing_id, outgoing.text, outgoing.scope, outgoing.to, outgoing.time
-            )
-            answered = connection.request(publish, patient=True).addCallback(_check)
+            answered = connection.request(outgoing.publish(), patient=True).addCallback(_check)
         answered.addBoth(self._answered, outgoing, connection.version)
 
     @staticmethod
@@ -201,7 +209,9 @@ def _first_error(failure: Failure) -> Failure:
     return error.subFailure
 
 
-def _unknown(reason: NotConnected) -> NotConnected:
-    error = NotConnected(f"{reason}; whether the message was stored is not known")
+def _unknown(reason: ChatError) -> ChatError:
+    if not isinstance(reason, NotConnected):
+        return reason
+    error = type(reason)(f"{reason}; whether the message was stored is not known")
     error.__cause__ = reason.__cause__
     return error

@@ -8,9 +8,9 @@ from twisted.internet.defer import Deferred
 
 from chat_protocol.client.connection import Connection
 from chat_protocol.client.messages import ReceivedMessage, UserInfo
-from chat_protocol.errors import NotConnected, UnknownCommand
+from chat_protocol.errors import InternalFault, NotConnected, UnknownCommand
 from chat_protocol.wire.codes import Code
-from chat_protocol.wire.commands import CorrelationIdTest, History, Users
+from chat_protocol.wire.commands import REGISTRY, CorrelationIdTest, History, Users
 
 __all__ = ["Questions"]
 
@@ -62,11 +62,15 @@ class Questions:
         return self._ask(CorrelationIdTest(), version=1).addCallback(lambda _: None)
 
     def _ask(self, command: Any, version: int = 2) -> Deferred[Any]:
+        expected = REGISTRY.of(type(command)).answer or object
+
         async def asking() -> Any:
             while True:
                 await self.when_online()
                 connection = self._connection
-                assert connection is not None
+                if connection is None:
+                    # Whoever was told before has stopped the client.
+                    continue
                 if connection.version < version:
                     raise UnknownCommand(
                         f"the server speaks version 1, which has no {type(command).__name__}"
@@ -79,6 +83,8 @@ class Questions:
                     continue
                 if answer.code != Code.OK:
                     raise Connection.refusal(answer)
+                if not isinstance(answer, expected):
+                    raise InternalFault(f"the server answered with a {type(answer).__name__}")
                 return answer
 
         return Deferred.fromCoroutine(asking())

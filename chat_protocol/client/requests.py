@@ -78,7 +78,9 @@ class Requests:
         """Let every request fail, in the order of sending, each with an error of its own."""
         waiting, self._waiting = self._waiting, {}
         for request in waiting.values():
-            request.errback(error())
+            # The failure of one may have had another one cancelled.
+            if not request.called:
+                request.errback(error())
 
 
 def _time_is_over(_: object, timeout: float) -> NoReturn:

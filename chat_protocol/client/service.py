@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
-from copy import copy
+from functools import partial
 from importlib.metadata import version
 from random import Random
 from typing import Any
@@ -15,17 +15,24 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime, IStreamClien
 from twisted.internet.protocol import Factory
 from twisted.logger import Logger
 
-from chat_protocol.client.attempts import Attempts, WatchedEndpoint, is_final
-from chat_protocol.client.backoff import Backoff
+from chat_protocol.client.attempts import Attempts, WatchedEndpoint, ended, is_final
+from chat_protocol.client.backoff import FIRST_DELAY, Backoff
 from chat_protocol.client.connection import Connection, Granted
 from chat_protocol.client.events import Ended, Event, Observer, Offline, Online, PresenceChanged
 from chat_protocol.client.inbox import Inbox
-from chat_protocol.client.messages import ReceivedMessage, ResumeState
+from chat_protocol.client.messages import Messages, ReceivedMessage, ResumeState
 from chat_protocol.client.outbox import Outbox, Outgoing
 from chat_protocol.client.questions import Questions
 from chat_protocol.client.requests import DEFAULT_TIMEOUT
 from chat_protocol.client.state import NEXT, OVER, Happening, State
-from chat_protocol.errors import ChatError, InvalidUsername, NotConnected, Replaced
+from chat_protocol.client.waiters import Waiters
+from chat_protocol.errors import (
+    ChatError,
+    InvalidUsername,
+    NotConnected,
+    Replaced,
+    RequestTimeout,
+)
 from chat_protocol.wire.codes import Code
 from chat_protocol.wire.commands import (
     Ack,
@@ -35,6 +42,7 @@ from chat_protocol.wire.commands import (
     Presence,
     Scope,
 )
+from chat_protocol.wire.fields import STRING
 
 __all__ = [
     "DEFAULT_HEARTBEAT",
@@ -57,7 +65,7 @@ DEFAULT_IN_FLIGHT = 100
 UNREAD_LIMIT = 1024 * 1024
 """Bytes of messages that wait for the application before a version 1 connection stops reading."""
 
-_MESSAGEOVERHEAD = 256
+_MESSAGE_OVERHEAD = 256
 """Bytes that a waiting message weighs on top of its payload."""
 
 
@@ -90,6 +98,9 @@ class ChatClient(Questions, ClientService):
         timeout: seconds that a login or a question waits for its answer.
         random: for the delays between attempts.
         wall_clock: nanoseconds since the epoch, for the time of messages.
+
+    Raises:
+        ValueError: the password has more than 65,535 bytes, or in_flight is less than 1.
     """
 
     _log = Logger()
@@ -112,6 +123,8 @@ class ChatClient(Questions, ClientService):
         random: Random | None = None,
         wall_clock: Callable[[], int] = time.time_ns,
     ) -> None:
+        if password is not None:
+            STRING.encode(password)
         self.username = username
         self._properties = {
             "product": "chat-protocol",
@@ -124,6 +137,7 @@ class ChatClient(Questions, ClientService):
         self._token = resume.session
         self._had_session = bool(resume.session)
         self._max_unread = max_unread
+        self._window = max(window, DEFAULT_WINDOW)
         self._wall_clock = wall_clock
         self._clock = reactor
         self._telling: IDelayedCall | None = None
@@ -131,6 +145,9 @@ class ChatClient(Questions, ClientService):
         self._end: ChatError | None = None
         self._connection: Connection | None = None
         self._observers: list[Observer] = []
+        self._stops: Waiters[None] = Waiters()
+        self._online_since: float | None = None
+        self._retry_delay = FIRST_DELAY
         self._backoff = Backoff(random or Random())
         self._attempts = Attempts()
         self._outbox = Outbox(in_flight, resume.publishing_id)
@@ -177,7 +194,10 @@ class ChatClient(Questions, ClientService):
     # The life of the service.
 
     def startService(self) -> None:
-        """Begin to connect."""
+        """Begin to connect, for the first time or again when stopService() has fired.
+
+        Nothing happens while the client runs, or is on its way to stop.
+        """
         if self._state in (State.NEW, State.STOPPED):
             self._step(Happening.START)
             self._end = None
@@ -187,9 +207,15 @@ class ChatClient(Questions, ClientService):
     def stopService(self) -> Deferred[None]:
         """Log out and stop; fires when the connection is gone.
 
-        In version 2 the name is free then. What is not answered yet fails with NotConnected.
+        That takes CLOSE_TIMEOUT at most. In version 2 the name is free then, unless it took so
+        long. What is not answered by then fails with NotConnected. Never fails; to cancel it
+        stops the waiting only.
         """
-        return Deferred.fromCoroutine(self._stop(None))
+        if self._state in (State.NEW, State.STOPPED):
+            return super().stopService()
+        stopped = self._stops.wait()
+        self._give_up(None)
+        return stopped
 
     def when_online(self, fail_after_failures: int | None = None) -> Deferred[None]:
         """Fires when the user is logged in, at once if that is so.
@@ -208,13 +234,14 @@ class ChatClient(Questions, ClientService):
             return fail(self._why_ended())
         return self._attempts.wait(fail_after_failures)
 
-    async def _stop(self, reason: ChatError | None) -> None:
-        if self._state is State.CLOSING:
-            await super().stopService()
-        if self._state not in (State.CONNECTING, State.ONLINE):
-            return
-        self._step(Happening.STOP)
-        self._end = reason
+    def _give_up(self, reason: ChatError | None) -> None:
+        if self._state in (State.CONNECTING, State.ONLINE):
+            self._step(Happening.STOP)
+            self._end = reason
+            stopping = Deferred.fromCoroutine(self._stop())
+            stopping.addErrback(lambda failure: self._log.failure("stopping", failure))
+
+    async def _stop(self) -> None:
         if self._telling is not None:
             self._telling.cancel()
             self._telling = None
@@ -223,14 +250,19 @@ class ChatClient(Questions, ClientService):
             await self._connection.close()
         await super().stopService()
         self._step(Happening.ENDED)
-        self._outbox.fail(self._why_ended)
-        self._inbox.close(self._why_ended)
-        self._attempts.give_up(self._why_ended)
+        reason = self._end
+        error = partial(ended, reason)
+        # All that waits is taken first: whoever is told of the end may start the client again.
+        ending = [
+            *self._outbox.give_up(error),
+            *self._inbox.close(error),
+            *self._attempts.give_up(error),
+        ]
+        for waiting, why in ending:
+            if not waiting.called:
+                waiting.errback(why)
         self._tell(Ended(reason))
-
-    def _give_up(self, reason: ChatError) -> None:
-        stopped = Deferred.fromCoroutine(self._stop(reason))
-        stopped.addErrback(lambda failure: self._log.failure("stopping", failure))
+        self._stops.succeed(None)
 
     # Sending and receiving.
 
@@ -286,7 +318,7 @@ class ChatClient(Questions, ClientService):
         one goes on from there. The last message is acknowledged when that happens, or by
         :meth:`acknowledge`.
         """
-        return _Messages(self)
+        return Messages(self.receive)
 
     def consume(self, callback: Callable[[ReceivedMessage], object]) -> Deferred[None]:
         """Call ``callback`` with each message, one after the other.
@@ -319,6 +351,9 @@ class ChatClient(Questions, ClientService):
         try:
             granted = await connection.log_in(self.username, {**self._properties, **token})
         except (ChatError, ValueError) as error:
+            if isinstance(error, (NotConnected, RequestTimeout)):
+                # The login may have reached the server, and its session outlive the connection.
+                self._had_session = True
             if not connection.is_open:
                 return
             reason = error if isinstance(error, ChatError) else InvalidUsername(str(error))
@@ -335,7 +370,8 @@ class ChatClient(Questions, ClientService):
         self._step(Happening.LOGGED_IN)
         self._token = granted.session
         self._had_session = True
-        self._backoff.succeeded()
+        self._online_since = self._clock.seconds()
+        self._window = max(self._window, granted.window)
         self._outbox.online(connection, granted.publishing_id)
         self._tell(Online(granted.version, granted.pending))
         self._attempts.succeeded()
@@ -343,7 +379,9 @@ class ChatClient(Questions, ClientService):
     def pushed(self, connection: Connection, command: Any, size: int) -> None:
         """See Owner."""
         if isinstance(command, (Message, Deliver)):
-            self._inbox.put(ReceivedMessage.of(command), size + _MESSAGEOVERHEAD)
+            self._inbox.put(ReceivedMessage.of(command), size + _MESSAGE_OVERHEAD)
+            if self._inbox.numbered > self._window:
+                connection.abort(f"the server sent more than the window of {self._window} messages")
             connection.regulate()
         elif isinstance(command, Presence):
             self._tell(PresenceChanged(command.username, bool(command.online), command.time))
@@ -351,19 +389,24 @@ class ChatClient(Questions, ClientService):
             self._told_to_go(connection, command)
 
     def _told_to_go(self, connection: Connection, close: Close) -> None:
-        if close.code == Code.REPLACED:
-            self._give_up(Replaced(close.reason or "another connection took the session over"))
-            return
-        if close.code == Code.GOING_AWAY:
-            self._backoff.spread()
         connection.expect_end(f"the server ended the connection: {close.reason or close.code}")
+        if close.code == Code.REPLACED:
+            # The session is another connection's, and so is the name.
+            self._token = ""
+            self._had_session = False
+            self._give_up(Replaced(close.reason or "another connection took the session over"))
+        elif close.code == Code.GOING_AWAY:
+            self._backoff.spread()
 
     def lost(self, connection: Connection, reason: NotConnected) -> None:
         """See Owner."""
         self._connection = None
-        self._attempts.ended(reason)
         self._outbox.offline()
         self._step(Happening.LOST)
+        since, self._online_since = self._online_since, None
+        if since is not None and self._clock.seconds() - since > self._retry_delay:
+            self._backoff.succeeded()
+        self._attempts.ended(reason)
 
     def unread(self) -> tuple[int, int]:
         """See Owner."""
@@ -373,7 +416,7 @@ class ChatClient(Questions, ClientService):
 
     def _retry_in(self, _: int) -> float:
         """The delay before the next attempt; ClientService asks whenever one has failed."""
-        delay = self._backoff.next()
+        self._retry_delay = delay = self._backoff.next()
         # Not at once: who is told may stop the service, which is in the middle of a step here.
         self._telling = self._clock.callLater(0, self._tell_offline, delay)
         return delay
@@ -388,8 +431,7 @@ class ChatClient(Questions, ClientService):
             self._connection.tell(Ack(offset))
 
     def _why_ended(self) -> ChatError:
-        # A new one for each who is told: a raised error remembers where.
-        return NotConnected("this client has stopped") if self._end is None else copy(self._end)
+        return ended(self._end)
 
     def _step(self, happening: Happening) -> None:
         self._state = NEXT[self._state, happening]
@@ -400,18 +442,3 @@ class ChatClient(Questions, ClientService):
                 observer(event)
             except Exception:
                 self._log.failure("an observer failed with {event}", event=event)
-
-
-class _Messages(AsyncIterator[ReceivedMessage]):
-    """An iterator over what a client receives."""
-
-    def __init__(self, client: ChatClient) -> None:
-        self._client = client
-
-    async def __anext__(self) -> ReceivedMessage:
-        try:
-            return await self._client.receive()
-        except NotConnected:
-            if self._client.stopped_by_application:
-                raise StopAsyncIteration from None
-            raise

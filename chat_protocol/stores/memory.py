@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from bisect import bisect_right, insort
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -81,15 +82,16 @@ class MemoryStore:
 
     Args:
         mailbox_limit: messages that may wait for one user; 0: no limit.
+        last_offset: messages are numbered above it.
     """
 
     description = "memory: (forgets everything when the server stops)"
 
-    def __init__(self, mailbox_limit: int = 0) -> None:
+    def __init__(self, mailbox_limit: int = 0, last_offset: int = 0) -> None:
         self._limit = mailbox_limit
         self._by_name: dict[str, _Account] = {}
         self._by_id: list[_Account] = []
-        self._last_offset = 0
+        self._last_offset = last_offset
         self._to_everyone: deque[Stored] = deque()
         self._to_everyone_size = 0
         self._history: deque[tuple[int, _Kept | Stored]] = deque()
@@ -98,10 +100,14 @@ class MemoryStore:
 
     @classmethod
     def from_url(cls, rest: str, mailbox_limit: int, reactor: object) -> MemoryStore:
-        """The store of ``memory:``, which takes nothing more."""
+        """The store of ``memory:``, which takes nothing more.
+
+        It begins to number at the microsecond: clients that come back drop the numbers that they
+        have seen (clause S44), and this process must not use those of the last one again.
+        """
         if rest:
             raise ValueError("memory: takes nothing behind it")
-        return cls(mailbox_limit)
+        return cls(mailbox_limit, time.time_ns() // 1000)
 
     @property
     def registered(self) -> int:
