@@ -313,9 +313,10 @@ class Connection(FrameReceiver):
         # What came before the end and waits because reading was paused: at most one read.
         self.paused = False
         super().dataReceived(b"")
-        self._state = State.CLOSED
         self._requests.fail(self._not_connected)
         self._owner.lost(self, self._not_connected())
+        # Only now: whoever waits for the end is told when the owner knows of it.
+        self._state = State.CLOSED
         self._watchers.succeed(None)
 
     # The rest.

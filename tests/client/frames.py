@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 LOGIN, MESSAGE, RESPONSE, TEST = 1, 2, 3, 9
+PUBLISH, DELIVER, ACK, HISTORY, USERS = 0x0102, 0x0108, 0x010A, 0x010B, 0x010F
+PRESENCE, CLOSE, HEARTBEAT = 0x0110, 0x0116, 0x0117
+ANSWER = 0x8000
+"""The bit in the key of an answer that is no Response."""
+
 OK, ERROR, NOT_FOUND, ALREADY_LOGGED = 1, 2, 3, 4
+UNKNOWN_COMMAND, WRONG_PASSWORD, MAILBOX_FULL, UNAVAILABLE = 0x0101, 0x0105, 0x0106, 0x0108
+GOING_AWAY, REPLACED, HEARTBEAT_MISSED = 0x0109, 0x010A, 0x010B
 
 
 class Frame(NamedTuple):
@@ -35,6 +43,94 @@ def delivery(
 ) -> bytes:
     body = string(text) + string(sender) + string(to) + struct.pack(">Q", time)
     return frame(MESSAGE, correlation_id, body)
+
+
+def strings_of(texts: Iterable[str]) -> bytes:
+    """An array."""
+    items = [string(text) for text in texts]
+    return struct.pack(">I", len(items)) + b"".join(items)
+
+
+def response_2(correlation_id: int, code: int = OK, detail: str = "") -> bytes:
+    return frame(RESPONSE, correlation_id, struct.pack(">H", code) + string(detail), 2)
+
+
+def login_answer(
+    correlation_id: int, code: int = OK, detail: str = "", properties: Mapping[str, str] = {}
+) -> bytes:
+    body = struct.pack(">H", code) + string(detail) + struct.pack(">I", len(properties))
+    body += b"".join(string(key) + string(value) for key, value in properties.items())
+    return frame(LOGIN | ANSWER, correlation_id, body, 2)
+
+
+def deliver(
+    offset: int, text: str, sender: str = "bob", scope: int = 0, to: Iterable[str] = ("alice",)
+) -> bytes:
+    return frame(DELIVER, 0, struct.pack(">Q", offset) + _stored(text, sender, scope, to), 2)
+
+
+def _stored(text: str, sender: str, scope: int, to: Iterable[str]) -> bytes:
+    head = string(text) + string(sender) + bytes([scope])
+    return head + strings_of(to) + struct.pack(">Q", 17)
+
+
+def history_answer(correlation_id: int, *stored: tuple[int, str], code: int = OK) -> bytes:
+    body = struct.pack(">H", code) + string("") + struct.pack(">I", len(stored))
+    for offset, text in stored:
+        body += struct.pack(">Q", offset) + _stored(text, "bob", 0, ["alice"])
+    return frame(HISTORY | ANSWER, correlation_id, body, 2)
+
+
+def users_answer(
+    correlation_id: int, *users: tuple[str, int, int], code: int = OK, detail: str = ""
+) -> bytes:
+    body = struct.pack(">H", code) + string(detail) + struct.pack(">I", len(users))
+    for name, online, last_login in users:
+        body += string(name) + struct.pack(">BQ", online, last_login)
+    return frame(USERS | ANSWER, correlation_id, body, 2)
+
+
+def presence(name: str, online: int, time: int = 0) -> bytes:
+    return frame(PRESENCE, 0, string(name) + struct.pack(">BQ", online, time), 2)
+
+
+def close(code: int, reason: str = "") -> bytes:
+    return frame(CLOSE, 0, struct.pack(">H", code) + string(reason), 2)
+
+
+class Publish(NamedTuple):
+    publishing_id: int
+    text: str
+    scope: int
+    to: list[str]
+    time: int
+
+
+def publish(body: bytes) -> Publish:
+    """What a Publish says."""
+    (publishing_id,) = struct.unpack_from(">Q", body)
+    (text,) = strings(body[8:], 1)
+    rest = body[8 + len(string(text)) :]
+    scope, count = struct.unpack_from(">BI", rest)
+    to = strings(rest[5:], count)
+    (time,) = struct.unpack(">Q", rest[5 + sum(len(string(name)) for name in to) :])
+    return Publish(publishing_id, text, scope, to, time)
+
+
+def properties(body: bytes) -> tuple[str, dict[str, str]]:
+    """The name and the properties of a Login."""
+    (name,) = strings(body, 1)
+    rest = body[len(string(name)) :]
+    (count,) = struct.unpack_from(">I", rest)
+    found = strings(rest[4:], 2 * count)
+    assert len(rest) == 4 + sum(len(string(text)) for text in found)
+    return name, dict(zip(found[::2], found[1::2], strict=True))
+
+
+def offset(body: bytes) -> int:
+    """What an Ack says."""
+    (found,) = struct.unpack(">Q", body)
+    return int(found)
 
 
 def split(data: bytes) -> tuple[list[Frame], bytes]:

@@ -1,17 +1,21 @@
-"""A client on a transport in memory, with the server's end in the hands of the test."""
+"""A client on transports in memory, with the server's end in the hands of the test."""
 
 from __future__ import annotations
 
-from typing import TypeVar
+import struct
+from random import Random
+from typing import Any, TypeVar
 
+from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred
-from twisted.internet.error import ConnectionDone
+from twisted.internet.error import ConnectError, ConnectionDone, ConnectionLost
+from twisted.internet.interfaces import IProtocol, IProtocolFactory, IStreamClientEndpoint
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
+from zope.interface import implementer
 
-from chat_protocol.client.api import Client
-from chat_protocol.client.connection import Connection
+from chat_protocol.client import ChatClient, Event
 
 from . import frames
 
@@ -20,19 +24,121 @@ T = TypeVar("T")
 NOW = 1_700_000_000_123_456_789
 
 
-class Line:
-    """Both ends of a connection that is up."""
+@implementer(IStreamClientEndpoint)
+class Endpoint:
+    """Attempts to connect that the test ends."""
 
-    def __init__(self, max_unread: int = 10_000, login: str | None = "alice") -> None:
+    def __init__(self) -> None:
+        self.attempts: list[tuple[IProtocolFactory, Deferred[IProtocol]]] = []
+        self.cancelled = 0
+
+    def connect(self, factory: IProtocolFactory) -> Deferred[IProtocol]:
+        attempt: Deferred[IProtocol] = Deferred(self._cancel)
+        self.attempts.append((factory, attempt))
+        return attempt
+
+    def _cancel(self, attempt: Deferred[IProtocol]) -> None:
+        self.cancelled += 1
+        self.attempts = [one for one in self.attempts if one[1] is not attempt]
+
+    def accept(self, transport: StringTransport) -> IProtocol:
+        """The oldest attempt has a connection."""
+        factory, attempt = self.attempts.pop(0)
+        protocol = factory.buildProtocol(IPv4Address("TCP", "192.0.2.1", 5555))
+        assert protocol is not None
+        protocol.makeConnection(transport)
+        attempt.callback(protocol)
+        return protocol
+
+    def refuse(self) -> None:
+        """The oldest attempt fails."""
+        self.attempts.pop(0)[1].errback(ConnectError())
+
+
+class Highest(Random):
+    """Every delay is as long as it may be."""
+
+    def uniform(self, a: float, b: float) -> float:
+        return b
+
+
+class Line:
+    """A client that is started, and its present connection.
+
+    Args:
+        version: of the session that it gets at once; None: none, and no connection.
+        granted: properties of that login.
+        options: of the client.
+    """
+
+    def __init__(
+        self, version: int | None = 2, granted: dict[str, str] | None = None, **options: Any
+    ) -> None:
         self.clock = Clock()
+        self.endpoint = Endpoint()
         self.transport = StringTransport()
-        self.connection = Connection(self.clock, timeout=10.0, max_unread=max_unread)
-        self.client = Client(self.connection, lambda: NOW)
-        self.connection.makeConnection(self.transport)
-        if login is not None:
-            logged_in = self.client.login(login)
-            self.push(frames.response(self.sent()[0].correlation_id))
-            result(logged_in)
+        self.protocol: IProtocol | None = None
+        options = {"random": Highest(), "wall_clock": lambda: NOW, **options}
+        self.client = ChatClient(self.endpoint, "alice", self.clock, **options)
+        self.events: list[Event] = []
+        self.client.add_observer(self.events.append)
+        self.client.startService()
+        if version is not None:
+            self.connect()
+            self.log_in(version, **(granted or {}))
+
+    # The connection.
+
+    def connect(self) -> None:
+        """The attempt under way, or the one that the client waits to make, has a connection."""
+        if not self.endpoint.attempts:
+            self.wait()
+        self.transport = StringTransport()
+        self.protocol = self.endpoint.accept(self.transport)
+
+    def wait(self) -> float:
+        """Until the next attempt; the seconds that it took."""
+        start = self.clock.seconds()
+        while not self.endpoint.attempts:
+            pending = [call.getTime() for call in self.clock.getDelayedCalls()]
+            self.clock.advance(min(pending) - self.clock.seconds())
+        return self.clock.seconds() - start
+
+    def log_in(self, version: int = 2, **granted: str) -> dict[str, str]:
+        """Answer the Login with OK; what the client has asked for."""
+        (frame,) = self.sent()
+        assert (frame.version, frame.key) == (2, frames.LOGIN)
+        name, asked = frames.properties(frame.body)
+        assert name == "alice"
+        if version == 1:
+            self.push(frames.response(frame.correlation_id))
+        else:
+            properties = {name.replace("_", "-"): value for name, value in granted.items()}
+            self.push(frames.login_answer(frame.correlation_id, properties=properties))
+        return asked
+
+    def refuse_login(self, code: int, detail: str = "") -> None:
+        (frame,) = self.sent()
+        self.push(frames.login_answer(frame.correlation_id, code, detail))
+
+    def reconnect(self, version: int = 2, **granted: str) -> dict[str, str]:
+        """Lose the connection and log in again; what the client has asked for."""
+        self.lose(ConnectionLost())
+        self.connect()
+        return self.log_in(version, **granted)
+
+    def lose(self, reason: Exception | None = None) -> None:
+        """The connection ends."""
+        assert self.protocol is not None
+        protocol, self.protocol = self.protocol, None
+        protocol.connectionLost(Failure(reason or ConnectionDone()))
+        self.turn()
+
+    def turn(self) -> None:
+        """A turn of the reactor."""
+        self.clock.advance(0)
+
+    # The bytes.
 
     def written(self) -> bytes:
         data: bytes = self.transport.value()
@@ -45,17 +151,63 @@ class Line:
         self.transport.clear()
         return whole
 
-    def push(self, data: bytes) -> None:
-        """Bytes from the server."""
-        self.connection.dataReceived(data)
+    def push(self, *data: bytes) -> None:
+        """Bytes from the server, in one segment."""
+        assert self.protocol is not None
+        self.protocol.dataReceived(b"".join(data))
 
-    def lose(self, reason: Exception | None = None) -> None:
-        """The connection ends."""
-        self.connection.connectionLost(Failure(reason or ConnectionDone()))
+    def answer(self, frame: frames.Frame, code: int = frames.OK, detail: str = "") -> None:
+        """A Response in the version of the request."""
+        if frame.version == 1:
+            self.push(frames.response(frame.correlation_id, code))
+        else:
+            self.push(frames.response_2(frame.correlation_id, code, detail))
+
+    def published(self) -> list[tuple[int, str]]:
+        """Publishing id and text of each Publish since the last call; there is nothing else."""
+        found = []
+        for frame in self.sent():
+            assert frame.key == frames.PUBLISH
+            publish = frames.publish(frame.body)
+            found.append((publish.publishing_id, publish.text))
+        return found
+
+    def acknowledged(self) -> list[int]:
+        """The offset of each Ack since the last call; there is nothing else."""
+        found = []
+        for frame in self.sent():
+            assert (frame.key, frame.correlation_id) == (frames.ACK, 0)
+            found.append(frames.offset(frame.body))
+        return found
+
+    def answer_all(self, code: int = frames.OK) -> None:
+        for frame in self.sent():
+            self.answer(frame, code)
+
+    # What is left.
 
     @property
     def reading(self) -> bool:
-        return self.transport.producerState == "producing"
+        return bool(self.transport.producerState == "producing")
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is left in the reactor."""
+        return not self.clock.getDelayedCalls() and not self.endpoint.attempts
+
+    def stop(self) -> None:
+        """Stop it in order, whatever it does."""
+        stopping = self.client.stopService()
+        if self.protocol is not None:
+            self.lose()
+        assert result(stopping) is None
+        assert self.idle
+
+
+def message_time(frame: frames.Frame) -> int:
+    """The time of a Message."""
+    (time,) = struct.unpack(">Q", frame.body[-8:])
+    return int(time)
 
 
 def result(deferred: Deferred[T]) -> T:
@@ -69,3 +221,9 @@ def result(deferred: Deferred[T]) -> T:
         assert error is not None
         raise error
     return value
+
+
+def silence(*deferreds: Deferred[Any]) -> None:
+    """Their failures are of no interest."""
+    for deferred in deferreds:
+        deferred.addErrback(lambda _: None)

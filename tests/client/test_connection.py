@@ -3,153 +3,243 @@
 from __future__ import annotations
 
 import struct
+from importlib.metadata import version
 
 import pytest
 from twisted.internet.error import ConnectionLost
 
-from chat_protocol.client.connection import CLOSE_TIMEOUT, UNREAD_LIMIT_FACTOR
+from chat_protocol.client import DEFAULT_TIMEOUT, Offline, State
+from chat_protocol.client.connection import CLOSE_TIMEOUT
 from chat_protocol.errors import (
     FrameLengthError,
     InternalFault,
+    MailboxFull,
     Malformed,
     NotConnected,
-    NotLoggedIn,
-    RequestTimeout,
+    Unavailable,
     UserAlreadyLogged,
     UserNotFound,
 )
 
 from . import frames
-from .line import NOW, Line, result
-
-EXAMPLE = bytes.fromhex("0000000E 01 0001 00000001 0005 7573657231")
+from .line import NOW, Line, message_time, result, silence
 
 
-def test_login_is_the_example_of_the_protocol() -> None:
-    line = Line(login=None)
-    logged_in = line.client.login("user1")
-    assert line.written() == EXAMPLE
-    line.push(bytes.fromhex("00000009 01 0003 00000001 0001"))
-    assert result(logged_in) is None
-    assert line.client.username == "user1"
+def test_login_is_the_one_of_version_1_with_properties_behind_it() -> None:
+    line = Line(None, heartbeat=30, window=250)
+    line.connect()
+    (frame,) = line.sent()
+    assert frame == frames.Frame(
+        2,
+        frames.LOGIN,
+        1,
+        bytes.fromhex("0005 616c696365 00000004")
+        + frames.string("product")
+        + frames.string("chat-protocol")
+        + frames.string("version")
+        + frames.string(version("chat-protocol"))
+        + frames.string("heartbeat")
+        + frames.string("30")
+        + frames.string("window")
+        + frames.string("250"),
+    )
 
 
-def test_a_message_says_from_whom_and_when() -> None:
+def test_login_asks_for_what_the_application_wants() -> None:
+    line = Line(None, password="secret", presence=True, heartbeat=0, window=7)
+    line.connect()
+    asked = line.log_in()
+    assert {"password": "secret", "presence": "1", "heartbeat": "0", "window": "7"}.items() <= (
+        asked.items()
+    )
+    assert "session" not in asked
+
+
+def test_a_publish_says_to_whom_and_when() -> None:
     line = Line()
+    sent = line.client.send("bob", "hällo")
+    (frame,) = line.sent()
+    assert (frame.version, frame.key) == (2, frames.PUBLISH)
+    assert frames.publish(frame.body) == (1, "hällo", 0, ["bob"], NOW)
+    line.answer(frame)
+    assert result(sent) is None
+
+
+def test_a_publish_to_several_and_to_everyone() -> None:
+    line = Line()
+    sent = [line.client.send(["bob", "carol"], "1"), line.client.send_to_all("2")]
+    publishes = [frames.publish(frame.body) for frame in line.sent()]
+    assert [(one.scope, one.to) for one in publishes] == [(0, ["bob", "carol"]), (1, [])]
+    silence(*sent)
+
+
+def test_a_message_of_version_1_says_from_whom_and_when() -> None:
+    line = Line(1)
     sent = line.client.send("bob", "hällo")
     (frame,) = line.sent()
     assert (frame.version, frame.key) == (1, frames.MESSAGE)
     assert frames.strings(frame.body, 3) == ["hällo", "alice", "bob"]
-    assert struct.unpack(">Q", frame.body[-8:]) == (NOW,)
-    line.push(frames.response(frame.correlation_id))
+    assert message_time(frame) == NOW
+    line.answer(frame)
     assert result(sent) is None
 
 
-def test_correlation_id_test_has_an_empty_body() -> None:
-    line = Line()
+@pytest.mark.parametrize("session", [1, 2])
+def test_correlation_id_test_has_an_empty_body(session: int) -> None:
+    line = Line(session)
     tested = line.client.correlation_id_test()
     (frame,) = line.sent()
-    assert (frame.key, frame.body) == (frames.TEST, b"")
-    line.push(frames.response(frame.correlation_id))
+    assert (frame.version, frame.key, frame.body) == (1, frames.TEST, b"")
+    line.answer(frame)
     assert result(tested) is None
 
 
-def test_answers_out_of_order_find_their_requests() -> None:
-    line = Line()
+@pytest.mark.parametrize("session", [1, 2])
+def test_answers_out_of_order_find_their_requests(session: int) -> None:
+    line = Line(session)
     first, second = line.client.send("bob", "1"), line.client.send("nobody", "2")
-    ids = [frame.correlation_id for frame in line.sent()]
-    line.push(frames.response(ids[1], frames.NOT_FOUND) + frames.response(ids[0]))
+    one, other = line.sent()
+    line.answer(other, frames.NOT_FOUND)
+    line.answer(one)
     assert result(first) is None
     with pytest.raises(UserNotFound):
         result(second)
 
 
 @pytest.mark.parametrize(
-    ("code", "error"),
+    ("session", "code", "error"),
     [
-        (frames.ERROR, InternalFault),
-        (frames.NOT_FOUND, UserNotFound),
-        (frames.ALREADY_LOGGED, UserAlreadyLogged),
-        (777, InternalFault),
+        (1, frames.ERROR, InternalFault),
+        (1, frames.NOT_FOUND, UserNotFound),
+        (1, frames.ALREADY_LOGGED, UserAlreadyLogged),
+        (1, 777, InternalFault),
+        (2, frames.NOT_FOUND, UserNotFound),
+        (2, frames.MAILBOX_FULL, MailboxFull),
+        (2, frames.UNAVAILABLE, Unavailable),
+        (2, 0xFFFF, InternalFault),
     ],
 )
-def test_a_refused_login_raises_and_leaves_no_name(code: int, error: type[Exception]) -> None:
-    line = Line(login=None)
-    logged_in = line.client.login("alice")
-    line.push(frames.response(line.sent()[0].correlation_id, code))
+def test_what_is_refused_fails_by_its_code(session: int, code: int, error: type[Exception]) -> None:
+    line = Line(session)
+    sent = line.client.send("bob", "1")
+    line.answer_all(code)
     with pytest.raises(error):
-        result(logged_in)
-    assert line.client.username is None
+        result(sent)
+    assert line.client.state is State.ONLINE
 
 
-def test_sending_needs_a_login() -> None:
-    line = Line(login=None)
-    with pytest.raises(NotLoggedIn):
-        result(line.client.send("bob", "text"))
-    assert line.sent() == []
+def test_the_detail_of_a_refusal_is_its_text() -> None:
+    line = Line()
+    sent = line.client.send("bob", "1")
+    line.answer(line.sent()[0], frames.MAILBOX_FULL, "bob has 10000 messages")
+    with pytest.raises(MailboxFull, match="bob has 10000 messages"):
+        result(sent)
 
 
+@pytest.mark.parametrize("session", [None, 1, 2])
 @pytest.mark.parametrize("text", ["x" * 65_536, "ä" * 32_768, "\ud800"])
-def test_what_no_string_can_hold_is_a_value_error_and_not_sent(text: str) -> None:
-    line = Line()
-    with pytest.raises(ValueError, match="string"):
-        result(line.client.send("bob", text))
+def test_what_no_string_can_hold_is_a_value_error_and_not_sent(
+    text: str, session: int | None
+) -> None:
+    line = Line(session)
+    calls = line.clock.getDelayedCalls()
+    for refused in (line.client.send("bob", text), line.client.send(["bob", text], "text")):
+        with pytest.raises(ValueError, match="string"):
+            result(refused)
     assert line.sent() == []
-    assert line.clock.getDelayedCalls() == []
+    assert line.clock.getDelayedCalls() == calls
 
 
-def test_the_longest_text_is_sent() -> None:
-    line = Line()
+@pytest.mark.parametrize("session", [1, 2])
+def test_the_longest_text_is_sent(session: int) -> None:
+    line = Line(session)
     sent = line.client.send("bob", "x" * 65_535)
-    line.push(frames.response(line.sent()[0].correlation_id))
+    line.answer_all()
     assert result(sent) is None
 
 
-def test_a_late_answer_is_ignored_and_the_connection_goes_on() -> None:
+def test_what_no_frame_can_hold_is_a_value_error_and_not_sent() -> None:
+    """A server ends the connection for it: sent again and again it would never be on-line."""
     line = Line()
-    first = line.client.send("bob", "1")
-    line.clock.advance(10)
-    with pytest.raises(RequestTimeout):
-        result(first)
-    second = line.client.send("bob", "2")
-    ids = [frame.correlation_id for frame in line.sent()]
-    line.push(frames.response(ids[0], frames.NOT_FOUND) + frames.response(ids[1]))
-    assert result(second) is None
+    names = ["n" * 255 + str(number) for number in range(1000)]
+    with pytest.raises(ValueError, match="at most 262144 can be sent"):
+        result(line.client.send(names, "x" * 60_000))
+    assert line.sent() == []
+
+
+def test_what_this_server_takes_no_frame_of_is_a_value_error_and_not_sent() -> None:
+    line = Line(granted={"max_frame_length": "100"})
+    too_long, fits = line.client.send("bob", "x" * 100), line.client.send("bob", "x")
+    with pytest.raises(ValueError, match="at most 100 can be sent"):
+        result(too_long)
+    assert line.published() == [(2, "x")]
+    silence(fits)
+
+
+def test_a_question_that_no_field_can_hold_is_a_value_error() -> None:
+    line = Line()
+    with pytest.raises(ValueError, match="limit"):
+        result(line.client.users(limit=65_536))
+
+
+def test_nobody_is_nobody() -> None:
+    line = Line()
+    with pytest.raises(ValueError, match="at least one user"):
+        result(line.client.send([], "text"))
 
 
 def test_an_answer_to_nothing_is_ignored() -> None:
     line = Line()
-    line.push(frames.response(4711))
-    assert line.client.connected
+    line.push(frames.response(4711), frames.response_2(0))
+    assert line.client.state is State.ONLINE
+    assert not line.transport.disconnected
 
 
 @pytest.mark.parametrize("correlation_id", [0, 99])
 def test_a_delivery_is_received_whatever_its_correlation_id(correlation_id: int) -> None:
     """The Python server passes on that of the sender's request."""
-    line = Line()
+    line = Line(1)
     line.push(frames.delivery("hi", "bob", "alice", 17, correlation_id))
     message = result(line.client.receive())
-    assert (message.sender, message.text, message.time, message.recipient) == (
-        "bob",
-        "hi",
-        17,
-        "alice",
-    )
+    assert (message.sender, message.text, message.time) == ("bob", "hi", 17)
+    assert (message.recipients, message.everyone, message.offset) == (("alice",), False, 0)
 
 
 def test_a_delivery_is_no_answer_even_with_the_id_of_a_request() -> None:
-    line = Line()
+    line = Line(1)
     sent = line.client.send("bob", "1")
     (frame,) = line.sent()
     line.push(frames.delivery("hi", correlation_id=frame.correlation_id))
     assert not sent.called
-    line.push(frames.response(frame.correlation_id))
+    line.answer(frame)
     assert result(sent) is None
+
+
+def test_a_command_that_only_clients_send_is_no_answer() -> None:
+    line = Line()
+    sent = line.client.send("bob", "1")
+    (frame,) = line.sent()
+    line.push(frames.frame(frames.LOGIN, frame.correlation_id, frames.string("x")))
+    assert not sent.called
+    line.answer(frame)
+    assert result(sent) is None
+
+
+def test_a_deliver_of_version_2_says_all_there_is() -> None:
+    line = Line()
+    line.push(frames.deliver(7, "hi", "bob", 0, ["alice", "carol"]))
+    line.push(frames.deliver(9, "all", "bob", 1, []))
+    message = result(line.client.receive())
+    assert (message.sender, message.text, message.time) == ("bob", "hi", 17)
+    assert (message.recipients, message.everyone) == (("alice", "carol"), False)
+    assert message.offset == 7
+    message = result(line.client.receive())
+    assert (message.recipients, message.everyone, message.offset) == ((), True, 9)
 
 
 def test_bytes_in_any_portions() -> None:
     line = Line()
-    data = b"".join(frames.delivery(str(number)) for number in range(5))
+    data = b"".join(frames.deliver(number + 1, str(number)) for number in range(5))
     for position in range(len(data)):
         line.push(data[position : position + 1])
     assert [result(line.client.receive()).text for _ in range(5)] == list("01234")
@@ -159,12 +249,14 @@ def test_bytes_in_any_portions() -> None:
     "data",
     [
         frames.frame(0x7777, 0, b"whatever"),
+        frames.frame(0x0777, 0, b"whatever", 2),
         frames.frame(0x0001, 5, frames.string("a login, from a server")),
         frames.frame(0x8001, 5),
     ],
 )
-def test_what_the_client_does_not_know_is_ignored(data: bytes) -> None:
-    line = Line()
+@pytest.mark.parametrize("session", [1, 2])
+def test_what_the_client_does_not_know_is_ignored(data: bytes, session: int) -> None:
+    line = Line(session)
     line.push(data + frames.delivery("next"))
     assert result(line.client.receive()).text == "next"
 
@@ -173,7 +265,15 @@ def test_bytes_behind_the_known_fields_are_ignored() -> None:
     line = Line()
     sent = line.client.send("bob", "1")
     (frame,) = line.sent()
-    line.push(frames.frame(frames.RESPONSE, frame.correlation_id, b"\0\1and more"))
+    line.push(frames.frame(frames.RESPONSE, frame.correlation_id, b"\0\1\0\0and more", 2))
+    assert result(sent) is None
+
+
+def test_a_higher_version_is_read_as_the_highest_known() -> None:
+    line = Line()
+    sent = line.client.send("bob", "1")
+    (frame,) = line.sent()
+    line.push(frames.frame(frames.RESPONSE, frame.correlation_id, b"\0\1\0\0", 9))
     assert result(sent) is None
 
 
@@ -185,159 +285,163 @@ def test_bytes_behind_the_known_fields_are_ignored() -> None:
         (struct.pack(">I", 256 * 1024 + 1), FrameLengthError),
         (frames.frame(frames.MESSAGE, 0, b"\xff\xff"), Malformed),
         (frames.frame(frames.RESPONSE, 1, b"\1"), Malformed),
+        (frames.frame(frames.RESPONSE, 1, b"\0\1", version=2), Malformed),
         (frames.frame(frames.MESSAGE, 0, b"\0\1\xff\0\0\0\0" + bytes(8)), Malformed),
         (frames.frame(frames.RESPONSE, 1, b"\0\1", version=0), Malformed),
+        (frames.frame(frames.DELIVER, 0, bytes(8), version=2), Malformed),
     ],
 )
-def test_nonsense_from_the_server_ends_the_connection(data: bytes, cause: type[Exception]) -> None:
-    line = Line()
-    sent = line.client.send("bob", "1")
-    ended = line.client.when_disconnected()
+@pytest.mark.parametrize("session", [1, 2])
+def test_nonsense_from_the_server_ends_the_connection(
+    data: bytes, cause: type[Exception], session: int
+) -> None:
+    line = Line(session)
     line.push(data + frames.delivery("behind the nonsense"))
     assert line.transport.disconnected, "not cut"
-    assert not line.client.connected
-    line.lose()
-    error = result(ended)
-    assert error is not None
-    assert isinstance(error.__cause__, cause)
-    assert "the server sent" in str(error)
-    with pytest.raises(NotConnected, match="the server sent"):
-        result(sent)
-    with pytest.raises(NotConnected, match="the server sent"):
-        result(line.client.receive())
-
-
-def test_losing_the_connection_fails_all_that_waits() -> None:
-    line = Line()
-    waiting = [line.client.send("bob", "1"), line.client.correlation_id_test()]
-    receiving, ended = line.client.receive(), line.client.when_disconnected()
     line.lose(ConnectionLost())
-    for each in (*waiting, line.client.send("bob", "2"), line.client.login("alice")):
-        with pytest.raises(NotConnected, match="the connection was lost"):
-            result(each)
-    with pytest.raises(NotConnected, match="the connection was lost"):
-        result(receiving)
-    error = result(ended)
-    assert error is not None
-    assert isinstance(error.__cause__, ConnectionLost)
-    assert line.clock.getDelayedCalls() == []
+    offline = line.events[-1]
+    assert isinstance(offline, Offline)
+    assert isinstance(offline.reason.__cause__, cause)
+    assert "the server sent" in str(offline.reason)
+    line.stop()
+    with pytest.raises(NotConnected):
+        result(line.client.receive())
 
 
 def test_a_server_that_closes_is_told_from_one_that_is_lost() -> None:
     line = Line()
     line.lose()
-    assert str(result(line.client.when_disconnected())) == "the server closed the connection"
+    line.connect()
+    line.lose(ConnectionLost())
+    reasons = [event.reason for event in line.events if isinstance(event, Offline)]
+    assert str(reasons[0]) == "the server closed the connection"
+    assert str(reasons[1]).startswith("the connection was lost")
+    assert isinstance(reasons[1].__cause__, ConnectionLost)
 
 
-def test_disconnect_waits_for_the_end_and_fails_requests() -> None:
-    line = Line()
-    sent, ended = line.client.send("bob", "1"), line.client.when_disconnected()
-    gone = line.client.disconnect()
-    assert line.transport.disconnecting
-    assert not gone.called
-    with pytest.raises(NotConnected, match="this client has disconnected"):
-        result(line.client.send("bob", "2"))
-    line.lose()
-    assert result(gone) is None
-    assert result(ended) is None
-    with pytest.raises(NotConnected, match="this client has disconnected"):
-        result(sent)
+# Heartbeats.
+
+
+def test_heartbeats_are_sent_at_half_the_granted_interval() -> None:
+    line = Line(granted={"heartbeat": "10"}, heartbeat=30)
+    line.clock.advance(4.9)
+    assert line.sent() == []
+    line.clock.advance(0.1)
+    (frame,) = line.sent()
+    assert frame == frames.Frame(2, frames.HEARTBEAT, 0, b"")
+    line.answer(frame)
+    line.clock.advance(5)
+    assert [frame.key for frame in line.sent()] == [frames.HEARTBEAT]
+
+
+@pytest.mark.parametrize("granted", ["0", "", "-3", "x"])
+def test_no_heartbeats_unless_they_are_granted(granted: str) -> None:
+    line = Line(granted={"heartbeat": granted}, heartbeat=30)
+    assert line.clock.getDelayedCalls() == []
+    line.clock.advance(1000)
+    assert line.sent() == []
+
+
+def test_no_heartbeats_in_version_1() -> None:
+    line = Line(1)
     assert line.clock.getDelayedCalls() == []
 
 
-def test_disconnect_twice_does_no_harm() -> None:
-    line = Line()
-    first, second = line.client.disconnect(), line.client.disconnect()
-    line.lose()
-    assert result(first) is None
-    assert result(second) is None
-    assert result(line.client.disconnect()) is None
-
-
-def test_a_server_that_does_not_close_is_cut() -> None:
-    line = Line()
-    gone = line.client.disconnect()
-    line.clock.advance(CLOSE_TIMEOUT)
+def test_a_silent_server_is_given_up_after_twice_the_interval() -> None:
+    line = Line(granted={"heartbeat": "10"})
+    line.clock.advance(1)
+    line.push(frames.presence("bob", 1))
+    # Heard at 1 s, so from the look at 5 s on there is silence.
+    line.clock.pump([4, 5, 5, 5])
+    assert not line.transport.disconnected
+    line.clock.advance(5)
     assert line.transport.disconnected
     line.lose(ConnectionLost())
-    assert result(gone) is None
+    offline = line.events[-1]
+    assert isinstance(offline, Offline)
+    assert str(offline.reason) == "the server has been silent for 20 seconds"
+    line.stop()
 
 
-def test_reading_stops_at_the_limit_and_goes_on_below_half_of_it() -> None:
-    line = Line(max_unread=10 * 1000)
-    text = "x" * 1000
-    count = 0
-    while line.reading:
-        line.push(frames.delivery(text))
-        count += 1
-        assert count < 10, "no limit"
-    assert count == 8
-    taken = 0
-    while not line.reading:
-        result(line.client.receive())
-        taken += 1
-    assert taken == 5
+def test_a_server_that_answers_is_not_given_up() -> None:
+    line = Line(granted={"heartbeat": "10"})
+    for _ in range(20):
+        line.clock.advance(5)
+        line.answer_all()
+    assert not line.transport.disconnected
 
 
-def test_a_burst_is_held_back_at_the_limit_and_loses_nothing() -> None:
-    """What one read brought beyond the limit stays as it is, in order."""
-    line = Line(max_unread=1000)
-    line.push(b"".join(frames.delivery(str(number)) for number in range(100)))
-    assert not line.reading
-    assert line.connection._inbox.size < 1500
-    received = [result(line.client.receive()).text for _ in range(100)]
-    assert received == [str(number) for number in range(100)]
-    assert line.reading
+def test_a_reactor_that_stood_still_is_no_silence() -> None:
+    line = Line(granted={"heartbeat": "10"})
+    line.clock.advance(1000)
+    assert not line.transport.disconnected
+    line.answer_all()
 
 
-def test_a_request_goes_on_reading_behind_the_limit() -> None:
-    """The answer comes behind messages; who waits for it does not take those."""
-    line = Line(max_unread=1000)
-    line.push(frames.delivery("x" * 1000))
-    assert not line.reading
-    sent = line.client.send("bob", "1")
-    assert line.reading
-    line.push(frames.delivery("x" * 1000) + frames.response(line.sent()[0].correlation_id))
+# The end.
+
+
+def test_time_out_of_a_login() -> None:
+    line = Line(None)
+    line.connect()
+    line.clock.advance(DEFAULT_TIMEOUT)
+    assert line.transport.disconnected
+    line.lose(ConnectionLost())
+    offline = line.events[-1]
+    assert isinstance(offline, Offline)
+    assert str(offline.reason) == "the server did not answer within 10 seconds"
+    line.connect()
+    line.log_in()
+    assert line.client.state is State.ONLINE
+
+
+def test_stopping_says_close_in_version_2_and_waits_for_the_end() -> None:
+    line = Line()
+    sent, stopping = line.client.send("bob", "1"), line.client.stopService()
+    publish, close = line.sent()
+    assert (close.version, close.key) == (2, frames.CLOSE)
+    assert close.body == b"\0\1\0\0"
+    assert not line.transport.disconnecting
+    line.answer(publish)
     assert result(sent) is None
-    assert not line.reading
+    line.answer(close)
+    assert not stopping.called
+    line.lose()
+    assert result(stopping) is None
+    assert line.idle
 
 
-def test_a_request_reads_on_to_a_limit_too() -> None:
-    line = Line(max_unread=1000)
-    sent = line.client.send("bob", "1")
-    for _ in range(UNREAD_LIMIT_FACTOR):
-        assert line.reading
-        line.push(frames.delivery("x" * 750))
-    assert not line.reading
-    line.clock.advance(10)
-    with pytest.raises(RequestTimeout):
+def test_stopping_closes_the_connection_in_version_1() -> None:
+    line = Line(1)
+    sent, stopping = line.client.send("bob", "1"), line.client.stopService()
+    assert [frame.key for frame in line.sent()] == [frames.MESSAGE]
+    assert line.transport.disconnecting
+    assert not stopping.called
+    line.lose()
+    assert result(stopping) is None
+    with pytest.raises(NotConnected, match=r"has disconnected; whether .* is not known"):
         result(sent)
+    assert line.idle
 
 
-def test_what_waits_when_the_connection_ends_can_be_received() -> None:
-    line = Line(max_unread=1000)
-    line.push(b"".join(frames.delivery(str(number)) for number in range(100)))
+@pytest.mark.parametrize("session", [1, 2])
+def test_a_server_that_does_not_close_is_cut(session: int) -> None:
+    line = Line(session)
+    stopping = line.client.stopService()
+    line.clock.advance(CLOSE_TIMEOUT - 0.1)
+    assert not line.transport.disconnected
+    line.clock.advance(0.1)
+    assert line.transport.disconnected
+    assert not stopping.called
+    line.lose(ConnectionLost())
+    assert result(stopping) is None
+    assert line.idle
+
+
+def test_a_stopped_client_sends_no_heartbeats() -> None:
+    line = Line(granted={"heartbeat": "2"})
+    line.client.stopService()
+    line.sent()
+    line.clock.advance(CLOSE_TIMEOUT - 0.1)
+    assert line.sent() == []
     line.lose()
-    received = [result(line.client.receive()).text for _ in range(100)]
-    assert received == [str(number) for number in range(100)]
-    with pytest.raises(NotConnected):
-        result(line.client.receive())
-
-
-def test_cancelling_a_request_takes_nothing_back() -> None:
-    line = Line()
-    sent = line.client.send("bob", "1")
-    sent.addErrback(lambda _: None)
-    sent.cancel()
-    (frame,) = line.sent()
-    line.push(frames.response(frame.correlation_id))
-    assert line.client.connected
-
-
-def test_a_cancelled_watcher_is_forgotten() -> None:
-    line = Line()
-    watcher = line.client.when_disconnected()
-    watcher.addErrback(lambda _: None)
-    watcher.cancel()
-    line.lose()
-    assert line.connection._watchers == []

@@ -1,71 +1,69 @@
 from __future__ import annotations
 
-import pytest
-from twisted.internet.defer import CancelledError
-
 from chat_protocol.client import ReceivedMessage
 from chat_protocol.client.inbox import Inbox
-from chat_protocol.errors import NotConnected
+from chat_protocol.client.waiters import Waiters
 
-from .line import result
-
-
-def message(text: str) -> ReceivedMessage:
-    return ReceivedMessage("bob", text, 0, "alice")
+from .line import result, silence
 
 
-def over() -> NotConnected:
-    return NotConnected("over")
+def message(text: str, offset: int = 0) -> ReceivedMessage:
+    return ReceivedMessage("bob", text, 0, ("alice",), offset=offset)
+
+
+def inbox(sent: list[int] | None = None) -> Inbox:
+    return Inbox(0, True, ([] if sent is None else sent).append)
 
 
 def test_messages_come_in_their_order() -> None:
-    inbox = Inbox()
-    inbox.put(message("a"), 1)
-    inbox.put(message("b"), 1)
-    assert [result(inbox.take()).text for _ in range(2)] == ["a", "b"]
+    box = inbox()
+    box.put(message("a"), 1)
+    box.put(message("b"), 1)
+    assert [result(box.take()).text for _ in range(2)] == ["a", "b"]
 
 
 def test_size_is_the_weight_of_what_waits() -> None:
-    inbox = Inbox()
-    inbox.put(message("a"), 5)
-    inbox.put(message("b"), 7)
-    assert inbox.size == 12
-    result(inbox.take())
-    assert inbox.size == 7
+    box = inbox()
+    box.put(message("a"), 5)
+    box.put(message("b", 3), 7)
+    assert (box.size, box.numbered) == (12, 1)
+    result(box.take())
+    assert (box.size, box.numbered) == (7, 1)
+    result(box.take())
+    assert (box.size, box.numbered) == (0, 0)
 
 
-def test_takers_are_served_in_their_order_and_nothing_is_kept() -> None:
-    inbox = Inbox()
-    first, second = inbox.take(), inbox.take()
-    inbox.put(message("a"), 5)
-    inbox.put(message("b"), 5)
-    assert (result(first).text, result(second).text) == ("a", "b")
-    assert inbox.size == 0
+def test_what_is_handed_out_at_once_weighs_nothing() -> None:
+    box = inbox()
+    taker = box.take()
+    box.put(message("a", 1), 5)
+    assert result(taker).text == "a"
+    assert (box.size, box.numbered) == (0, 0)
 
 
-def test_a_cancelled_taker_takes_nothing() -> None:
-    inbox = Inbox()
-    taker = inbox.take()
-    taker.cancel()
-    inbox.put(message("a"), 1)
-    with pytest.raises(CancelledError):
-        result(taker)
-    assert result(inbox.take()).text == "a"
+def test_a_taker_that_asks_again_in_its_callback_acknowledges() -> None:
+    sent: list[int] = []
+    box = inbox(sent)
+    box.take().addCallback(lambda _: silence(box.take()))
+    box.put(message("a", 1), 1)
+    assert sent == [1]
 
 
-def test_what_is_there_can_be_taken_after_the_end() -> None:
-    inbox = Inbox()
-    inbox.put(message("a"), 1)
-    inbox.close(over)
-    assert result(inbox.take()).text == "a"
-    with pytest.raises(NotConnected):
-        result(inbox.take())
+def test_who_waits_anew_while_the_others_are_told_waits_for_the_next_time() -> None:
+    waiters: Waiters[int] = Waiters()
+    again = []
+    first = waiters.wait().addCallback(lambda _: again.append(waiters.wait()))
+    waiters.succeed(1)
+    assert first.called
+    assert not again[0].called
+    waiters.succeed(2)
+    assert result(again[0]) == 2
 
 
-def test_the_end_reaches_all_takers() -> None:
-    inbox = Inbox()
-    takers = [inbox.take(), inbox.take()]
-    inbox.close(over)
-    for taker in takers:
-        with pytest.raises(NotConnected):
-            result(taker)
+def test_a_cancelled_one_is_passed_over() -> None:
+    waiters: Waiters[int] = Waiters()
+    first, second = waiters.wait(), waiters.wait()
+    silence(first)
+    first.cancel()
+    assert waiters.pop() is second
+    assert not waiters

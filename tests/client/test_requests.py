@@ -25,7 +25,7 @@ def test_ids_start_over_without_0() -> None:
 
 def test_ids_of_waiting_requests_are_skipped() -> None:
     requests = Requests(Clock())
-    waiting = [requests.wait(number) for number in (1, 2, 4)]
+    waiting = [requests.wait(number, 3.0) for number in (1, 2, 4)]
     assert [requests.next_id() for _ in range(2)] == [3, 5]
     requests.fail(lambda: NotConnected("over"))
     for each in waiting:
@@ -35,7 +35,7 @@ def test_ids_of_waiting_requests_are_skipped() -> None:
 
 def test_answers_find_their_requests_in_any_order() -> None:
     requests = Requests(Clock())
-    first, second = requests.wait(1), requests.wait(2)
+    first, second = requests.wait(1, 3.0), requests.wait(2, 3.0)
     assert requests.answer(2, "to the second")
     assert requests.answer(1, "to the first")
     assert (result(first), result(second)) == ("to the first", "to the second")
@@ -43,7 +43,7 @@ def test_answers_find_their_requests_in_any_order() -> None:
 
 def test_an_answer_is_taken_once() -> None:
     requests = Requests(Clock())
-    waiting = requests.wait(1)
+    waiting = requests.wait(1, 3.0)
     assert requests.answer(1, "answer")
     assert not requests.answer(1, "again")
     assert result(waiting) == "answer"
@@ -55,8 +55,8 @@ def test_an_unknown_id_is_no_answer() -> None:
 
 def test_time_out_after_the_given_time() -> None:
     clock = Clock()
-    requests = Requests(clock, timeout=3.0)
-    waiting = requests.wait(1)
+    requests = Requests(clock)
+    waiting = requests.wait(1, 3.0)
     clock.advance(2.9)
     assert not waiting.called
     clock.advance(0.1)
@@ -66,8 +66,8 @@ def test_time_out_after_the_given_time() -> None:
 
 def test_an_answer_after_the_time_out_is_for_nobody() -> None:
     clock = Clock()
-    requests = Requests(clock, timeout=3.0)
-    waiting = requests.wait(1)
+    requests = Requests(clock)
+    waiting = requests.wait(1, 3.0)
     clock.advance(3.0)
     assert not requests.answer(1, "late")
     with pytest.raises(RequestTimeout):
@@ -77,7 +77,7 @@ def test_an_answer_after_the_time_out_is_for_nobody() -> None:
 def test_an_answer_stops_the_clock() -> None:
     clock = Clock()
     requests = Requests(clock)
-    waiting = requests.wait(1)
+    waiting = requests.wait(1, 3.0)
     requests.answer(1, "answer")
     assert clock.getDelayedCalls() == []
     assert result(waiting) == "answer"
@@ -86,7 +86,7 @@ def test_an_answer_stops_the_clock() -> None:
 def test_a_cancelled_request_is_forgotten() -> None:
     clock = Clock()
     requests = Requests(clock)
-    waiting = requests.wait(1)
+    waiting = requests.wait(1, 3.0)
     waiting.cancel()
     assert len(requests) == 0
     assert clock.getDelayedCalls() == []
@@ -102,8 +102,28 @@ def test_failing_gives_each_an_error_of_its_own_in_the_order_of_sending() -> Non
         order.append((number, failure.value))
 
     for number in (5, 3):
-        requests.wait(number).addErrback(note, number)
+        requests.wait(number, 3.0).addErrback(note, number)
     requests.fail(lambda: NotConnected("over"))
     assert [number for number, _ in order] == [5, 3]
     assert order[0][1] is not order[1][1]
     assert len(requests) == 0
+
+
+def test_without_a_time_out_it_waits_as_long_as_it_takes() -> None:
+    clock = Clock()
+    requests = Requests(clock)
+    waiting = requests.wait(1, None)
+    assert clock.getDelayedCalls() == []
+    assert requests.answer(1, "answer")
+    assert result(waiting) == "answer"
+
+
+def test_who_fails_may_cancel_the_next() -> None:
+    requests = Requests(Clock())
+    first, second, third = (requests.wait(number, None) for number in (1, 2, 3))
+    first.addErrback(lambda _: second.cancel())
+    requests.fail(lambda: NotConnected("over"))
+    with pytest.raises(CancelledError):
+        result(second)
+    with pytest.raises(NotConnected):
+        result(third)

@@ -1,0 +1,340 @@
+"""Starting and stopping, at any moment; what observers are told of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from twisted.application.service import MultiService
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.error import ConnectionLost
+from twisted.python.failure import Failure
+
+import chat_protocol.client
+from chat_protocol.client import Ended, Event, Offline, Online, PresenceChanged, State
+from chat_protocol.client.connection import CLOSE_TIMEOUT
+from chat_protocol.errors import NotConnected, Replaced
+
+from . import frames
+from .line import Line, result, silence
+
+
+def test_every_public_name_is_there() -> None:
+    for name in chat_protocol.client.__all__:
+        assert getattr(chat_protocol.client, name) is not None
+
+
+# Events.
+
+
+def test_what_observers_are_told() -> None:
+    line = Line(granted={"pending": "7"})
+    line.push(frames.presence("bob", 1, 17), frames.presence("bob", 0, 18))
+    line.reconnect(1)
+    line.stop()
+    online, came, went, offline, again, ended = line.events
+    assert online == Online(2, 7)
+    assert came == PresenceChanged("bob", True, 17)
+    assert went == PresenceChanged("bob", False, 18)
+    assert isinstance(offline, Offline)
+    assert offline.retry_in == 0.5
+    assert again == Online(1, 0)
+    assert ended == Ended(None)
+    assert line.client.stopped_by_application
+
+
+def test_an_observer_that_raises_is_logged_and_harms_nobody(
+    logged_failures: list[Failure],
+) -> None:
+    line = Line(None)
+    seen: list[Event] = []
+
+    def bad(event: Event) -> None:
+        raise ZeroDivisionError
+
+    line.client.add_observer(bad)
+    line.client.add_observer(seen.append)
+    waiting = line.client.when_online()
+    line.connect()
+    line.log_in()
+    line.push(frames.presence("bob", 1))
+    line.lose()
+    line.stop()
+    assert result(waiting) is None
+    assert [type(event) for event in seen] == [Online, PresenceChanged, Offline, Ended]
+    assert [failure.type for failure in logged_failures] == [ZeroDivisionError] * 4
+    logged_failures.clear()
+
+
+def test_an_observer_that_is_removed_is_told_no_more() -> None:
+    line = Line(None)
+    seen: list[Event] = []
+
+    def once(event: Event) -> None:
+        seen.append(event)
+        line.client.remove_observer(once)
+
+    line.client.add_observer(once)
+    line.client.add_observer(seen.append)
+    line.connect()
+    line.log_in()
+    line.push(frames.presence("bob", 1))
+    assert [type(event) for event in seen] == [Online, Online, PresenceChanged]
+
+
+def test_on_line_is_told_before_the_messages() -> None:
+    line = Line(None)
+    order: list[object] = []
+    line.client.add_observer(lambda event: order.append(type(event)))
+    silence(line.client.receive().addCallback(lambda message: order.append(message.text)))
+    line.connect()
+    (frame,) = line.sent()
+    line.push(frames.login_answer(frame.correlation_id), frames.deliver(1, "a"))
+    assert order == [Online, "a"]
+
+
+# Where it is stopped.
+
+
+def stop_and_check(line: Line) -> None:
+    stopping = line.client.stopService()
+    assert result(stopping) is None
+    assert line.client.state is State.STOPPED
+    assert line.events[-1] == Ended(None)
+    assert not line.client.running
+    assert line.idle
+
+
+def test_stop_while_connecting() -> None:
+    line = Line(None)
+    stop_and_check(line)
+    assert line.endpoint.cancelled == 1
+    assert [type(event) for event in line.events] == [Ended]
+
+
+def test_stop_while_it_waits_to_connect() -> None:
+    line = Line(None)
+    line.endpoint.refuse()
+    line.turn()
+    stop_and_check(line)
+
+
+def test_stop_while_it_logs_in() -> None:
+    line = Line(None)
+    waiting = line.client.when_online()
+    line.connect()
+    stopping = line.client.stopService()
+    assert line.transport.disconnecting
+    (frame,) = line.sent()
+    line.push(frames.login_answer(frame.correlation_id))
+    assert line.client.state is State.CLOSING
+    line.lose()
+    assert result(stopping) is None
+    with pytest.raises(NotConnected):
+        result(waiting)
+    assert line.events == [Ended(None)]
+    assert line.idle
+
+
+def test_stop_while_the_server_ends_the_connection() -> None:
+    line = Line()
+    line.push(frames.close(frames.GOING_AWAY))
+    stopping = line.client.stopService()
+    assert line.sent() == []
+    line.lose()
+    assert result(stopping) is None
+    assert line.events[1:] == [Ended(None)]
+    assert line.idle
+
+
+def test_stop_while_a_broken_connection_is_cut() -> None:
+    line = Line()
+    line.push(b"HTTP/1.1")
+    stopping = line.client.stopService()
+    assert not stopping.called
+    line.lose(ConnectionLost())
+    assert result(stopping) is None
+    assert line.idle
+
+
+def test_stop_while_a_refused_client_ends() -> None:
+    line = Line(None)
+    line.connect()
+    line.refuse_login(frames.WRONG_PASSWORD)
+    stopping = line.client.stopService()
+    line.lose()
+    assert result(stopping) is None
+    (ended,) = line.events
+    assert isinstance(ended, Ended)
+    assert ended.reason is not None, "the reason that came first"
+    assert line.idle
+
+
+def test_stop_twice_fires_both_when_all_is_over() -> None:
+    line = Line()
+    first, second = line.client.stopService(), line.client.stopService()
+    states: list[State] = []
+    for one in (first, second):
+        one.addCallback(lambda _: states.append(line.client.state))
+    assert [frame.key for frame in line.sent()] == [frames.CLOSE]
+    assert not line.transport.disconnecting, "the server's answer is waited for"
+    line.lose()
+    assert states == [State.STOPPED, State.STOPPED]
+    assert line.events[1:] == [Ended(None)]
+    assert result(line.client.stopService()) is None
+    assert line.idle
+
+
+def test_stop_before_it_was_started() -> None:
+    line = Line(None)
+    line.stop()
+    client = chat_protocol.client.ChatClient(line.endpoint, "alice", line.clock)
+    assert result(client.stopService()) is None
+    client.startService()
+    assert client.state is State.CONNECTING
+    assert result(client.stopService()) is None
+
+
+def test_to_cancel_the_stop_stops_the_waiting_only() -> None:
+    line = Line()
+    sent = line.client.send("bob", "text")
+    stopping = line.client.stopService()
+    stopping.cancel()
+    with pytest.raises(CancelledError):
+        result(stopping)
+    line.clock.advance(CLOSE_TIMEOUT)
+    assert line.transport.disconnected
+    line.lose(ConnectionLost())
+    assert line.client.state is State.STOPPED
+    with pytest.raises(NotConnected):
+        result(sent)
+    assert line.idle
+
+
+# Starting.
+
+
+def test_start_twice_connects_once() -> None:
+    line = Line(None)
+    line.client.startService()
+    assert len(line.endpoint.attempts) == 1
+    line.connect()
+    line.client.startService()
+    line.log_in()
+    line.client.startService()
+    assert line.idle
+
+
+def test_start_again_after_a_stop() -> None:
+    line = Line(granted={"session": "first"})
+    line.stop()
+    line.client.startService()
+    assert line.client.state is State.CONNECTING
+    receiving, sent = line.client.receive(), line.client.send("bob", "text")
+    line.connect()
+    line.log_in()
+    line.push(frames.deliver(1, "hi"))
+    assert result(receiving).text == "hi"
+    line.answer_all()
+    assert result(sent) is None
+    line.stop()
+    assert [type(event) for event in line.events] == [Online, Ended, Online, Ended]
+
+
+def test_start_while_it_stops_does_nothing() -> None:
+    line = Line()
+    stopping = line.client.stopService()
+    line.client.startService()
+    line.lose()
+    assert result(stopping) is None
+    assert line.client.state is State.STOPPED
+    assert line.idle
+
+
+@pytest.mark.parametrize(
+    "who", ["who stops", "an observer", "who receives", "who sends", "who waits"]
+)
+def test_whoever_is_told_of_the_end_may_start_it_again(who: str) -> None:
+    line = Line()
+    line.lose()
+
+    def start(result: object) -> None:
+        line.client.startService()
+
+    if who == "an observer":
+        line.client.add_observer(
+            lambda event: line.client.startService() if isinstance(event, Ended) else None
+        )
+    elif who != "who stops":
+        told: dict[str, Callable[[], Deferred[object]]] = {
+            "who receives": line.client.receive,
+            "who sends": lambda: line.client.send("bob", "text"),
+            "who waits": line.client.when_online,
+        }
+        told[who]().addErrback(start)
+    stopping = line.client.stopService()
+    if who == "who stops":
+        stopping.addCallback(start)
+    assert result(stopping) is None
+    assert line.client.state is State.CONNECTING
+    online, receiving = line.client.when_online(), line.client.receive()
+    line.connect()
+    line.log_in()
+    assert result(online) is None
+    line.push(frames.deliver(1, "hi"))
+    assert result(receiving).text == "hi"
+
+
+@pytest.mark.parametrize("event", [Online, Offline, PresenceChanged])
+def test_an_observer_may_stop_it(event: type[Event]) -> None:
+    line = Line(None)
+    stopping: list[Deferred[None]] = []
+    line.client.add_observer(
+        lambda told: stopping.append(line.client.stopService()) if type(told) is event else None
+    )
+    line.connect()
+    line.log_in()
+    line.push(frames.presence("bob", 1))
+    line.lose()
+    assert result(stopping[0]) is None
+    assert line.events[-1] == Ended(None)
+    assert line.idle
+
+
+def test_who_learns_that_it_was_not_stored_may_stop_it() -> None:
+    """In version 1, in the middle of the end of the connection."""
+    line = Line(1)
+    stopping: list[Deferred[None]] = []
+    sent = line.client.send("bob", "text")
+    sent.addErrback(lambda _: stopping.append(line.client.stopService()))
+    line.lose(ConnectionLost())
+    assert result(stopping[0]) is None
+    assert line.client.state is State.STOPPED
+    assert [type(event) for event in line.events] == [Online, Ended]
+    assert line.idle
+
+
+def test_it_is_a_service_like_any_other() -> None:
+    line = Line(None)
+    line.stop()
+    parent = MultiService()
+    line.client.setServiceParent(parent)
+    parent.startService()
+    line.connect()
+    line.log_in()
+    stopping = parent.stopService()
+    assert not stopping.called
+    line.lose()
+    result(stopping)
+    assert line.client.state is State.STOPPED
+
+
+def test_a_client_that_gives_up_is_no_running_service() -> None:
+    line = Line()
+    line.push(frames.close(frames.REPLACED))
+    line.lose()
+    assert not line.client.running
+    assert not line.client.stopped_by_application
+    with pytest.raises(Replaced):
+        result(line.client.receive())
+    assert result(line.client.stopService()) is None

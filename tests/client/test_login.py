@@ -1,0 +1,469 @@
+"""Getting on-line, staying there, and when that is given up."""
+
+from __future__ import annotations
+
+from random import Random
+
+import pytest
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.error import ConnectError, ConnectionLost
+
+from chat_protocol.client import Ended, Offline, Online, ResumeState, State
+from chat_protocol.client.backoff import FIRST_DELAY, MAX_DELAY, SPREAD, Backoff
+from chat_protocol.client.connection import CLOSE_TIMEOUT
+from chat_protocol.errors import (
+    AuthenticationFailed,
+    ChatError,
+    InternalFault,
+    InvalidUsername,
+    Malformed,
+    NotConnected,
+    RateLimited,
+    Replaced,
+    UnknownCommand,
+    UserAlreadyLogged,
+    UserNotFound,
+)
+
+from . import frames
+from .line import Line, result, silence
+
+# The delays.
+
+
+class Extreme(Random):
+    def __init__(self, upper: bool) -> None:
+        super().__init__()
+        self._upper = upper
+
+    def uniform(self, a: float, b: float) -> float:
+        return b if self._upper else a
+
+
+def test_delays_double_up_to_the_longest() -> None:
+    backoff = Backoff(Extreme(True))
+    delays = [backoff.next() for _ in range(9)]
+    assert delays == [0.5, 1, 2, 4, 8, 16, MAX_DELAY, MAX_DELAY, MAX_DELAY]
+    assert delays[0] == FIRST_DELAY
+
+
+def test_delays_are_never_shorter_than_a_quarter_of_the_longest() -> None:
+    long, short = Backoff(Extreme(True)), Backoff(Extreme(False))
+    for _ in range(9):
+        assert short.next() == long.next() / 4
+
+
+def test_delays_differ_from_client_to_client() -> None:
+    delays = {Backoff(Random(seed)).next() for seed in range(20)}
+    assert len(delays) == 20
+    assert all(FIRST_DELAY / 4 <= delay <= FIRST_DELAY for delay in delays)
+
+
+def test_the_longest_delay_does_not_overflow() -> None:
+    backoff = Backoff(Extreme(True))
+    assert max(backoff.next() for _ in range(5000)) == MAX_DELAY
+
+
+def test_after_a_success_delays_begin_anew() -> None:
+    backoff = Backoff(Extreme(True))
+    backoff.next(), backoff.next()
+    backoff.succeeded()
+    assert backoff.next() == FIRST_DELAY
+
+
+@pytest.mark.parametrize(("upper", "delay"), [(True, SPREAD), (False, 0)])
+def test_a_server_that_goes_away_spreads_its_clients_once(upper: bool, delay: float) -> None:
+    backoff = Backoff(Extreme(upper))
+    backoff.spread()
+    assert backoff.next() == delay
+    assert backoff.next() == (FIRST_DELAY if upper else FIRST_DELAY / 4)
+
+
+# Attempts.
+
+
+def test_attempts_go_on_with_growing_delays() -> None:
+    line = Line(None)
+    delays = []
+    for _ in range(8):
+        line.endpoint.refuse()
+        delays.append(line.wait())
+    assert delays == [0.5, 1, 2, 4, 8, 16, 30, 30]
+    line.connect()
+    line.log_in()
+    assert line.client.state is State.ONLINE
+
+
+def test_a_session_that_lasts_longer_than_the_last_delay_was_a_success() -> None:
+    line = Line(None)
+    for _ in range(3):
+        line.endpoint.refuse()
+        line.wait()
+    line.connect()
+    line.log_in()
+    line.clock.advance(2.1)
+    line.lose()
+    assert line.wait() == FIRST_DELAY
+
+
+def test_a_server_that_ends_each_session_at_once_is_not_hammered() -> None:
+    line = Line(None)
+    delays = []
+    for _ in range(6):
+        line.connect()
+        line.log_in()
+        line.lose()
+        delays.append(line.wait())
+    assert delays == [0.5, 1, 2, 4, 8, 16]
+
+
+def test_an_attempt_that_fails_is_told_with_its_cause() -> None:
+    line = Line(None)
+    line.endpoint.refuse()
+    line.turn()
+    (offline,) = line.events
+    assert isinstance(offline, Offline)
+    assert isinstance(offline.reason, NotConnected)
+    assert str(offline.reason).startswith("cannot connect: An error occurred while connecting")
+    assert isinstance(offline.reason.__cause__, ConnectError)
+    assert offline.retry_in == FIRST_DELAY
+    line.stop()
+
+
+# Who waits for it.
+
+
+def test_when_online_fires_with_the_login() -> None:
+    line = Line(None)
+    waiting = line.client.when_online()
+    line.connect()
+    assert not waiting.called
+    line.log_in()
+    assert result(waiting) is None
+    assert result(line.client.when_online()) is None
+
+
+def test_when_online_puts_up_with_so_many_failures() -> None:
+    line = Line(None)
+    waiting = {failures: line.client.when_online(failures) for failures in (1, 2, 3)}
+    patient = line.client.when_online()
+    for number in (1, 2, 3):
+        line.endpoint.refuse()
+        line.turn()
+        assert [failures for failures, one in waiting.items() if one.called] == [number]
+        with pytest.raises(NotConnected, match="cannot connect"):
+            result(waiting.pop(number))
+        line.wait()
+    assert not patient.called
+    line.connect()
+    line.log_in()
+    assert result(patient) is None
+
+
+def test_a_login_that_is_refused_for_now_counts_as_a_failure() -> None:
+    line = Line(None)
+    waiting = line.client.when_online(1)
+    line.connect()
+    line.refuse_login(frames.UNAVAILABLE, "the disk is full")
+    assert line.transport.disconnected
+    line.lose(ConnectionLost())
+    with pytest.raises(ChatError, match="the disk is full"):
+        result(waiting)
+    assert line.client.state is State.CONNECTING
+    line.connect()
+    line.log_in()
+
+
+def test_a_cancelled_wait_is_forgotten() -> None:
+    line = Line(None)
+    waiting, other = line.client.when_online(1), line.client.when_online(1)
+    waiting.cancel()
+    line.endpoint.refuse()
+    line.turn()
+    with pytest.raises(CancelledError):
+        result(waiting)
+    with pytest.raises(NotConnected):
+        result(other)
+    line.stop()
+
+
+@pytest.mark.parametrize("how", ["online", "failure", "end"])
+def test_who_is_told_may_cancel_the_next(how: str) -> None:
+    line = Line(None)
+    first, second, third = (line.client.when_online(1) for _ in range(3))
+    silence(second)
+    first.addBoth(lambda _: second.cancel())
+    if how == "online":
+        line.connect()
+        line.log_in()
+        assert result(third) is None
+    else:
+        if how == "failure":
+            line.endpoint.refuse()
+            line.turn()
+        line.stop()
+        with pytest.raises(NotConnected):
+            result(third)
+    assert first.called
+    assert second.called
+
+
+# Refusals.
+
+
+@pytest.mark.parametrize(
+    ("code", "error"),
+    [
+        (frames.NOT_FOUND, UserNotFound),
+        (0x0104, InvalidUsername),
+        (frames.WRONG_PASSWORD, AuthenticationFailed),
+        (0x0100, Malformed),
+        (frames.UNKNOWN_COMMAND, UnknownCommand),
+        (frames.ALREADY_LOGGED, UserAlreadyLogged),
+    ],
+)
+def test_refusals_that_end_the_client(code: int, error: type[ChatError]) -> None:
+    line = Line(None)
+    waiting, sent, receiving = (
+        line.client.when_online(),
+        line.client.send("bob", "1"),
+        line.client.receive(),
+    )
+    line.connect()
+    line.refuse_login(code, "for a reason")
+    assert line.client.state is State.CLOSING
+    line.lose()
+    assert line.client.state is State.STOPPED
+    for one in (waiting, sent, receiving, line.client.when_online(), line.client.receive()):
+        with pytest.raises(error, match="for a reason"):
+            result(one)
+    (ended,) = line.events
+    assert isinstance(ended, Ended)
+    assert isinstance(ended.reason, error)
+    assert not line.client.stopped_by_application
+    assert line.idle
+
+
+def test_a_refusal_of_version_1_ends_the_client_too() -> None:
+    line = Line(None)
+    waiting = line.client.when_online()
+    line.connect()
+    line.push(frames.response(line.sent()[0].correlation_id, frames.ALREADY_LOGGED))
+    line.lose()
+    with pytest.raises(UserAlreadyLogged):
+        result(waiting)
+    assert line.idle
+
+
+@pytest.mark.parametrize(
+    ("code", "error"),
+    [(frames.ERROR, InternalFault), (0x0107, RateLimited), (0xFFFF, InternalFault)],
+)
+def test_refusals_after_which_it_is_tried_again(code: int, error: type[ChatError]) -> None:
+    line = Line(None)
+    line.connect()
+    line.refuse_login(code)
+    line.lose(ConnectionLost())
+    (offline,) = line.events
+    assert isinstance(offline, Offline)
+    assert isinstance(offline.reason, error)
+    line.connect()
+    line.log_in()
+    assert line.client.state is State.ONLINE
+
+
+@pytest.mark.parametrize("username", ["\ud800", "x" * 65_536])
+def test_a_name_that_no_string_can_hold_ends_the_client(username: str) -> None:
+    line = Line(None)
+    line.client.username = username
+    waiting = line.client.when_online()
+    line.connect()
+    assert line.sent() == []
+    line.lose()
+    with pytest.raises(InvalidUsername):
+        result(waiting)
+
+
+def test_a_password_that_no_string_can_hold_is_a_value_error() -> None:
+    with pytest.raises(ValueError, match="string"):
+        Line(None, password="x" * 65_536)
+
+
+# A session of one's own that is in the way.
+
+
+def test_a_name_in_use_after_a_lost_session_is_tried_again_with_the_token() -> None:
+    line = Line(granted={"session": "first"})
+    line.lose(ConnectionLost())
+    for _ in range(2):
+        line.connect()
+        (frame,) = line.sent()
+        assert frames.properties(frame.body)[1]["session"] == "first"
+        line.push(frames.login_answer(frame.correlation_id, frames.ALREADY_LOGGED))
+        line.lose(ConnectionLost())
+    assert line.client.state is State.CONNECTING
+    line.connect()
+    assert line.log_in(session="second")["session"] == "first"
+    assert line.reconnect()["session"] == "second"
+
+
+@pytest.mark.parametrize("how", ["lost", "silent"])
+def test_a_name_in_use_after_a_login_of_unknown_outcome_is_tried_again(how: str) -> None:
+    """The server may have a session whose answer did not arrive."""
+    line = Line(None)
+    line.connect()
+    if how == "silent":
+        line.clock.advance(10)
+    line.lose(ConnectionLost())
+    line.connect()
+    line.refuse_login(frames.ALREADY_LOGGED)
+    line.lose(ConnectionLost())
+    assert line.client.state is State.CONNECTING
+    line.connect()
+    line.log_in()
+
+
+def test_a_token_of_an_earlier_process_is_shown_at_once() -> None:
+    line = Line(None, resume=ResumeState(session="before"))
+    line.connect()
+    (frame,) = line.sent()
+    assert frames.properties(frame.body)[1]["session"] == "before"
+    line.push(frames.login_answer(frame.correlation_id, frames.ALREADY_LOGGED))
+    line.lose(ConnectionLost())
+    line.connect()
+    line.log_in(session="now")
+    assert line.client.resume_state.session == "now"
+
+
+def test_a_version_1_server_gives_no_token() -> None:
+    line = Line(granted={"session": "first"})
+    assert line.reconnect(1)["session"] == "first"
+    assert "session" not in line.reconnect(1)
+
+
+def test_the_token_is_not_shown_to_people() -> None:
+    assert "secret" not in repr(ResumeState(1, 2, "secret"))
+
+
+# What a server says before it ends the connection.
+
+
+def test_a_session_that_is_replaced_ends_the_client() -> None:
+    line = Line(granted={"session": "first"})
+    unanswered, receiving = line.client.send("bob", "1"), line.client.receive()
+    answered = line.client.send("bob", "2")
+    _, second = line.sent()
+    line.push(frames.close(frames.REPLACED, "by the other one"))
+    assert line.client.state is State.CLOSING
+    assert line.sent() == [], "the server reads no more"
+    line.answer(second)
+    assert result(answered) is None
+    line.lose()
+    with pytest.raises(Replaced, match=r"by the other one; whether .* is not known"):
+        result(unanswered)
+    with pytest.raises(Replaced, match="by the other one"):
+        result(receiving)
+    ended = line.events[-1]
+    assert isinstance(ended, Ended)
+    assert isinstance(ended.reason, Replaced)
+    assert line.client.resume_state.session == ""
+    assert line.idle
+
+
+def test_a_client_that_was_replaced_can_be_started_again_and_finds_its_name_in_use() -> None:
+    line = Line(granted={"session": "first"})
+    line.push(frames.close(frames.REPLACED))
+    line.lose()
+    line.client.startService()
+    waiting = line.client.when_online()
+    line.connect()
+    line.refuse_login(frames.ALREADY_LOGGED)
+    line.lose()
+    with pytest.raises(UserAlreadyLogged):
+        result(waiting)
+
+
+def test_a_server_that_goes_away_is_tried_again_within_the_spread() -> None:
+    line = Line()
+    sent = [line.client.send("bob", str(number)) for number in range(3)]
+    first, *_ = line.sent()
+    line.push(frames.close(frames.GOING_AWAY, "restarting"))
+    line.answer(first)
+    assert result(sent[0]) is None, "answers still come"
+    later = line.client.send("bob", "3")
+    assert line.sent() == []
+    line.lose()
+    offline = line.events[-1]
+    assert isinstance(offline, Offline)
+    assert offline.retry_in == SPREAD
+    assert str(offline.reason) == "the server ended the connection: restarting"
+    assert line.wait() == SPREAD
+    line.connect()
+    line.log_in()
+    assert line.published() == [(2, "1"), (3, "2"), (4, "3")]
+    silence(*sent, later)
+
+
+def test_a_missed_heartbeat_reconnects() -> None:
+    line = Line()
+    line.push(frames.close(frames.HEARTBEAT_MISSED))
+    line.lose()
+    assert line.wait() == FIRST_DELAY
+    line.connect()
+    line.log_in()
+    assert [type(event) for event in line.events] == [Online, Offline, Online]
+
+
+def test_a_server_that_says_close_and_does_not_is_cut() -> None:
+    line = Line(granted={"heartbeat": "1"})
+    sent = line.client.send("bob", "1")
+    publish, *_ = line.sent()
+    line.push(frames.close(frames.GOING_AWAY))
+    line.clock.advance(CLOSE_TIMEOUT - 0.1)
+    assert line.sent() == [], "no heartbeats"
+    line.answer(publish)
+    assert result(sent) is None, "the silence of a server that ends is none"
+    assert not line.transport.disconnected
+    line.clock.advance(0.1)
+    assert line.transport.disconnected
+    line.lose(ConnectionLost())
+    assert line.client.state is State.CONNECTING
+
+
+def test_a_version_1_connection_that_is_lost_is_tried_again() -> None:
+    line = Line(1)
+    line.lose()
+    line.connect()
+    line.refuse_login(frames.ALREADY_LOGGED)
+    line.lose(ConnectionLost())
+    line.connect()
+    line.log_in(1)
+    assert line.client.version == 1
+
+
+def test_version_is_known_while_on_line() -> None:
+    line = Line(None)
+    assert line.client.version is None
+    line.connect()
+    assert line.client.version is None
+    line.log_in(2)
+    assert line.client.version == 2
+    line.lose()
+    assert line.client.version is None
+    line.connect()
+    line.log_in(1)
+    assert line.client.version == 1
+
+
+def test_an_error_is_a_new_one_for_each() -> None:
+    line = Line(None)
+    waiting: list[Deferred[None]] = [line.client.when_online() for _ in range(2)]
+    line.connect()
+    line.refuse_login(frames.WRONG_PASSWORD)
+    line.lose()
+    errors = []
+    for one in waiting:
+        with pytest.raises(AuthenticationFailed) as caught:
+            result(one)
+        errors.append(caught.value)
+    assert errors[0] is not errors[1]
