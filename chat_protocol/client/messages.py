@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from twisted.internet.defer import Deferred
-
 from chat_protocol.client.timestamps import moment
-from chat_protocol.errors import NotConnected, Replaced
 from chat_protocol.wire.commands import Deliver, Message, Scope, StoredMessage, UserStatus
 
-__all__ = ["Messages", "ReceivedMessage", "ResumeState", "UserInfo"]
+__all__ = ["ReceivedMessage", "ResumeState", "UserInfo"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,26 +39,6 @@ class ReceivedMessage:
         return cls(
             command.from_, command.message, command.time, command.to, everyone, command.offset
         )
-
-
-class Messages(AsyncIterator[ReceivedMessage]):
-    """Received messages for ``async for``, until the application has stopped the client.
-
-    Args:
-        receive: ChatClient.receive.
-    """
-
-    def __init__(self, receive: Callable[[], Deferred[ReceivedMessage]]) -> None:
-        self._receive = receive
-
-    async def __anext__(self) -> ReceivedMessage:
-        try:
-            return await self._receive()
-        except Replaced:
-            raise
-        except NotConnected:
-            # Whatever else makes a client give up is a refusal.
-            raise StopAsyncIteration from None
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from importlib.metadata import version
 from random import Random
 from typing import Any
 
 from twisted.application.internet import ClientService
-from twisted.internet.defer import Deferred, fail, maybeDeferred, succeed
+from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.interfaces import IDelayedCall, IReactorTime, IStreamClientEndpoint
 from twisted.internet.protocol import Factory
+from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from chat_protocol.client.attempts import Attempts, WatchedEndpoint, ended, is_final
@@ -20,9 +21,10 @@ from chat_protocol.client.backoff import FIRST_DELAY, Backoff
 from chat_protocol.client.connection import Connection, Granted
 from chat_protocol.client.events import Ended, Event, Observer, Offline, Online, PresenceChanged
 from chat_protocol.client.inbox import Inbox
-from chat_protocol.client.messages import Messages, ReceivedMessage, ResumeState
+from chat_protocol.client.messages import ReceivedMessage, ResumeState
 from chat_protocol.client.outbox import Outbox, Outgoing
 from chat_protocol.client.questions import Questions
+from chat_protocol.client.receiving import Receiving
 from chat_protocol.client.requests import DEFAULT_TIMEOUT
 from chat_protocol.client.state import NEXT, OVER, Happening, State
 from chat_protocol.client.waiters import Waiters
@@ -69,7 +71,7 @@ _MESSAGE_OVERHEAD = 256
 """Bytes that a waiting message weighs on top of its payload."""
 
 
-class ChatClient(Questions, ClientService):
+class ChatClient(Receiving, Questions, ClientService):
     """A user who is logged in whenever that is possible, from startService() to stopService().
 
     It reconnects by itself. With a server that speaks version 2 each message that is sent is
@@ -212,7 +214,7 @@ class ChatClient(Questions, ClientService):
         stops the waiting only.
         """
         if self._state in (State.NEW, State.STOPPED):
-            return super().stopService()
+            return succeed(None)
         stopped = self._stops.wait()
         self._give_up(None)
         return stopped
@@ -246,9 +248,18 @@ class ChatClient(Questions, ClientService):
             self._telling.cancel()
             self._telling = None
         self._outbox.offline()
-        if self._connection is not None:
-            await self._connection.close()
-        await super().stopService()
+        connection = self._connection
+        if connection is not None:
+            await connection.close()
+        stopped = super().stopService()
+        if connection is None:
+            at_once = stopped.called
+            await stopped
+            if not at_once:
+                # ClientService is in the middle of a step, and would take no stop from an
+                # application that is told of this one.
+                await deferLater(self._clock, 0)
+        # Else it fires when this returns: it learns of the end of the connection last.
         self._step(Happening.ENDED)
         reason = self._end
         error = partial(ended, reason)
@@ -264,7 +275,7 @@ class ChatClient(Questions, ClientService):
         self._tell(Ended(reason))
         self._stops.succeed(None)
 
-    # Sending and receiving.
+    # Sending.
 
     def send(self, to: str | Sequence[str], text: str, *, publishing_id: int = 0) -> Deferred[None]:
         """Send a text to one or several users, who need not be there now.
@@ -298,45 +309,6 @@ class ChatClient(Questions, ClientService):
         if self._state in OVER:
             return fail(self._why_ended())
         return self._outbox.add(Outgoing(self.username, text, scope, to, self._wall_clock(), id_))
-
-    def receive(self) -> Deferred[ReceivedMessage]:
-        """The next message in the order of arrival.
-
-        Fires at once if one is there. Fails with NotConnected when the client has stopped and all
-        messages are taken. Unless acknowledging is by hand, this acknowledges the message before.
-        """
-        message = self._inbox.take()
-        if self._connection is not None:
-            self._connection.regulate()
-        return message
-
-    def messages(self) -> AsyncIterator[ReceivedMessage]:
-        """The messages as they arrive, for ``async for``, each as :meth:`receive` gives it.
-
-        The loop ends after stopService(), when the messages that had arrived are taken; the
-        reason comes out of it when the client gave up. Leaving the loop loses nothing: the next
-        one goes on from there. The last message is acknowledged when that happens, or by
-        :meth:`acknowledge`.
-        """
-        return Messages(self.receive)
-
-    def consume(self, callback: Callable[[ReceivedMessage], object]) -> Deferred[None]:
-        """Call ``callback`` with each message, one after the other.
-
-        If it returns a Deferred or is a coroutine function, the next call waits for it, and the
-        message is acknowledged after it. Fires and fails as :meth:`messages` ends, and fails with
-        what the callback raises: that message is not acknowledged. Cancel to stop.
-        """
-
-        async def consuming() -> None:
-            async for message in self.messages():
-                await maybeDeferred(callback, message)
-
-        return Deferred.fromCoroutine(consuming())
-
-    def acknowledge(self, message: ReceivedMessage) -> None:
-        """This message and all before it are taken for good: they need not come again."""
-        self._inbox.acknowledge(message.offset)
 
     # The connection's owner.
 

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from twisted.application.service import MultiService
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import ConnectionLost
+from twisted.internet.interfaces import IProtocol, IProtocolFactory
 from twisted.python.failure import Failure
 
 import chat_protocol.client
-from chat_protocol.client import Ended, Event, Offline, Online, PresenceChanged, State
+from chat_protocol.client import ChatClient, Ended, Event, Offline, Online, PresenceChanged, State
 from chat_protocol.client.connection import CLOSE_TIMEOUT
 from chat_protocol.errors import NotConnected, Replaced
 
 from . import frames
-from .line import Line, result, silence
+from .line import Endpoint, Line, result, silence
 
 
 def test_every_public_name_is_there() -> None:
@@ -188,7 +190,7 @@ def test_stop_twice_fires_both_when_all_is_over() -> None:
 def test_stop_before_it_was_started() -> None:
     line = Line(None)
     line.stop()
-    client = chat_protocol.client.ChatClient(line.endpoint, "alice", line.clock)
+    client = ChatClient(line.endpoint, "alice", line.clock)
     assert result(client.stopService()) is None
     client.startService()
     assert client.state is State.CONNECTING
@@ -266,7 +268,7 @@ def test_whoever_is_told_of_the_end_may_start_it_again(who: str) -> None:
             lambda event: line.client.startService() if isinstance(event, Ended) else None
         )
     elif who != "who stops":
-        told: dict[str, Callable[[], Deferred[object]]] = {
+        told: dict[str, Callable[[], Deferred[Any]]] = {
             "who receives": line.client.receive,
             "who sends": lambda: line.client.send("bob", "text"),
             "who waits": line.client.when_online,
@@ -338,3 +340,56 @@ def test_a_client_that_gives_up_is_no_running_service() -> None:
     with pytest.raises(Replaced):
         result(line.client.receive())
     assert result(line.client.stopService()) is None
+
+
+@pytest.mark.parametrize("version", [None, 1, 2])
+def test_whoever_is_told_of_the_end_may_start_and_stop_it_again(version: int | None) -> None:
+    line = Line(version)
+    again: list[Deferred[None]] = []
+
+    def restart(event: Event) -> None:
+        if isinstance(event, Ended) and line.events.count(event) == 1:
+            line.client.startService()
+            again.append(line.client.stopService())
+            again.append(line.client.stopService())
+
+    line.client.add_observer(restart)
+    line.stop()
+    assert [result(one) for one in again] == [None, None]
+    assert line.client.state is State.STOPPED
+    assert line.events[-2:] == [Ended(None), Ended(None)]
+
+
+def test_stop_while_an_attempt_takes_its_time_to_be_cancelled() -> None:
+    """ClientService tells of such an end in the middle of a step."""
+    cleaned: Deferred[None] = Deferred()
+
+    class Slow(Endpoint):
+        def connect(self, factory: IProtocolFactory) -> Deferred[IProtocol]:
+            async def connecting() -> IProtocol:
+                try:
+                    return await Endpoint.connect(self, factory)
+                finally:
+                    await cleaned
+
+            return Deferred.fromCoroutine(connecting())
+
+    line = Line(None)
+    line.stop()
+    client = ChatClient(Slow(), "alice", line.clock)
+    again: list[Deferred[None]] = []
+
+    def restart(event: Event) -> None:
+        if not again:
+            client.startService()
+            again.append(client.stopService())
+
+    client.add_observer(restart)
+    client.startService()
+    stopping = client.stopService()
+    assert not stopping.called
+    cleaned.callback(None)
+    line.turn()
+    assert result(stopping) is None
+    assert result(again[0]) is None
+    assert line.idle

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from random import Random
+from typing import Any
 
 import pytest
 from twisted.internet.defer import CancelledError, Deferred
@@ -211,6 +212,10 @@ def test_who_is_told_may_cancel_the_next(how: str) -> None:
 # Refusals.
 
 
+def state_of(line: Line) -> State:
+    return line.client.state
+
+
 @pytest.mark.parametrize(
     ("code", "error"),
     [
@@ -224,17 +229,16 @@ def test_who_is_told_may_cancel_the_next(how: str) -> None:
 )
 def test_refusals_that_end_the_client(code: int, error: type[ChatError]) -> None:
     line = Line(None)
-    waiting, sent, receiving = (
-        line.client.when_online(),
-        line.client.send("bob", "1"),
-        line.client.receive(),
-    )
+    waiting: Deferred[Any] = line.client.when_online()
+    sent: Deferred[Any] = line.client.send("bob", "1")
+    receiving: Deferred[Any] = line.client.receive()
     line.connect()
     line.refuse_login(code, "for a reason")
-    assert line.client.state is State.CLOSING
+    assert state_of(line) is State.CLOSING
     line.lose()
-    assert line.client.state is State.STOPPED
-    for one in (waiting, sent, receiving, line.client.when_online(), line.client.receive()):
+    assert state_of(line) is State.STOPPED
+    later: list[Deferred[Any]] = [line.client.when_online(), line.client.receive()]
+    for one in (waiting, sent, receiving, *later):
         with pytest.raises(error, match="for a reason"):
             result(one)
     (ended,) = line.events

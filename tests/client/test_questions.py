@@ -72,9 +72,12 @@ def test_a_question_that_is_refused() -> None:
     line.push(frames.history_answer(first.correlation_id, code=frames.NOT_FOUND))
     line.push(frames.response_2(second.correlation_id, 0x0103))
     line.answer(third, frames.ERROR)
-    for one, error in ((history, UserNotFound), (users, NotLoggedIn), (test, InternalFault)):
-        with pytest.raises(error):
-            result(one)
+    with pytest.raises(UserNotFound):
+        result(history)
+    with pytest.raises(NotLoggedIn):
+        result(users)
+    with pytest.raises(InternalFault):
+        result(test)
 
 
 @pytest.mark.parametrize("ask", QUESTIONS)

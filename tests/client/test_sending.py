@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import ConnectionLost
@@ -225,7 +227,8 @@ def test_no_more_are_in_flight_than_may_be() -> None:
     ("asked", "limit"), [(None, DEFAULT_IN_FLIGHT), (5000, IN_FLIGHT_LIMIT), (1, 1)]
 )
 def test_how_many_are_in_flight(asked: int | None, limit: int) -> None:
-    line = Line(None, **({} if asked is None else {"in_flight": asked}))
+    options: dict[str, Any] = {} if asked is None else {"in_flight": asked}
+    line = Line(None, **options)
     silence(*send(line, *["x"] * 2000))
     line.connect()
     line.log_in()
@@ -300,8 +303,12 @@ def test_stopping_fails_all_in_order_and_says_what_is_not_known() -> None:
     line = Line(in_flight=2)
     sent = send(line, *"abcd")
     order: list[tuple[str, str]] = []
+
+    def note(failure: Failure, text: str) -> None:
+        order.append((text, str(failure.value)))
+
     for text, one in zip("abcd", sent, strict=True):
-        one.addErrback(lambda failure, text=text: order.append((text, str(failure.value))))
+        one.addErrback(note, text)
     stopping = line.client.stopService()
     with pytest.raises(NotConnected, match="stopped"):
         result(line.client.send("bob", "e"))
@@ -357,9 +364,10 @@ def test_who_is_told_may_start_again_and_send() -> None:
     stopping = line.client.stopService()
     line.lose()
     assert result(stopping) is None
-    for one in (second, receiving):
-        with pytest.raises(NotConnected):
-            result(one)
+    with pytest.raises(NotConnected):
+        result(second)
+    with pytest.raises(NotConnected):
+        result(receiving)
     assert not again[0].called
     later = line.client.receive()
     line.connect()

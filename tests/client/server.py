@@ -1,0 +1,75 @@
+"""The real server, in this process, on a port of its own."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from twisted.internet.endpoints import TCP4ClientEndpoint, TCP4ServerEndpoint
+
+from chat_protocol.client import ChatClient
+from chat_protocol.domain.limits import Limits
+from chat_protocol.service.server import ChatService
+from chat_protocol.stores.registry import store_from_url
+
+HOST = "127.0.0.1"
+
+
+class RealServer:
+    """A server that can be stopped and started again where it was.
+
+    Args:
+        url: of its store.
+    """
+
+    def __init__(self, url: str = "memory:") -> None:
+        self._url = url
+        self._service: ChatService | None = None
+        self._clients: list[ChatClient] = []
+        self.port = 0
+
+    async def start(self) -> None:
+        from twisted.internet import reactor
+
+        endpoint = TCP4ServerEndpoint(reactor, self.port, interface=HOST)
+        store = store_from_url(self._url, 0, reactor)
+        service = ChatService(reactor, store, [("tcp", endpoint)], Limits())
+        service.startService()
+        await service.when_serving()
+        address: Any = service.ports[0].getHost()
+        self.port = address.port
+        self._service = service
+
+    async def stop(self) -> None:
+        assert self._service is not None
+        service, self._service = self._service, None
+        await service.stopService()
+
+    async def client(self, name: str, **options: Any) -> ChatClient:
+        """One that is on-line."""
+        from twisted.internet import reactor
+
+        endpoint = TCP4ClientEndpoint(reactor, HOST, self.port, timeout=5)
+        client = ChatClient(endpoint, name, reactor, **options)
+        self._clients.append(client)
+        client.startService()
+        await client.when_online(fail_after_failures=1)
+        return client
+
+    async def stop_all(self) -> None:
+        for client in self._clients:
+            await client.stopService()
+        if self._service is not None:
+            await self.stop()
+
+
+@asynccontextmanager
+async def serving(url: str = "memory:") -> AsyncIterator[RealServer]:
+    """A server that runs, and nothing left behind."""
+    server = RealServer(url)
+    await server.start()
+    try:
+        yield server
+    finally:
+        await server.stop_all()
