@@ -47,12 +47,18 @@ MIXED = [
 ]
 
 
-def _check(result: Result) -> None:
+ON_THE_WAY = 1024 * 1024 + 256 * 1024
+"""Bytes (L10, and a page of a mailbox) that one who lags may see twice after a SIGKILL: S20."""
+
+
+def _check(result: Result, repeatable: int = 0) -> None:
+    """``repeatable``: messages that each receiver may see twice."""
     assert not result.altered
     assert not result.refused
     assert not result.lost
-    assert not result.doubled
     assert not result.disordered
+    doubled = Counter(receiver for _, receiver, _ in result.doubled)
+    assert all(count <= repeatable for count in doubled.values()), doubled
 
 
 @pytest.mark.parametrize(
@@ -76,7 +82,8 @@ def test_sigkill_in_the_middle_of_pipelined_load(
     load.wait_for(500)
     result = load.finish()
     report(f"seed {SEED}, {KILLS} x SIGKILL: {result}")
-    _check(result)
+    # Short messages nobody here is too slow for.
+    _check(result, KILLS * ON_THE_WAY // size if size > 1000 else 0)
 
 
 @pytest.mark.parametrize(
