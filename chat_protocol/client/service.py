@@ -17,7 +17,7 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from chat_protocol.client.attempts import Attempts, WatchedEndpoint, ended, is_final
-from chat_protocol.client.backoff import FIRST_DELAY, Backoff
+from chat_protocol.client.backoff import FIRST_DELAY, LASTING, MAX_DELAY, Backoff
 from chat_protocol.client.connection import Connection, Granted
 from chat_protocol.client.events import Ended, Event, Observer, Offline, Online, PresenceChanged
 from chat_protocol.client.inbox import Inbox
@@ -98,6 +98,7 @@ class ChatClient(Receiving, Questions, ClientService):
         in_flight: see DEFAULT_IN_FLIGHT; at most IN_FLIGHT_LIMIT.
         max_unread: see UNREAD_LIMIT; sixteen times as many while a request waits.
         timeout: seconds that a login or a question waits for its answer.
+        max_delay: see MAX_DELAY.
         random: for the delays between attempts.
         wall_clock: nanoseconds since the epoch, for the time of messages.
 
@@ -122,6 +123,7 @@ class ChatClient(Receiving, Questions, ClientService):
         in_flight: int = DEFAULT_IN_FLIGHT,
         max_unread: int = UNREAD_LIMIT,
         timeout: float = DEFAULT_TIMEOUT,
+        max_delay: float = MAX_DELAY,
         random: Random | None = None,
         wall_clock: Callable[[], int] = time.time_ns,
     ) -> None:
@@ -150,7 +152,7 @@ class ChatClient(Receiving, Questions, ClientService):
         self._stops: Waiters[None] = Waiters()
         self._online_since: float | None = None
         self._retry_delay = FIRST_DELAY
-        self._backoff = Backoff(random or Random())
+        self._backoff = Backoff(random or Random(), max_delay)
         self._attempts = Attempts()
         self._outbox = Outbox(in_flight, resume.publishing_id)
         self._inbox = Inbox(resume.offset, acknowledge, self._send_ack)
@@ -376,7 +378,8 @@ class ChatClient(Receiving, Questions, ClientService):
         self._outbox.offline()
         self._step(Happening.LOST)
         since, self._online_since = self._online_since, None
-        if since is not None and self._clock.seconds() - since > self._retry_delay:
+        lasting = min(self._retry_delay, LASTING)
+        if since is not None and self._clock.seconds() - since > lasting:
             self._backoff.succeeded()
         self._attempts.ended(reason)
 

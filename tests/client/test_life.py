@@ -378,9 +378,11 @@ def test_stop_while_an_attempt_takes_its_time_to_be_cancelled() -> None:
     line.stop()
     client = ChatClient(Slow(), "alice", line.clock)
     again: list[Deferred[None]] = []
+    ended: list[Event] = []
 
     def restart(event: Event) -> None:
-        if not again:
+        ended.append(event)
+        if len(ended) == 1:
             client.startService()
             again.append(client.stopService())
 
@@ -392,4 +394,5 @@ def test_stop_while_an_attempt_takes_its_time_to_be_cancelled() -> None:
     line.turn()
     assert result(stopping) is None
     assert result(again[0]) is None
+    assert ended == [Ended(None), Ended(None)]
     assert line.idle

@@ -95,16 +95,30 @@ def test_attempts_go_on_with_growing_delays() -> None:
     assert line.client.state is State.ONLINE
 
 
-def test_a_session_that_lasts_longer_than_the_last_delay_was_a_success() -> None:
+def test_the_application_says_what_the_longest_delay_is() -> None:
+    line = Line(None, max_delay=3)
+    delays = []
+    for _ in range(5):
+        line.endpoint.refuse()
+        delays.append(line.wait())
+    assert delays == [0.5, 1, 2, 3, 3]
+
+
+@pytest.mark.parametrize(
+    ("failures", "seconds", "delay"),
+    [(2, 0.9, 2.0), (2, 1.1, FIRST_DELAY), (5, 1.9, 16.0), (5, 2.1, FIRST_DELAY)],
+)
+def test_a_session_that_lasts_is_a_success(failures: int, seconds: float, delay: float) -> None:
+    """Longer than the last delay, or than LASTING."""
     line = Line(None)
-    for _ in range(3):
+    for _ in range(failures):
         line.endpoint.refuse()
         line.wait()
     line.connect()
     line.log_in()
-    line.clock.advance(2.1)
+    line.clock.advance(seconds)
     line.lose()
-    assert line.wait() == FIRST_DELAY
+    assert line.wait() == pytest.approx(delay)
 
 
 def test_a_server_that_ends_each_session_at_once_is_not_hammered() -> None:

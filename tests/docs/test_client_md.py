@@ -50,7 +50,7 @@ def test_the_limits_have_their_values() -> None:
 
 def test_the_parameters_that_set_limits_exist() -> None:
     parameters = set(re.findall(r"; `(\w+)` \|$", SECTIONS["Limits"], re.MULTILINE))
-    assert len(parameters) == 5
+    assert len(parameters) == 6
     code = chat_protocol.client.ChatClient.__init__.__code__
     assert parameters <= set(code.co_varnames)
 

@@ -27,7 +27,7 @@ from twisted.internet.defer import Deferred, DeferredSemaphore, gatherResults
 from twisted.internet.endpoints import TCP4ClientEndpoint, TCP4ServerEndpoint
 from twisted.internet.task import deferLater, react
 
-from chat_protocol.client import ChatClient, ReceivedMessage
+from chat_protocol.client import ChatClient, ReceivedMessage, State
 
 from .proxy import ChaosProxy
 
@@ -35,6 +35,7 @@ HOST = "127.0.0.1"
 IN_FLIGHT = 20
 HEARTBEAT = 2
 WINDOW = 50
+MAX_DELAY = 1
 SETTLE_SECONDS = 90
 
 
@@ -85,7 +86,13 @@ class User:
         self.unanswered: set[Deferred[None]] = set()
         endpoint = TCP4ClientEndpoint(reactor, HOST, port, timeout=5)
         self.service = ChatClient(
-            endpoint, name, reactor, heartbeat=HEARTBEAT, window=WINDOW, random=random
+            endpoint,
+            name,
+            reactor,
+            heartbeat=HEARTBEAT,
+            window=WINDOW,
+            max_delay=MAX_DELAY,
+            random=random,
         )
         self.taking = self.service.consume(self._take)
 
@@ -161,11 +168,17 @@ async def run(reactor: Any, options: argparse.Namespace) -> None:
             await user.send_one()
             await deferLater(reactor, random.expovariate(options.rate))
 
+    async def somebody_is_online() -> None:
+        while not any(user.service.state is State.ONLINE for user in users):
+            await deferLater(reactor, 0.05)
+
     sending = [Deferred.fromCoroutine(keep_sending(user)) for user in users]
     faults = ["kill"] * options.kills + ["harm"] * options.harms
     random.shuffle(faults)
     for fault in faults:
         await deferLater(reactor, random.uniform(0.05, 0.5))
+        if fault == "harm" or random.random() < 0.7:
+            await somebody_is_online()
         if fault == "kill":
             server.kill()
             await deferLater(reactor, random.uniform(0, 0.3))
