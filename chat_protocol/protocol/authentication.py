@@ -1,9 +1,10 @@
-"""Passwords, by twisted.cred: who may log in under a name, and how fast one may guess."""
+"""Who may log in under a name: by certificate, or by password (twisted.cred) and how fast."""
 
 from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 from twisted.cred.checkers import ICredentialsChecker
@@ -14,7 +15,8 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IReactorTime
 from zope.interface import Interface, implementer
 
-from chat_protocol.errors import AuthenticationFailed, RateLimited
+from chat_protocol.domain.names import normalise_username
+from chat_protocol.errors import AuthenticationFailed, InvalidUsername, RateLimited
 
 __all__ = ["Authenticator", "Throttle"]
 
@@ -29,6 +31,12 @@ LONGEST_WAIT = 60.0
 
 GUESSERS = 10_000
 """Addresses and names with wrong passwords that are kept; past that the oldest are forgotten."""
+
+
+def _same_name(certified: str, name: str) -> bool:
+    with suppress(InvalidUsername):
+        return normalise_username(certified) == name
+    return False
 
 
 class _IUser(Interface):
@@ -100,10 +108,11 @@ class Throttle:
 
 
 class Authenticator:
-    """Asks cred checkers whether a password is a user's.
+    """Asks cred checkers whether a password is a user's; a certificate needs none.
 
     Args:
         checkers: for IUsernamePassword; any of them may say yes. They may take their time.
+            Without any, only certificates let in.
         clock: for the throttle and for time-outs.
         version_1: whether version 1, which has no passwords, may log in without.
         timeout: seconds after which a checker is given up.
@@ -116,6 +125,7 @@ class Authenticator:
         version_1: bool = False,
         timeout: float = 30.0,
     ) -> None:
+        self._passwords = bool(checkers)
         self._portal = Portal(_Realm(), checkers)
         self._clock = clock
         self._version_1 = version_1
@@ -123,17 +133,31 @@ class Authenticator:
         self._throttle = Throttle(clock)
         self._under_way: set[tuple[str, str]] = set()
 
-    async def check(self, host: str, name: str, password: str | None, version: int) -> None:
+    async def check(
+        self,
+        host: str,
+        name: str,
+        password: str | None,
+        version: int,
+        certified: str | None = None,
+    ) -> None:
         """Return if ``name`` may log in from ``host``.
 
         One password at a time is checked for a name and an address.
 
+        Args:
+            certified: the name in the certificate that was shown and is good.
+
         Raises:
-            AuthenticationFailed: the password is wrong or missing.
+            AuthenticationFailed: the password is wrong or missing, the certificate another's.
             RateLimited: too many were, or one is being checked.
         """
         if version == 1 and self._version_1:
             return
+        if certified is not None and _same_name(certified, name):
+            return
+        if not self._passwords:
+            raise AuthenticationFailed("a certificate with this name is needed")
         if password is None:
             raise AuthenticationFailed("a password is needed")
         self._throttle.check(host, name)

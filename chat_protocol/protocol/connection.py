@@ -9,6 +9,7 @@ LINGERING all of it is sent, and the end of the peer is waited for.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +28,9 @@ from chat_protocol.domain.batch import Run
 from chat_protocol.domain.session import Session
 from chat_protocol.interfaces import IConnection
 from chat_protocol.protocol.framing import FrameReceiver
+from chat_protocol.protocol.opening import why_lost
 from chat_protocol.protocol.output import Output, output_for
+from chat_protocol.protocol.transports import close_below_tls, is_tls
 from chat_protocol.wire.codec import MAX_FRAME, MAX_FRAME_BEFORE_LOGIN, encode
 from chat_protocol.wire.codes import Code
 from chat_protocol.wire.commands import Close
@@ -97,6 +100,8 @@ class ChatProtocol(FrameReceiver):
         self.heard = True
         """Whether something came in since it was last looked at; see Heartbeats."""
         self._peer_done = False
+        self.is_secured = False
+        """Whether it began without TLS and has it now."""
         self._refusals: Counter[Code] | None = None
 
     # Twisted's side.
@@ -105,14 +110,18 @@ class ChatProtocol(FrameReceiver):
         """See IProtocol."""
         self.output = output_for(self.transport, self.factory.turn, self)
         self.factory.connected(self)
+        self._await_opening()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """See IProtocol."""
         self.step(Event.LOST)
+        self.__dict__.pop("dataReceived", None)
         self.stop_parsing()
         self._end_session(reason)
         if self.session is not None:
             self.factory.exchange.give_back(self.session.delivery.gone())
+        else:
+            self.factory.opening.lost(self, reason)
         self._set_deadline(None)
         for outcome in list(self.unanswered):
             outcome.cancel()
@@ -122,6 +131,24 @@ class ChatProtocol(FrameReceiver):
         """See IProtocol."""
         self.heard = True
         super().dataReceived(data)
+
+    def _await_opening(self) -> None:
+        # In the instance, and taken out by the first bytes: the others pay nothing for it.
+        self.dataReceived = self._first_bytes  # type: ignore[method-assign]
+
+    def _first_bytes(self, data: bytes) -> None:
+        if data:
+            del self.dataReceived
+            ended = self.state is not State.CONNECTED
+            if ended or self.factory.opening.are_frames(self, data):
+                self.dataReceived(data)
+
+    def secured(self) -> None:
+        """The transport speaks TLS from now on; before that nothing came in or went out."""
+        self.is_secured = True
+        self.output.finish()
+        self.output = output_for(self.transport, self.factory.turn, self)
+        self._await_opening()
 
     def readConnectionLost(self) -> None:
         """The peer has sent its last byte: the user is gone, the answers still go out."""
@@ -170,6 +197,8 @@ class ChatProtocol(FrameReceiver):
         address = self._transport.getPeer()
         host = getattr(address, "host", None)
         where = f"{host}:{address.port}" if host is not None else str(address)
+        if is_tls(self.transport):
+            where += " (TLS)"
         return where if self.session is None else f"{self.session.user.name!a} at {where}"
 
     @property
@@ -212,7 +241,13 @@ class ChatProtocol(FrameReceiver):
     def cut_off(self) -> None:
         """End the connection now; what the peer has not taken is lost to it."""
         self._set_deadline(None)
-        if self.state is State.LINGERING and self._half_closes:
+        if self.state is not State.LINGERING:
+            self._transport.abortConnection()
+        elif is_tls(self.transport):
+            # What was written before close_notify still goes out, if the peer takes it in time.
+            close_below_tls(self.transport)
+            self._set_deadline(self.factory.limits.close_seconds, self._transport.abortConnection)
+        elif self._half_closes:
             # What the kernel has not sent yet still goes out.
             self._transport.loseConnection()
         else:
@@ -257,7 +292,9 @@ class ChatProtocol(FrameReceiver):
 
     @property
     def _half_closes(self) -> bool:
-        return bool(IHalfCloseableDescriptor.providedBy(self.transport))
+        # TLS is closed by close_notify, not by the end of the stream below it.
+        transport = self.transport
+        return IHalfCloseableDescriptor.providedBy(transport) and not is_tls(transport)
 
     def _end(self) -> None:
         self.step(Event.END)
@@ -270,15 +307,21 @@ class ChatProtocol(FrameReceiver):
         session = self.session
         if session is not None and not session.delivery.closed:
             clean = reason.check(ConnectionDone) is not None  # type: ignore[no-untyped-call]
-            self.factory.left(self, session, "" if clean else reason.getErrorMessage())
+            self.factory.left(self, session, "" if clean else why_lost(reason))
 
     def _linger_if_answered(self) -> None:
         owed = self.session.outstanding if self.session is not None else 0
         if owed or self.unanswered or not self.output.empty:
             return
         self.step(Event.ANSWERED)
+        self.output.finish()
         transport = self._transport
-        if self._peer_done or not self._half_closes:
+        if is_tls(transport):
+            # Read on: the peer answers close_notify with its own.
+            self._set_deadline(self.factory.limits.linger_seconds)
+            transport.loseConnection()
+            transport.resumeProducing()
+        elif self._peer_done or not self._half_closes:
             transport.loseConnection()
         else:
             # Not closed at once: bytes that came in unread would make the kernel reset the
@@ -287,13 +330,13 @@ class ChatProtocol(FrameReceiver):
             transport.loseWriteConnection()
             transport.resumeProducing()
 
-    def _set_deadline(self, seconds: float | None) -> None:
+    def _set_deadline(self, seconds: float | None, call: Callable[[], None] | None = None) -> None:
         if self._deadline is not None:
             if self._deadline.active():
                 self._deadline.cancel()
             self._deadline = None
         if seconds is not None:
-            self._deadline = self.factory.clock.callLater(seconds, self.cut_off)
+            self._deadline = self.factory.clock.callLater(seconds, call or self.cut_off)
 
     # The output's side.
 

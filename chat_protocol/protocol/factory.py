@@ -34,6 +34,7 @@ from chat_protocol.protocol.authentication import Authenticator
 from chat_protocol.protocol.connection import ChatProtocol, Event, State
 from chat_protocol.protocol.dispatch import Dispatcher, Request, handles
 from chat_protocol.protocol.keepalive import keep_alive
+from chat_protocol.protocol.opening import Opening
 from chat_protocol.protocol.peers import Heartbeats, PeerWatch
 from chat_protocol.protocol.presence import Presences
 from chat_protocol.protocol.version2 import Version2Handlers
@@ -58,7 +59,8 @@ class ChatFactory(Version2Handlers, ServerFactory):
         wall_clock: nanoseconds since the epoch.
         limits: on everything a peer can make grow.
         random: chooses the delays of CorrelationIdTest.
-        authenticator: checks passwords; without one nobody needs any.
+        authenticator: checks passwords and certificates; without one nobody needs any.
+        opening: looks at the first bytes of connections; by default there is no TLS.
     """
 
     noisy = False
@@ -73,8 +75,10 @@ class ChatFactory(Version2Handlers, ServerFactory):
         limits: Limits,
         random: Random | None = None,
         authenticator: Authenticator | None = None,
+        opening: Opening | None = None,
     ) -> None:
         self._authenticator = authenticator
+        self.opening = opening or Opening()
         self.clock = clock
         self.limits = limits
         self.turn = Turn(clock)
@@ -182,6 +186,8 @@ class ChatFactory(Version2Handlers, ServerFactory):
 
     def length_out_of_bounds(self, connection: ChatProtocol, length: int) -> None:
         """A connection ends for the length of a frame."""
+        if self.opening.not_frames(connection, length):
+            return
         self.log.warn(
             "Closing {peer}: a frame of {length} bytes, allowed are 7 to {limit}",
             peer=connection.peer,
@@ -217,11 +223,15 @@ class ChatFactory(Version2Handlers, ServerFactory):
         return Deferred.fromCoroutine(self._log_in_1(connection, command.username))
 
     async def _log_in_1(self, connection: ChatProtocol, username: str) -> Code:
-        user = await self.claim(connection, normalise_username(username), None, 1)
+        user = await self.claim(connection, self.login_name(connection, username), None, 1)
         exchange = self.exchange
         delivery = PlainDelivery(user, connection.output, self.limits, exchange.ask, exchange.taken)
         self.begin_session(connection, user, delivery, 1)
         return Code.OK
+
+    def login_name(self, connection: ChatProtocol, username: str) -> str:
+        """The normalised name of a Login; an empty one is that of the client's certificate."""
+        return normalise_username(username or self.opening.name_of(connection) or "")
 
     async def claim(
         self,
@@ -247,7 +257,8 @@ class ChatFactory(Version2Handlers, ServerFactory):
         if connection.session is not None:
             raise UserAlreadyLogged(f"this connection is {connection.session.user.name}'s")
         if self._authenticator is not None:
-            await self._authenticator.check(connection.host, name, password, version)
+            certified = self.opening.name_of(connection)
+            await self._authenticator.check(connection.host, name, password, version, certified)
             if connection.state is not State.CONNECTED:
                 raise Unavailable(_ENDED)
         session = self._session_to_take_over(name, token)

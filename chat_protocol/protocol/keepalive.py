@@ -46,7 +46,8 @@ def _socket(transport: Any) -> socket.socket | None:
         # TLS and the PROXY protocol: the socket is below.
         transport = transport.transport
     if ITCPTransport.providedBy(transport) and ISystemHandle.providedBy(transport):
-        handle = transport.getHandle()
+        # The class's own: startTLS puts one for the TLS connection into the instance.
+        handle = type(transport).getHandle(transport)
         # Twisted's UNIX transports claim to be of TCP.
         if isinstance(handle, socket.socket) and handle.family != socket.AF_UNIX:
             return handle

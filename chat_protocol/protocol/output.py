@@ -1,8 +1,9 @@
 """What goes out on one connection: gathered during a reactor turn, written at its end.
 
 On a plain TCP or UNIX connection the bytes go to the socket directly, so that it is known which
-messages the kernel's send buffer has taken; any other transport (TLS, HAProxy, a test's) gets
-them by ``write`` and counts as having taken them when it asks for more.
+messages the kernel's send buffer has taken. Any other transport gets them by ``write``, and counts
+as having taken them when it asks for more: with a socket below (TLS, the PROXY protocol) that is
+when the kernel has them, with none (a test's) when it is not full.
 """
 
 from __future__ import annotations
@@ -17,8 +18,13 @@ from zope.interface import implementer
 
 from chat_protocol.domain.turn import Turn
 from chat_protocol.interfaces import IOutput
+from chat_protocol.protocol.transports import descriptor_below, is_tls, tls_below, write_at_once
 
-__all__ = ["Output", "output_for"]
+__all__ = ["BufferedOutput", "DirectOutput", "Output", "output_for"]
+
+_WRITES = 8
+"""Attempts to have the kernel take all of a write before the reactor goes on with it; each is of
+FileDescriptor.SEND_LIMIT bytes."""
 
 
 class Owner(Protocol):
@@ -101,6 +107,9 @@ class Output:
     def untaken(self) -> list[tuple[int, bytes]]:
         """See IOutput."""
         raise NotImplementedError
+
+    def finish(self) -> None:
+        """Nothing follows, and what was written is taken: the transport may be closed."""
 
     def _drained(self) -> None:
         self._unread = 0
@@ -223,30 +232,54 @@ class DirectOutput(Output):
 class BufferedOutput(Output):
     """Output to any ITransport and IConsumer.
 
-    What was written while the transport was full counts as untaken until it asks for more.
+    What was written while the transport was full counts as untaken until it asks for more. A
+    socket below it is full as soon as the kernel has not taken everything.
     """
 
-    __slots__ = ("_full", "_kept")
+    __slots__ = ("_descriptor", "_full", "_kept", "_tls")
 
     def __init__(self, transport: Any, turn: Turn, owner: Owner) -> None:
         super().__init__(transport, turn, owner)
         self._full = False
         self._kept: list[tuple[int, bytes]] = []
+        self._tls = tls_below(transport)
+        self._descriptor = descriptor_below(transport)
         transport.registerProducer(self, True)
 
     def flush(self) -> None:
-        """Give what was gathered to the transport."""
+        """Give what was gathered to the transport, and have it written at once."""
         chunks, offsets = self._take_gathered()
         if not chunks:
             return
         data = b"".join(chunks)
         self.backlog += len(data)
-        self._transport.write(data)
-        if self._full:
-            self._kept += _messages(chunks, offsets)
+        self._kept += _messages(chunks, offsets)
+        if getattr(self._transport, "disconnecting", False):
+            # It takes nothing any more, and does not say so.
+            return
+        descriptor, was_full = self._descriptor, self._full
+        if descriptor is None:
+            self._transport.write(data)
         else:
-            self.backlog = 0
-            self._drained()
+            # Full, for once, is what holds anything. It is the size of a read, too.
+            size, descriptor.bufferSize = descriptor.bufferSize, 0
+            if self._tls is not None:
+                write_at_once(self._tls, data)
+            else:
+                self._transport.write(data)
+            descriptor.bufferSize = size
+        if not self._full:
+            self._taken()
+        elif not was_full and descriptor is not None:
+            for _ in range(_WRITES):
+                descriptor.doWrite()  # type: ignore[no-untyped-call]
+                if not self._full:
+                    break
+
+    def _taken(self) -> None:
+        self._kept.clear()
+        self.backlog = 0
+        self._drained()
 
     def pauseProducing(self) -> None:
         """The transport's buffer is full."""
@@ -254,14 +287,20 @@ class BufferedOutput(Output):
 
     def resumeProducing(self) -> None:
         """The transport's buffer is empty again."""
+        if self._descriptor is not None and self._descriptor.disconnecting:
+            # TLS failed: a socket waits with its end for a producer that it has paused once.
+            self._transport.unregisterProducer()
         if self._full:
             self._full = False
-            self._kept.clear()
-            self.backlog = 0
-            self._drained()
+            self._taken()
 
     def stopProducing(self) -> None:
         """The transport is gone."""
+
+    def finish(self) -> None:
+        """See Output."""
+        # TLS sends no close_notify while it has a producer.
+        self._transport.unregisterProducer()
 
     def untaken(self) -> list[tuple[int, bytes]]:
         """See IOutput."""
@@ -274,7 +313,7 @@ def _messages(chunks: Iterable[bytes], offsets: Iterable[int]) -> list[tuple[int
 
 def output_for(transport: Any, turn: Turn, owner: Owner) -> Output:
     """The output that fits the transport."""
-    # Not by hasattr: a TLS wrapper lends the attributes of the socket below it.
-    if isinstance(transport, FileDescriptor) and not getattr(transport, "TLS", False):
+    # Not by hasattr alone: a TLS wrapper lends the attributes of the socket below it.
+    if isinstance(transport, FileDescriptor) and not is_tls(transport):
         return DirectOutput(transport, turn, owner)
     return BufferedOutput(transport, turn, owner)

@@ -11,7 +11,6 @@ from twisted.internet.defer import Deferred
 
 from chat_protocol.domain.acked import AckedDelivery
 from chat_protocol.domain.batch import Account, Conversation, Lookup, Publication, UserList
-from chat_protocol.domain.names import normalise_username
 from chat_protocol.errors import Malformed, UserNotFound
 from chat_protocol.protocol.dispatch import Request, handles
 from chat_protocol.wire.codec import MAX_FRAME
@@ -98,6 +97,9 @@ class Version2Handlers:
         presences: Presences
         wall_clock: Callable[[], int]
 
+        def login_name(self, connection: ChatProtocol, username: str) -> str:
+            """See ChatFactory."""
+
         async def claim(
             self,
             connection: ChatProtocol,
@@ -130,7 +132,7 @@ class Version2Handlers:
     async def _log_in_2(
         self, connection: ChatProtocol, username: str, wishes: _Wishes
     ) -> LoginAnswer:
-        name = normalise_username(username)
+        name = self.login_name(connection, username)
         user = await self.claim(connection, name, wishes.password, 2, wishes.session)
         account = Account(user.id)
         try:

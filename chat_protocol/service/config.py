@@ -6,10 +6,28 @@ from dataclasses import dataclass, field
 
 from chat_protocol.domain.limits import Limits
 
-__all__ = ["DEFAULT_LISTEN", "DEFAULT_STORE", "ServerConfig"]
+__all__ = ["DEFAULT_LISTEN", "DEFAULT_STORE", "ServerConfig", "TLSConfig"]
 
 DEFAULT_LISTEN = "tcp:5555"
 DEFAULT_STORE = "sqlite:chat.db"
+
+
+@dataclass(frozen=True)
+class TLSConfig:
+    """TLS on every endpoint."""
+
+    certificate: str
+    """Path of the certificate in PEM form, those between it and the root behind it."""
+
+    private_key: str | None = None
+    """Path of its key in PEM form, not encrypted; None: it is in the same file."""
+
+    client_authorities: str | None = None
+    """Path of the certificates of those who sign the clients', with or without revocation lists;
+    None: clients are asked for no certificates."""
+
+    required: bool = False
+    """Whether connections without TLS are closed."""
 
 
 @dataclass(frozen=True)
@@ -26,3 +44,6 @@ class ServerConfig:
     """Seconds between two looks at who is on-line for the log; 0: none."""
 
     limits: Limits = field(default_factory=Limits)
+
+    tls: TLSConfig | None = None
+    """None: no TLS but on endpoints that have it of their own, such as ssl:."""

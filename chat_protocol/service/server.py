@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, gatherResults
@@ -18,6 +18,11 @@ from chat_protocol.errors import ChatError, StoreUnusable
 from chat_protocol.interfaces import IStore
 from chat_protocol.protocol.authentication import Authenticator
 from chat_protocol.protocol.factory import ChatFactory
+from chat_protocol.protocol.opening import Opening
+from chat_protocol.service.config import TLSConfig
+
+if TYPE_CHECKING:
+    from chat_protocol.service.certificates import Certificates
 
 __all__ = ["CannotServe", "ChatService"]
 
@@ -38,7 +43,8 @@ class ChatService(Service):
         endpoints: where to listen, each with the words that name it.
         limits: on everything a peer can make grow.
         status_interval: seconds between two looks at who is on-line; 0: none.
-        authenticator: checks passwords; without one nobody needs any.
+        authenticator: checks passwords and certificates; without one nobody needs any.
+        tls: on every endpoint; needs what the extra ``tls`` installs.
     """
 
     log = Logger()
@@ -51,8 +57,11 @@ class ChatService(Service):
         limits: Limits,
         status_interval: float = 0,
         authenticator: Authenticator | None = None,
+        tls: TLSConfig | None = None,
     ) -> None:
         self._authenticator = authenticator
+        self._tls = tls
+        self._certificates: Certificates | None = None
         self._reactor = reactor
         self._store = store
         self._endpoints = endpoints
@@ -75,13 +84,15 @@ class ChatService(Service):
     def when_serving(self) -> Deferred[None]:
         """Fires once every endpoint accepts connections.
 
-        Fails with CannotServe, whose text is for the operator, when the store cannot be opened
-        or an endpoint not be listened on; nothing is left open then. To be called once.
+        Fails with CannotServe, whose text is for the operator, when the certificate cannot be
+        used, the store not be opened or an endpoint not be listened on; nothing is left open
+        then. To be called once.
         """
         assert self._starting is not None
         return self._starting
 
     async def _start(self) -> None:
+        opening = self._open_tls()
         try:
             await self._store.open()
         except StoreUnusable as error:
@@ -93,6 +104,7 @@ class ChatService(Service):
             time.time_ns,
             self._limits,
             authenticator=self._authenticator,
+            opening=opening,
         )
         self.factory = factory
         try:
@@ -101,10 +113,25 @@ class ChatService(Service):
         except CannotServe:
             await self._stop()
             raise
+        if self._certificates is not None:
+            self._certificates.start()
         self.log.info("Store {store}", store=self._store.description)
         self.log.info("Serving on {ports}", ports=", ".join(words for words, _ in self._endpoints))
         if self._status_interval:
             self._status.start(self._status_interval).addErrback(self._status_failed)
+
+    def _open_tls(self) -> Opening:
+        if self._tls is None:
+            return Opening()
+        # Here, for the extra that these need may not be installed.
+        from chat_protocol.service.certificates import Certificates
+        from chat_protocol.service.pem import CertificateUnusable
+
+        try:
+            self._certificates = Certificates(self._tls, self._reactor, time.time_ns)
+        except CertificateUnusable as error:
+            raise CannotServe(str(error)) from error
+        return Opening(self._certificates, self._tls.required)
 
     async def _listen(
         self, words: str, endpoint: IStreamServerEndpoint, factory: ChatFactory
@@ -132,6 +159,8 @@ class ChatService(Service):
     async def _stop(self) -> None:
         if self._status.running:
             self._status.stop()
+        if self._certificates is not None:
+            self._certificates.stop()
         ports, self.ports = self.ports, []
         await gatherResults([_stop_listening(port) for port in ports], consumeErrors=True)
         factory, self.factory = self.factory, None

@@ -7,6 +7,7 @@ import resource
 import sys
 from collections.abc import Callable
 from contextlib import suppress
+from importlib.util import find_spec
 from typing import Any
 
 from twisted.application.service import IService
@@ -19,7 +20,12 @@ from twisted.python.failure import Failure
 
 from chat_protocol.domain.limits import Limits
 from chat_protocol.protocol.authentication import Authenticator
-from chat_protocol.service.config import DEFAULT_LISTEN, DEFAULT_STORE, ServerConfig
+from chat_protocol.service.config import (
+    DEFAULT_LISTEN,
+    DEFAULT_STORE,
+    ServerConfig,
+    TLSConfig,
+)
 from chat_protocol.service.exit import exit_with, stop_on_sigterm
 from chat_protocol.service.server import CannotServe, ChatService
 from chat_protocol.stores.registry import STORES, store_from_url
@@ -63,8 +69,8 @@ class Options(usage.Options, AuthOptionMixin):
         "A durable Console Chat server. Without options it listens on port 5555 and keeps users"
         " and messages in chat.db in the current directory. Endpoints are strings as Twisted has"
         " them: tcp:5555:interface=127.0.0.1, unix:/run/chat.sock,"
-        " ssl:5556:privateKey=key.pem:certKey=cert.pem, systemd:domain=INET:index=0. For limits, 0"
-        " means none."
+        " systemd:domain=INET:index=0. With --certificate, each of them takes TLS as well. For"
+        " limits, 0 means none."
     )
 
     optParameters = [
@@ -79,12 +85,20 @@ class Options(usage.Options, AuthOptionMixin):
         ["status-interval", None, ServerConfig.status_interval,
          "Seconds between status lines in the log, written when something changed; 0: none",
          _seconds("status-interval")],
+        ["certificate", None, None,
+         "Take TLS as well, with the certificate in that file, PEM, those between it and the root"
+         " behind it; read again when it changes"],
+        ["private-key", None, None, "Its key, PEM [default: in the same file]"],
+        ["client-authorities", None, None,
+         "Let who shows a certificate of one of those in that file, PEM, log in under its common"
+         " name without a password; without --auth nobody else"],
     ]  # fmt: skip
 
     optFlags = [
+        ["require-tls", None, "Close connections without TLS"],
         ["trust-version-1", None,
-         "With --auth: let version 1 clients, which have no passwords, log in without. Anybody"
-         " can then use any name that is free"],
+         "With --auth or --client-authorities: let version 1 clients, which have no passwords, log"
+         " in without. Anybody can then use any name that is free"],
     ]  # fmt: skip
 
     def __init__(self) -> None:
@@ -106,16 +120,33 @@ class Options(usage.Options, AuthOptionMixin):
         """Check what can be checked without touching anything."""
         from twisted.internet import reactor
 
-        if self["trust-version-1"] and not self.checkers:
+        if self["trust-version-1"] and not self.checkers and not self["client-authorities"]:
             raise usage.UsageError(
-                "--trust-version-1 goes with --auth; without it nobody needs a password anyway"
+                "--trust-version-1 goes with --auth or --client-authorities; without them nobody"
+                " needs a password anyway"
             )
+        self._check_tls()
         try:
             store_from_url(self["store"], 0, reactor)
         except ValueError as error:
             raise usage.UsageError(f"--store: {error}") from None
         for endpoint in self["listen"]:
             _endpoint(reactor, endpoint)
+
+    def _check_tls(self) -> None:
+        for option in ("certificate", "private-key", "client-authorities"):
+            if self[option] == "":
+                raise usage.UsageError(f"--{option} wants the path of a file")
+        if self["certificate"] is None:
+            for option in ("private-key", "client-authorities", "require-tls"):
+                if self[option]:
+                    raise usage.UsageError(
+                        f"--{option} goes with --certificate; without it there is no TLS"
+                    )
+        elif find_spec("OpenSSL") is None:
+            raise usage.UsageError(
+                "--certificate needs what is not installed: pip install 'chat-protocol[tls]'"
+            )
 
     @property
     def checkers(self) -> list[Any]:
@@ -133,6 +164,14 @@ class Options(usage.Options, AuthOptionMixin):
                 mailbox=self["mailbox-limit"],
                 connections=self["max-connections"],
                 connections_per_address=self["max-connections-per-address"],
+            ),
+            tls=None
+            if self["certificate"] is None
+            else TLSConfig(
+                self["certificate"],
+                self["private-key"],
+                self["client-authorities"],
+                bool(self["require-tls"]),
             ),
         )
 
@@ -161,8 +200,9 @@ def makeService(options: Options) -> IService:
         config.limits,
         config.status_interval,
         Authenticator(options.checkers, reactor, bool(options["trust-version-1"]))
-        if options.checkers
+        if options.checkers or options["client-authorities"]
         else None,
+        config.tls,
     )
     made: IService = service
     return made

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import ssl
 import struct
 import time
 from collections import deque
@@ -43,12 +44,19 @@ class Client:
         address: of the server.
         name: log in with it at once.
         receive_buffer: SO_RCVBUF.
+        tls: speak TLS, and check that the server is ``localhost``.
     """
 
     def __init__(
-        self, address: Address, name: str | None = None, receive_buffer: int | None = None
+        self,
+        address: Address,
+        name: str | None = None,
+        receive_buffer: int | None = None,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         self.sock = connect(address, receive_buffer)
+        if tls is not None:
+            self.sock = tls.wrap_socket(self.sock, server_hostname="localhost")
         self.name = name or ""
         self.codes: dict[int, int] = {}
         """The codes of the answers that came and were not asked for yet, by correlationId."""
@@ -132,7 +140,7 @@ class Client:
         try:
             while True:
                 self._sort_next()
-        except (EOFError, ConnectionError):
+        except (EOFError, ConnectionError, ssl.SSLError):
             pass
 
     # Requests.

@@ -212,7 +212,17 @@ def test_other_transports_are_written_to_and_may_ask_for_less() -> None:
     assert output.untaken() == []
 
 
+def test_a_transport_that_ends_takes_nothing_any_more() -> None:
+    transport, owner, clock = StringTransport(), Owner(), Clock()
+    output = output_for(transport, Turn(clock), owner)
+    transport.loseConnection()
+    output.write_messages([b"a"], [1])
+    clock.advance(0)
+    assert transport.value() == b""
+    assert (owner.drained, output.empty, output.untaken()) == (0, False, [(1, b"a")])
+
+
 def test_a_socket_under_tls_is_not_written_to_directly(line: Line) -> None:
-    line.transport.TLS = True
+    line.transport.getPeerCertificate = lambda: None  # type: ignore[attr-defined]
     factory: Callable[..., object] = output_for
     assert isinstance(factory(line.transport, Turn(Clock()), Owner()), BufferedOutput)
