@@ -15,6 +15,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from chat_protocol.domain.batch import Run
+from chat_protocol.domain.counters import Counters
 from chat_protocol.domain.delivery import Delivery, PlainDelivery
 from chat_protocol.domain.directory import Directory, User
 from chat_protocol.domain.exchange import Exchange
@@ -81,6 +82,7 @@ class ChatFactory(Version2Handlers, ServerFactory):
         self.opening = opening or Opening()
         self.clock = clock
         self.limits = limits
+        self.counters = Counters()
         self.turn = Turn(clock)
         self.directory = Directory()
         self.exchange = Exchange(store, self.turn, limits, clock, lambda: self.directory.online)
@@ -120,6 +122,7 @@ class ChatFactory(Version2Handlers, ServerFactory):
         limits = self.limits
         host = str(getattr(addr, "host", ""))
         if limits.connections and len(self.connections) >= limits.connections:
+            self.counters.limit("connections")
             self.log.warn(
                 "Refused {host}: {limit} connections are open (--max-connections)",
                 host=host,
@@ -128,6 +131,7 @@ class ChatFactory(Version2Handlers, ServerFactory):
             return None
         per_address = limits.connections_per_address
         if per_address and host and self._by_host[host] >= per_address:
+            self.counters.limit("connections_per_address")
             self.log.warn(
                 "Refused {host}: it has {limit} connections (--max-connections-per-address)",
                 host=host,
@@ -346,6 +350,7 @@ class ChatFactory(Version2Handlers, ServerFactory):
         """Answer after a while."""
         limit = self.limits.correlation_tests
         if connection.correlation_tests >= limit:
+            self.counters.limit("correlation_tests")
             raise RateLimited(f"{limit} tests of this connection are unanswered already")
         connection.correlation_tests += 1
         delay = self._random.uniform(0, CORRELATION_TEST_SECONDS)

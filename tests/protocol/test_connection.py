@@ -211,6 +211,7 @@ def test_too_many_correlation_id_tests_are_refused(server: Server) -> None:
     limit = server.limits.correlation_tests
     sent = (frame(0x0009, struct.pack(">I", n)) for n in range(limit + 2))
     assert peer.send(*sent) == [Response(limit, ERROR), Response(limit + 1, ERROR)]
+    assert server.factory.counters.limits == {"correlation_tests": 2}
 
 
 def test_only_correlation_id_tests_count_as_such() -> None:
@@ -504,6 +505,7 @@ def test_connections_are_limited() -> None:
     server = Server(limits=Limits(connections=2))
     first, _ = server.connect(), server.connect()
     assert server.factory.buildProtocol(None) is None
+    assert server.factory.counters.limits == {"connections": 1}
     first.lose()
     server.connect()
 
@@ -513,6 +515,7 @@ def test_connections_are_limited_by_address() -> None:
     first = server.connect()
     address = first.transport.getPeer()
     assert server.factory.buildProtocol(address) is None
+    assert server.factory.counters.limits == {"connections_per_address": 1}
     assert server.factory.buildProtocol(None) is not None
     first.lose()
     assert server.factory.buildProtocol(address) is not None
