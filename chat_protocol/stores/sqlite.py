@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from collections.abc import Sequence
+from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, fail
 from zope.interface import implementer
 
 from chat_protocol.domain.batch import Batch, Query
+from chat_protocol.errors import Unavailable
 from chat_protocol.interfaces import IStore
 from chat_protocol.stores.sqlite_database import Database
 from chat_protocol.stores.worker import IWorker, ThreadWorker
 
 __all__ = ["SQLiteStore"]
-
-T = TypeVar("T")
 
 
 @implementer(IStore)
@@ -57,11 +56,21 @@ class SQLiteStore:
 
     def commit(self, batch: Batch) -> Deferred[None]:
         """See IStore."""
-        return self._run(lambda database: database.commit(batch))
+        database = self._open_database()
+        # In the reactor's thread where it finds all it needs in memory: a thread beside it would
+        # have to get the GIL for each row. Only the fsync is for the worker then.
+        try:
+            written = database.at_hand(batch) and database.write(batch)
+        except Unavailable:
+            return fail()
+        if written:
+            return self._worker.run(database.sync)
+        return self._worker.run(lambda: database.commit(batch))
 
     def read(self, queries: Sequence[Query]) -> Deferred[None]:
         """See IStore."""
-        return self._run(lambda database: database.read(queries))
+        database = self._open_database()
+        return self._worker.run(lambda: database.read(queries))
 
     def close(self) -> Deferred[None]:
         """See IStore."""
@@ -73,8 +82,7 @@ class SQLiteStore:
             await self._worker.run(database.close)
         await self._worker.stop()
 
-    def _run(self, function: Callable[[Database], T]) -> Deferred[T]:
-        database = self._database
-        if database is None:
+    def _open_database(self) -> Database:
+        if self._database is None:
             raise RuntimeError("the store is not open")
-        return self._worker.run(lambda: function(database))
+        return self._database

@@ -1,4 +1,4 @@
-"""The SQLite store's own thread: a batch as one transaction."""
+"""A batch as one transaction of the SQLite store."""
 
 from __future__ import annotations
 
@@ -11,77 +11,75 @@ from typing import Any
 
 from chat_protocol.domain.batch import Batch, Publication, Query, Run
 from chat_protocol.errors import Unavailable
+from chat_protocol.stores.ranges import Ranges
+from chat_protocol.stores.sqlite_chunks import (
+    ChunkWriter,
+    Kind,
+    pack_moves,
+    pack_publication,
+    pack_run,
+)
 from chat_protocol.stores.sqlite_file import connect, lock
 from chat_protocol.stores.sqlite_queries import Queries
+from chat_protocol.stores.sqlite_recent import Recent
 from chat_protocol.wire.codes import Code
 from chat_protocol.wire.commands import Scope
 
-__all__ = ["Database"]
+__all__ = ["PUBLISHING_IDS", "Database"]
 
-_KEPT = 100_000
-"""Mailboxes, and conversations, of which something is kept in memory."""
+_MAILBOXES_KEPT = 50_000
+"""Mailboxes of which something is kept in memory."""
 
-_PUBLISHERS_KEPT = 1000
+_PUBLISHERS_KEPT = 10_000
 """Senders whose last publishing ids are kept in memory."""
+
+_EDGES_KEPT = 200_000
+"""Ends of ranges of publishing ids that are kept in memory."""
 
 PUBLISHING_IDS = 1000
 """Of each sender so many are looked back on at least."""
 
-_INSERT_MESSAGES = """
-INSERT INTO message (offset, sender, recipient, time, text)
-SELECT value->>0, value->>1, value->>2, value->>3,
-       CAST(substr(?1, value->>4, value->>5) AS TEXT)
-FROM json_each(?2)
+_BYTES_AT_HAND = 1024 * 1024
+"""A larger batch takes milliseconds to be copied."""
+
+_PATIENCE = 5000
+"""Milliseconds that the worker waits for another program to let go of the file."""
+
+_INSERT_CHUNK = """
+INSERT INTO chunk (first, entries) VALUES (?, ?)
+ON CONFLICT (first) DO UPDATE SET entries = CAST(entries || excluded.entries AS BLOB)
 """
 
-_INSERT_PUBLICATION = """
-INSERT INTO message (offset, sender, recipient, time, text, scope, recipients)
-VALUES (?, ?, ?, ?, CAST(? AS TEXT), ?, ?)
+_TAKE_PART = """
+UPDATE inbox SET count = last - ?2
+WHERE user = ?1 AND last = (SELECT min(last) FROM inbox WHERE user = ?1 AND last > ?2)
+AND last - count < ?2
 """
 
-_INSERT_INBOX = """
-INSERT OR IGNORE INTO inbox (user, offset)
-SELECT value->>0, value->>1 FROM json_each(?1)
-"""
-
-_INSERT_CONVERSATIONS = """
-INSERT OR IGNORE INTO conversation (low, high, last, count)
-SELECT value->>0, value->>1, value->>2, value->>3 FROM json_each(?1)
+_FORGET_IDS = """
+DELETE FROM publishing WHERE (user, last) IN (
+    SELECT user, last FROM json_each(?) JOIN publishing
+    ON user = value->>0 AND last < value->>1
+)
 """
 
 
-class _Rows:
-    """What a batch adds, gathered for one statement a table.
+class _Mailbox:
+    """What is kept in memory of a user's mailbox."""
 
-    So the GIL is given up once a table, not once a row.
-    """
+    __slots__ = ("filed", "seen")
 
-    def __init__(self) -> None:
-        self.messages: list[str] = []
-        self.texts = [b"\0"]  # never empty: substr() of an empty blob is NULL
-        self.inbox: list[str] = []
-        self.conversations: list[str] = []
-        self._position = 2
-
-    def add_run(self, run: Run, sender: int) -> None:
-        """The accepted messages of a run."""
-        ends = f"{sender},{run.recipient_id}"
-        accepted = run.accepted
-        texts = run.texts if accepted == len(run.texts) else run.texts[:accepted]
-        offset, position = run.offset, self._position
-        add = self.messages.append
-        for text, frame in zip(texts, run.frames, strict=False):
-            time = int.from_bytes(frame[-8:], "big", signed=True)
-            size = len(text)
-            add(f"[{offset},{ends},{time},{position},{size}]")
-            offset += 1
-            position += size
-        self.texts += texts
-        self._position = position
+    def __init__(self, filed: int, seen: int) -> None:
+        self.filed = filed
+        """How many messages of it are in the table; without a limit, whether any is."""
+        self.seen = seen
+        """What went to everyone up to there is delivered."""
 
 
 class Database:
-    """The open file; used from one thread at a time, and blocking.
+    """The open file; used by one thread at a time.
+
+    A batch is written by :meth:`write` and :meth:`sync`, or both in one by :meth:`commit`.
 
     Args:
         path: of the file; beside it stand ``-wal``, ``-shm`` and ``-lock``.
@@ -93,21 +91,35 @@ class Database:
 
     def __init__(self, path: str, mailbox_limit: int) -> None:
         self._limit = mailbox_limit
-        self._counts: dict[int, int] = {}
-        self._peers: set[tuple[int, int]] = set()
-        self._publishing: dict[int, set[int]] = {}
         self._lock = lock(path)
         try:
             self._connection = connect(path)
         except BaseException:
             os.close(self._lock)
             raise
-        self._queries = Queries(self._connection)
-        (last,) = self._one("SELECT max(offset) FROM message")
-        self._last_offset: int = last or 0
-        (last,) = self._one("SELECT max(offset) FROM message WHERE scope = 1")
-        self._last_to_everyone: int = last or 0
+        self._load()
+
+    def _load(self) -> None:
+        """Learn from the file what is kept in memory."""
+        row = self._one("SELECT last FROM filing ORDER BY first DESC LIMIT 1")
+        filed = row[0] if row is not None else 0
+        self._recent = Recent(filed)
+        self._queries = Queries(self._connection, self._recent)
+        self._mailboxes: dict[int, _Mailbox] = {}
+        self._publishing: dict[int, Ranges] = {}
+        self._edges = 0
+        last = filed
+        chunks = self._connection.execute(
+            "SELECT first, entries FROM chunk WHERE first > ? ORDER BY first", (filed,)
+        )
+        for first, entries in chunks:
+            # One without messages has used up a number all the same.
+            last = max(first, self._recent.replay(first, entries) - 1)
+        self._writer = ChunkWriter(last)
+        (everyones,) = self._one("SELECT max(offset) FROM everyone")
+        self._last_to_everyone: int = everyones or 0
         (self.registered,) = self._one("SELECT count(*) FROM user")
+        self._stale = False
 
     def _one(self, query: str, *values: Any) -> Any:
         return self._connection.execute(query, values).fetchone()
@@ -120,38 +132,100 @@ class Database:
     def read(self, queries: Sequence[Query]) -> None:
         """See IStore."""
         try:
+            if self._stale:
+                self._load()
             for query in queries:
                 self._queries.answer(query)
         except sqlite3.Error as error:
             raise Unavailable(f"SQLite: {error}") from error
 
+    # A batch.
+
+    def at_hand(self, batch: Batch) -> bool:
+        """Whether :meth:`write` finds all that it needs in memory, so that it does not block."""
+        if self._stale or self._recent.full or batch.registrations:
+            return False
+        mailboxes, limit = self._mailboxes, self._limit
+        size = 0
+        for message in batch.messages:
+            size += message.size
+            if isinstance(message, Run):
+                recipient = message.recipient_id
+                if not recipient or (limit and message.waits and recipient not in mailboxes):
+                    return False
+            else:
+                if message.publishing_id and message.sender.user.id not in self._publishing:
+                    return False
+                for user in message.recipients:
+                    if not user.id or (limit and user.id not in mailboxes):
+                        return False
+        moved = [waiting.user_id for waiting in batch.returned]
+        for user_id in (*moved, *batch.taken):
+            mailbox = mailboxes.get(user_id)
+            if mailbox is None or mailbox.filed:
+                return False
+        return size <= _BYTES_AT_HAND
+
     def commit(self, batch: Batch) -> None:
-        """See IStore."""
-        execute = self._connection.execute
-        before = self._last_offset, self._last_to_everyone, self.registered
+        """Write and sync; blocks, and waits for a program that holds the file."""
         try:
-            execute("BEGIN IMMEDIATE")
-            self._register(batch)
-            rows = _Rows()
-            for message in batch.messages:
-                if isinstance(message, Run):
-                    self._take_run(message, rows)
-                else:
-                    self._take_publication(message, rows)
-            self._insert(rows)
-            self._move(batch)
-            execute("COMMIT")
+            if self._stale:
+                self._load()
+            self._connection.execute(f"PRAGMA busy_timeout = {_PATIENCE}")
+            try:
+                self._connection.execute("BEGIN IMMEDIATE")
+            finally:
+                self._connection.execute("PRAGMA busy_timeout = 0")
+            if self._recent.full:
+                self._file()
+            self._write(batch)
         except BaseException as error:
-            self._last_offset, self._last_to_everyone, self.registered = before
-            self._counts.clear()
-            self._peers.clear()
-            self._publishing.clear()
-            # SQLite rolls back by itself on some errors, a full disk among them.
-            with suppress(sqlite3.Error):
-                execute("ROLLBACK")
-            if isinstance(error, sqlite3.Error):
-                raise Unavailable(f"SQLite: {error}") from error
-            raise
+            self._undo(error)
+        self.sync()
+
+    def write(self, batch: Batch) -> bool:
+        """Write a batch that is at hand, as far as the cache of the kernel; :meth:`sync` follows.
+
+        Returns:
+            Whether it did; False: another program holds the file.
+        """
+        try:
+            self._connection.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError:
+            return False
+        try:
+            self._write(batch)
+        except BaseException as error:
+            self._undo(error)
+        return True
+
+    def sync(self) -> None:
+        """Make what was written last for good: fsync."""
+        try:
+            self._connection.commit()
+        except BaseException as error:
+            self._undo(error)
+
+    def _undo(self, error: BaseException) -> None:
+        # SQLite rolls back by itself on some errors, a full disk among them.
+        with suppress(sqlite3.Error):
+            self._connection.rollback()
+        self._stale = True
+        if isinstance(error, sqlite3.Error):
+            raise Unavailable(f"SQLite: {error}") from error
+        raise error
+
+    def _write(self, batch: Batch) -> None:
+        self._register(batch)
+        for message in batch.messages:
+            if isinstance(message, Run):
+                self._take_run(message)
+            else:
+                self._take_publication(message)
+        self._move(batch)
+        rows = self._writer.rows()
+        self._recent.wrote(sum(len(entries) for _, entries in rows))
+        self._connection.executemany(_INSERT_CHUNK, rows)
 
     def _register(self, batch: Batch) -> None:
         execute = self._connection.execute
@@ -161,7 +235,7 @@ class Database:
             if user_id:
                 execute("UPDATE user SET last_login = ? WHERE id = ?", (when, user_id))
             else:
-                last = self._last_offset
+                last = self._writer.last_offset
                 new = execute(
                     "INSERT INTO user (name, last_login, registered, seen) VALUES (?, ?, ?, ?)",
                     (name, when, last, last),
@@ -170,8 +244,8 @@ class Database:
                 self.registered += 1
             registration.user_id = user_id
 
-    def _take_run(self, run: Run, rows: _Rows) -> None:
-        """Find the recipient and how many messages its mailbox takes; number these."""
+    def _take_run(self, run: Run) -> None:
+        """Find the recipient and how many messages its mailbox takes; store these."""
         run.accepted = len(run.texts)
         run.refusal = Code.OK
         recipient = run.recipient_id = run.recipient_id or self._queries.user_id(run.recipient.name)
@@ -180,25 +254,20 @@ class Database:
             run.refusal = Code.USER_NOT_FOUND
             return
         if run.waits and self._limit:
-            waiting = self._count(recipient)
-            room = max(0, self._limit - waiting)
+            room = self._room(recipient)
             if run.accepted > room:
                 run.accepted = room
                 run.refusal = Code.MAILBOX_FULL
-            self._counts[recipient] = waiting + run.accepted
-        accepted = run.accepted
-        offset = run.offset = self._last_offset + 1
-        self._last_offset += accepted
-        if not accepted:
+        if not run.accepted:
             return
         sender = run.sender.user.id
-        rows.add_run(run, sender)
-        last = self._last_offset
-        rows.conversations.append(f"[{self._pair(sender, recipient)}{last},{accepted}]")
-        if run.waits:
-            rows.inbox += [f"[{recipient},{one}]" for one in range(offset, last + 1)]
+        writer = self._writer
+        writer.add(pack_run(run, sender), run.accepted)
+        end = writer.last_offset + 1
+        run.offset = end - run.accepted
+        self._recent.add_run(sender, recipient, run.offset, end, run.waits)
 
-    def _take_publication(self, publication: Publication, rows: _Rows) -> None:
+    def _take_publication(self, publication: Publication) -> None:
         publication.refuse(Code.OK, "")
         sender = publication.sender.user.id
         publishing_id = publication.publishing_id
@@ -206,24 +275,14 @@ class Database:
             return
         if not self._find_recipients(publication):
             return
-        offset = publication.offset = self._last_offset = self._last_offset + 1
-        recipients = publication.recipient_ids
-        for recipient in recipients:
-            if self._limit:
-                self._counts[recipient] = self._count(recipient) + 1
-            rows.conversations.append(f"[{self._pair(sender, recipient)}{offset},1]")
-            rows.inbox.append(f"[{recipient},{offset}]")
-        time = publication.time - (publication.time >> 63 << 64)
-        one = recipients[0] if len(recipients) == 1 else 0
-        several = json.dumps(recipients) if len(recipients) > 1 else None
-        self._connection.execute(
-            _INSERT_PUBLICATION,
-            (offset, sender, one, time, publication.text, publication.scope, several),
-        )
-        if publication.scope == Scope.EVERYONE:
-            self._last_to_everyone = offset
+        self._writer.add(pack_publication(publication, sender), 1)
+        offset = publication.offset = self._writer.last_offset
+        self._recent.add_publication(sender, publication.recipient_ids, offset, publishing_id)
         if publishing_id:
             self._remember(sender, publishing_id)
+        if publication.scope == Scope.EVERYONE:
+            self._connection.execute("INSERT INTO everyone VALUES (?, ?)", (offset, sender))
+            self._last_to_everyone = offset
 
     def _find_recipients(self, publication: Publication) -> bool:
         ids = publication.recipient_ids = []
@@ -232,7 +291,7 @@ class Database:
             if not user_id:
                 publication.refuse(Code.USER_NOT_FOUND, f"there is no user {user.name}")
                 return False
-            if self._limit and self._count(user_id) >= self._limit:
+            if self._limit and not self._room(user_id):
                 publication.refuse(
                     Code.MAILBOX_FULL, f"{self._limit} messages wait for {user.name} already"
                 )
@@ -240,63 +299,82 @@ class Database:
             ids.append(user_id)
         return True
 
-    def _count(self, user_id: int) -> int:
-        count = self._counts.get(user_id)
-        if count is None:
-            if len(self._counts) >= _KEPT:
-                self._counts.clear()
-            count = self._counts[user_id] = self._queries.count_inbox(user_id)
-        return count
+    # What is kept in memory.
 
-    def _pair(self, one: int, other: int) -> str:
-        """The two ids in order, as the beginning of a row; that they talked is noted once."""
-        low, high = (one, other) if one < other else (other, one)
-        if (low, high) not in self._peers:
-            if len(self._peers) >= _KEPT:
-                self._peers.clear()
-            self._peers.add((low, high))
-            self._connection.executemany(
-                "INSERT OR IGNORE INTO peer (user, peer) VALUES (?, ?)", {(low, high), (high, low)}
-            )
-        return f"{low},{high},"
+    def _mailbox(self, user_id: int) -> _Mailbox:
+        mailbox = self._mailboxes.get(user_id)
+        if mailbox is None:
+            if len(self._mailboxes) >= _MAILBOXES_KEPT:
+                self._mailboxes.clear()
+            filed = self._queries.count_inbox(user_id, bool(self._limit))
+            (seen,) = self._one("SELECT seen FROM user WHERE id = ?", user_id)
+            mailbox = self._mailboxes[user_id] = _Mailbox(filed, seen)
+        return mailbox
 
-    def _ids_of(self, sender: int) -> set[int]:
+    def _room(self, user_id: int) -> int:
+        """How many more messages a mailbox takes."""
+        return max(0, self._limit - self._mailbox(user_id).filed - self._recent.count(user_id))
+
+    def _ids_of(self, sender: int) -> Ranges:
         ids = self._publishing.get(sender)
         if ids is None:
-            if len(self._publishing) >= _PUBLISHERS_KEPT:
+            if len(self._publishing) >= _PUBLISHERS_KEPT or self._edges >= _EDGES_KEPT:
                 self._publishing.clear()
+                self._edges = 0
             ids = self._publishing[sender] = self._queries.publishing_ids(sender)
+            self._edges += len(ids.edges)
         return ids
 
     def _remember(self, sender: int, publishing_id: int) -> None:
         ids = self._ids_of(sender)
-        ids.add(publishing_id)
-        execute = self._connection.execute
-        execute("INSERT INTO publishing VALUES (?, ?)", (sender, publishing_id - 2**63))
-        if len(ids) > 2 * PUBLISHING_IDS:
-            kept = sorted(ids)[-PUBLISHING_IDS:]
-            ids.intersection_update(kept)
-            execute("DELETE FROM publishing WHERE user = ? AND id < ?", (sender, kept[0] - 2**63))
+        before = len(ids.edges)
+        ids.add(publishing_id, publishing_id + 1)
+        if ids.count > 2 * PUBLISHING_IDS:
+            ids.keep_highest(PUBLISHING_IDS)
+        self._edges += len(ids.edges) - before
 
-    def _insert(self, rows: _Rows) -> None:
-        execute = self._connection.execute
-        if rows.messages:
-            execute(_INSERT_MESSAGES, (b"".join(rows.texts), f"[{','.join(rows.messages)}]"))
-        if rows.conversations:
-            execute(_INSERT_CONVERSATIONS, (f"[{','.join(rows.conversations)}]",))
-        if rows.inbox:
-            execute(_INSERT_INBOX, (f"[{','.join(rows.inbox)}]",))
+    def _file(self) -> None:
+        """Have the tables know what so far only the chunks do."""
+        self._writer.end_chunk()
+        recent, writer = self._recent, self._writer
+        for user_id in recent.mailboxes:
+            mailbox = self._mailboxes.get(user_id)
+            if mailbox is not None:
+                mailbox.filed += recent.count(user_id)
+        lowest = [
+            (sender, self._ids_of(sender).edges[0] - 2**63) for sender in sorted(recent.publishing)
+        ]
+        if lowest:
+            self._connection.execute(_FORGET_IDS, (json.dumps(lowest),))
+        recent.file(self._connection, writer.last_offset)
 
     def _move(self, batch: Batch) -> None:
-        execute = self._connection.execute
+        returned = []
         for user_id, message in batch.returned:
-            execute("INSERT OR IGNORE INTO inbox VALUES (?, ?)", (user_id, message.offset))
-            self._counts.pop(user_id, None)
-        for user_id, offset in batch.taken.items():
-            execute("DELETE FROM inbox WHERE user = ? AND offset <= ?", (user_id, offset))
-            if self._last_to_everyone:
-                execute(
-                    "UPDATE user SET seen = ?2 WHERE id = ?1 AND seen < ?2 AND seen < ?3",
-                    (user_id, offset, self._last_to_everyone),
-                )
-            self._counts.pop(user_id, None)
+            mailbox = self._mailbox(user_id)
+            if mailbox.filed and self._queries.in_inbox(user_id, message.offset):
+                continue
+            if self._recent.give_back(user_id, message.offset):
+                returned.append((user_id, message.offset))
+        if returned:
+            self._writer.add(pack_moves(Kind.RETURNED, returned), 0)
+        taken = [
+            (user_id, offset)
+            for user_id, offset in batch.taken.items()
+            if self._take(user_id, offset)
+        ]
+        if taken:
+            self._writer.add(pack_moves(Kind.TAKEN, taken), 0)
+
+    def _take(self, user_id: int, offset: int) -> bool:
+        """Empty a mailbox up to an offset; whether the chunks have to tell it."""
+        execute = self._connection.execute
+        mailbox = self._mailbox(user_id)
+        if mailbox.filed:
+            execute("DELETE FROM inbox WHERE user = ? AND last <= ?", (user_id, offset))
+            execute(_TAKE_PART, (user_id, offset))
+            mailbox.filed = self._queries.count_inbox(user_id, bool(self._limit))
+        if mailbox.seen < min(offset, self._last_to_everyone):
+            execute("UPDATE user SET seen = ? WHERE id = ?", (offset, user_id))
+            mailbox.seen = offset
+        return self._recent.take(user_id, offset)

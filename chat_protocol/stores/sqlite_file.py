@@ -9,13 +9,14 @@ import sqlite3
 from importlib.resources import files
 
 from chat_protocol.errors import StoreUnusable
+from chat_protocol.stores.sqlite_upgrade import UPGRADES
 
 __all__ = ["APPLICATION_ID", "SCHEMA_VERSION", "connect", "lock"]
 
 APPLICATION_ID = 0x43686174
 """Marks the file as one of ours (``PRAGMA application_id``): "Chat" in ASCII."""
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 """``PRAGMA user_version`` of the newest schema."""
 
 _PRAGMAS = """
@@ -65,6 +66,8 @@ def connect(path: str) -> sqlite3.Connection:
         _check(connection, path)
         connection.executescript(_PRAGMAS)
         _create(connection)
+        # Nobody waits for another program but the worker, who says so.
+        connection.execute("PRAGMA busy_timeout = 0")
     except (sqlite3.Error, StoreUnusable) as error:
         if connection is not None:
             connection.close()
@@ -97,8 +100,9 @@ def _create(connection: sqlite3.Connection) -> None:
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     for step in range(version + 1, SCHEMA_VERSION + 1):
         schema = files("chat_protocol.stores").joinpath(f"schema/sqlite-{step}.sql").read_text()
-        connection.executescript(
-            f"BEGIN IMMEDIATE; {schema}"
-            f"PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {step};"
-            "COMMIT;"
-        )
+        connection.executescript(f"BEGIN IMMEDIATE; {schema}")
+        if step in UPGRADES:
+            UPGRADES[step](connection)
+        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        connection.execute(f"PRAGMA user_version = {step}")
+        connection.execute("COMMIT")

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import sqlite3
-from collections.abc import Iterable
-from contextlib import closing
+from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
 from chat_protocol.domain.batch import (
@@ -17,58 +16,52 @@ from chat_protocol.domain.batch import (
     Stored,
     UserList,
 )
+from chat_protocol.stores.ranges import Ranges
+from chat_protocol.stores.sqlite_chunks import messages_of
+from chat_protocol.stores.sqlite_recent import Recent, filed_runs
 
 __all__ = ["Queries"]
 
-_MESSAGE = """
-SELECT message.offset, user.name, time, text, scope, recipients, other.name
-FROM message JOIN user ON user.id = sender LEFT JOIN user AS other ON other.id = recipient
-"""
+_CHUNK = "SELECT first, entries FROM chunk WHERE first <= ? ORDER BY first DESC LIMIT 1"
 
 _WAITING = """
-SELECT message.offset, user.name, time, text, scope, recipients, other.name
-FROM inbox JOIN message USING (offset)
-JOIN user ON user.id = sender LEFT JOIN user AS other ON other.id = recipient
-WHERE inbox.user = ? AND inbox.offset > ? ORDER BY inbox.offset LIMIT ?
+SELECT last, count FROM inbox WHERE user = ? AND last > ? ORDER BY last LIMIT ?
 """
 
-_TO_EVERYONE = f"""{_MESSAGE}
-WHERE scope = 1 AND message.offset > ? AND sender <> ? ORDER BY message.offset LIMIT ?
+_WAITING_AT = """
+SELECT last - count FROM inbox WHERE user = ? AND last >= ? ORDER BY last LIMIT 1
 """
 
-_WITH = """
-SELECT last, count FROM conversation WHERE low = ?1 AND high = ?2 AND last < ?3
-ORDER BY last DESC LIMIT ?4
+_TO_EVERYONE = """
+SELECT offset FROM everyone WHERE offset > ? AND sender <> ? ORDER BY offset LIMIT ?
 """
 
-_WITH_ACROSS = """
-SELECT last, count FROM conversation WHERE low = ?1 AND high = ?2 AND last >= ?3
-ORDER BY last LIMIT 1
-"""
+_FILINGS = "SELECT first FROM filing WHERE first < ? ORDER BY first DESC"
 
 _WITH_ALL = """
-SELECT offset FROM message WHERE scope = 1 AND offset > ?1 AND offset < ?2
-ORDER BY offset DESC LIMIT ?3
+SELECT offset FROM everyone WHERE offset > ? AND offset < ? ORDER BY offset DESC LIMIT ?
 """
 
 _FROM_ALL = """
-SELECT offset FROM message WHERE scope = 1 AND sender = ?1 AND offset > ?2 AND offset < ?3
-ORDER BY offset DESC LIMIT ?4
+SELECT offset FROM everyone WHERE sender = ? AND offset > ? AND offset < ?
+ORDER BY offset DESC LIMIT ?
 """
 
-_NAMES_KEPT = 10_000
-"""Names of recipients that are kept in memory."""
-
 _MAX_OFFSET = 2**63 - 1
-_UINT64 = 0xFFFFFFFFFFFFFFFF
 
 
 class Queries:
-    """Reads from an open database."""
+    """Reads from an open database.
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
+    Args:
+        connection: to it.
+        recent: what its tables do not know yet.
+    """
+
+    def __init__(self, connection: sqlite3.Connection, recent: Recent) -> None:
+        self._connection = connection
         self._execute = connection.execute
-        self._names: dict[int, str] = {}
+        self._recent = recent
 
     def answer(self, query: Query) -> None:
         """Fill a query in."""
@@ -91,62 +84,78 @@ class Queries:
         row = self._one("SELECT id FROM user WHERE name = ?", name)
         return row[0] if row is not None else 0
 
-    def count_inbox(self, user_id: int) -> int:
-        """How many messages wait for a user, but for those to everyone."""
-        (count,) = self._one("SELECT count(*) FROM inbox WHERE user = ?", user_id)
+    def count_inbox(self, user_id: int, exactly: bool = True) -> int:
+        """How many messages the table knows that wait for a user; or whether there are any."""
+        (count,) = self._one(
+            "SELECT coalesce(sum(count), 0) FROM (SELECT count FROM inbox WHERE user = ? LIMIT ?)",
+            user_id,
+            -1 if exactly else 1,
+        )
         return int(count)
 
-    def publishing_ids(self, user_id: int) -> set[int]:
+    def in_inbox(self, user_id: int, offset: int) -> bool:
+        """Whether the table knows that this message waits for that user."""
+        row = self._one(_WAITING_AT, user_id, offset)
+        return row is not None and row[0] < offset
+
+    def publishing_ids(self, user_id: int) -> Ranges:
         """Those that are kept of a sender."""
-        rows = self._execute("SELECT id FROM publishing WHERE user = ?", (user_id,))
-        return {id_ + 2**63 for (id_,) in rows}
+        ids = Ranges()
+        rows = "SELECT last, count FROM publishing WHERE user = ? ORDER BY last"
+        for last, count in self._execute(rows, (user_id,)):
+            end = last + 2**63 + 1
+            ids.append(end - count, end)
+        for begin, end in self._recent.publishing.get(user_id, ()):
+            ids.add(begin, end)
+        return ids
 
     def _read_page(self, page: Page) -> None:
-        (seen,) = self._one("SELECT seen FROM user WHERE id = ?", page.user_id)
-        limit = page.max_messages + 1
-        messages = page.messages = []
-        page.complete = True
+        user_id, after, limit = page.user_id, page.after, page.max_messages + 1
+        found = [
+            (max(last - count, after) + 1, last + 1)
+            for last, count in self._execute(_WAITING, (user_id, after, limit))
+        ]
+        mailbox = self._recent.mailboxes.get(user_id)
+        if mailbox is not None:
+            found += islice(mailbox.between(after + 1, _MAX_OFFSET), limit)
+        (seen,) = self._one("SELECT seen FROM user WHERE id = ?", user_id)
+        everyones = self._execute(_TO_EVERYONE, (max(seen, after), user_id, limit))
+        found += [(offset, offset + 1) for (offset,) in everyones]
         size = 0
-        with (
-            closing(self._execute(_WAITING, (page.user_id, page.after, limit))) as own,
-            closing(
-                self._execute(_TO_EVERYONE, (max(seen, page.after), page.user_id, limit))
-            ) as everyones,
-        ):
-            for row in _merge(own, everyones):
-                if len(messages) == page.max_messages or size >= page.max_bytes:
+        for begin, end in _joined(found):
+            for message in self._messages(begin, end):
+                if len(page.messages) == page.max_messages or size >= page.max_bytes:
                     page.complete = False
                     return
-                messages.append(self._stored(row))
-                size += messages[-1].size
+                page.messages.append(message)
+                size += message.size
+        page.complete = True
 
-    def _stored(self, row: Any) -> Stored:
-        offset, sender, time, text, scope, several, recipient = row
-        if several is not None:
-            to = tuple(self._name(user_id) for user_id in json.loads(several))
-        else:
-            to = (recipient.decode(),) if recipient is not None else ()
-        return Stored(offset, sender.decode(), time & _UINT64, text, scope, to)
+    def _messages(self, begin: int, end: int) -> Iterator[Stored]:
+        """Messages with offsets one by one."""
+        while begin < end:
+            first, entries = self._one(_CHUNK, begin)
+            messages = messages_of(first, entries, begin, end)
+            yield from messages
+            begin = messages[-1].offset + 1
 
-    def _name(self, user_id: int) -> str:
-        name = self._names.get(user_id)
-        if name is None:
-            if len(self._names) >= _NAMES_KEPT:
-                self._names.clear()
-            (data,) = self._one("SELECT name FROM user WHERE id = ?", user_id)
-            name = self._names[user_id] = str(data, "utf-8")
-        return name
+    def _newest_messages(self, begin: int, end: int) -> Iterator[Stored]:
+        """The same from the last to the first."""
+        while begin < end:
+            first, entries = self._one(_CHUNK, end - 1)
+            yield from reversed(messages_of(first, entries, begin, end))
+            end = first
 
     def _read_account(self, account: Account) -> None:
         user_id = account.user_id
-        (last,) = self._one("SELECT max(id) FROM publishing WHERE user = ?", user_id)
-        account.publishing_id = last + 2**63 if last is not None else 0
+        ids = self.publishing_ids(user_id)
+        account.publishing_id = ids.edges[-1] - 1 if ids else 0
         (everyones,) = self._one(
-            "SELECT count(*) FROM message WHERE scope = 1 AND sender <> ?1"
+            "SELECT count(*) FROM everyone WHERE sender <> ?1"
             " AND offset > (SELECT seen FROM user WHERE id = ?1)",
             user_id,
         )
-        account.pending = self.count_inbox(user_id) + everyones
+        account.pending = self.count_inbox(user_id) + self._recent.count(user_id) + everyones
 
     def _read_users(self, users: UserList) -> None:
         rows = self._execute(
@@ -158,53 +167,56 @@ class Queries:
     def _read_conversation(self, asked: Conversation) -> None:
         me, other, limit = asked.user_id, asked.with_id, asked.limit
         before = min(asked.before or _MAX_OFFSET, _MAX_OFFSET)
-        found: set[int] = set()
         mine = self._registered(me)
+        found = self._with(me, other, mine, before, limit)
         if other:
-            found |= self._with(me, other, before, limit)
-            theirs = self._registered(other)
             if me != other:
-                found |= self._offsets(_FROM_ALL, other, mine, before, limit)
-                found |= self._offsets(_FROM_ALL, me, theirs, before, limit)
+                found += self._offsets(_FROM_ALL, other, mine, before, limit)
+                found += self._offsets(_FROM_ALL, me, self._registered(other), before, limit)
         else:
-            for (peer,) in self._execute("SELECT peer FROM peer WHERE user = ?", (me,)).fetchall():
-                found |= self._with(me, peer, before, limit)
-            found |= self._offsets(_WITH_ALL, mine, before, limit)
+            found += self._offsets(_WITH_ALL, mine, before, limit)
         size = 0
-        for offset in sorted(found, reverse=True)[:limit]:
-            message = self._stored(self._one(f"{_MESSAGE} WHERE message.offset = ?", offset))
-            size += message.size
-            if asked.messages and size > asked.max_bytes:
-                break
-            asked.messages.append(message)
+        for begin, end in reversed(list(_joined(found))):
+            for message in self._newest_messages(begin, end):
+                size += message.size
+                full = len(asked.messages) == limit
+                if full or (asked.messages and size > asked.max_bytes):
+                    asked.messages.reverse()
+                    return
+                asked.messages.append(message)
         asked.messages.reverse()
 
     def _registered(self, user_id: int) -> int:
         return int(self._one("SELECT registered FROM user WHERE id = ?", user_id)[0])
 
-    def _with(self, one: int, other: int, before: int, limit: int) -> set[int]:
-        """The newest offsets below ``before`` in a conversation, and perhaps more of them."""
-        low, high = min(one, other), max(one, other)
-        found: set[int] = set()
-        for last, count in self._execute(_WITH_ACROSS, (low, high, before)).fetchall():
-            found.update(range(max(last - count + 1, before - limit), before))
-        for last, count in self._execute(_WITH, (low, high, before, limit)):
-            if len(found) >= limit:
+    def _with(
+        self, user: int, other: int, since: int, before: int, limit: int
+    ) -> list[tuple[int, int]]:
+        """Ranges of the newest offsets below ``before``; at least ``limit`` offsets, or all.
+
+        There are none up to ``since``.
+        """
+        # A set: a message to several is in it for each of them.
+        found = set(_below(before, self._recent.runs(user, other)))
+        for (first,) in self._execute(_FILINGS, (before,)):
+            if sum(end - begin for begin, end in found) >= limit:
                 break
-            found.update(range(max(last - count, last - limit) + 1, last + 1))
-        return found
+            found.update(_below(before, filed_runs(self._connection, first, user, other)))
+            if first <= since:
+                break
+        return list(found)
 
-    def _offsets(self, query: str, *values: int) -> set[int]:
-        return {offset for (offset,) in self._execute(query, values)}
+    def _offsets(self, query: str, *values: int) -> list[tuple[int, int]]:
+        return [(offset, offset + 1) for (offset,) in self._execute(query, values)]
 
 
-def _merge(own: sqlite3.Cursor, everyones: sqlite3.Cursor) -> Iterable[Any]:
-    """The rows of both in the order of their offsets."""
-    one, other = own.fetchone(), everyones.fetchone()
-    while one is not None or other is not None:
-        if other is None or (one is not None and one[0] < other[0]):
-            yield one
-            one = own.fetchone()
-        else:
-            yield other
-            other = everyones.fetchone()
+def _below(before: int, runs: Iterator[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+    return ((begin, min(end, before)) for begin, end in runs if begin < before)
+
+
+def _joined(runs: list[tuple[int, int]]) -> Ranges:
+    """Disjoint runs, those that follow each other as one."""
+    ranges = Ranges()
+    for begin, end in sorted(runs):
+        ranges.append(begin, end)
+    return ranges

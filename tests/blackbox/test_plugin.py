@@ -202,12 +202,16 @@ def test_the_default_store_is_chat_db_in_the_working_directory(start_server: Sta
 def test_the_file_is_one_file_after_an_orderly_end(start_server: StartServer) -> None:
     """What is copied then is a whole backup."""
     server = start_server()
+    register(server.address, "bob")
     with Client(server.address, "alice") as alice:
-        assert alice.send("kept", "alice") == wire.OK
+        assert alice.send("kept", "bob") == wire.OK
     assert server.terminate() == 0
     assert not (server.directory / "chat.db-wal").exists()
-    with closing(sqlite3.connect(server.directory / "chat.db")) as database:
-        assert database.execute("SELECT text FROM message").fetchall() == [("kept",)]
+    copy = server.directory / "copy.db"
+    copy.write_bytes((server.directory / "chat.db").read_bytes())
+    other = start_server("--store", f"sqlite:{copy}")
+    with Client(other.address, "bob") as bob:
+        assert bob.receive().text == "kept"
 
 
 def test_the_memory_store_says_that_it_forgets(start_server: StartServer) -> None:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
 import pytest
 from twisted.internet.defer import Deferred, maybeDeferred, succeed
 
+from chat_protocol.domain.batch import Batch, Query
 from chat_protocol.interfaces import IStore
+from chat_protocol.stores import sqlite_recent
 from chat_protocol.stores.memory import MemoryStore
 from chat_protocol.stores.sqlite import SQLiteStore
 
@@ -28,14 +30,34 @@ class ImmediateWorker:
         return succeed(None)
 
 
-@pytest.fixture(params=["memory", "sqlite"])
-def make_store(request: pytest.FixtureRequest, tmp_path: Path) -> MakeStore:
+class ForgetfulStore(SQLiteStore):
+    """Knows what the file says, and nothing else: it is read again before each call."""
+
+    def commit(self, batch: Batch) -> Deferred[None]:
+        self._forget()
+        return super().commit(batch)
+
+    def read(self, queries: Sequence[Query]) -> Deferred[None]:
+        self._forget()
+        return super().read(queries)
+
+    def _forget(self) -> None:
+        self._open_database()._stale = True
+
+
+@pytest.fixture(params=["memory", "sqlite", "sqlite, filed at once", "sqlite, read again"])
+def make_store(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> MakeStore:
     """Makes a store with a mailbox limit; what it is depends on the parameter."""
+    if request.param == "sqlite, filed at once":
+        monkeypatch.setattr(sqlite_recent, "ENTRIES", 1)
+    kind = ForgetfulStore if request.param == "sqlite, read again" else SQLiteStore
 
     def make(mailbox_limit: int) -> IStore:
         if request.param == "memory":
             return MemoryStore(mailbox_limit)
-        return SQLiteStore(str(tmp_path / "chat.db"), mailbox_limit, ImmediateWorker())
+        return kind(str(tmp_path / "chat.db"), mailbox_limit, ImmediateWorker())
 
     return make
 

@@ -7,7 +7,17 @@ from typing import Any, TypeVar, cast
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
-from chat_protocol.domain.batch import Batch, Lookup, Page, Registration, Run, Waiting
+from chat_protocol.domain.batch import (
+    Account,
+    Batch,
+    Conversation,
+    Lookup,
+    Page,
+    Publication,
+    Registration,
+    Run,
+    Waiting,
+)
 from chat_protocol.domain.directory import User
 from chat_protocol.domain.session import Session
 from chat_protocol.interfaces import IStore
@@ -87,3 +97,29 @@ def look_up(store: IStore, name: str) -> int:
     lookup = Lookup(name)
     now(store.read([lookup]))
     return lookup.user_id
+
+
+def publication(sender: User, text: str, *to: User, id_: int = 0, time: int = 7) -> Publication:
+    session = cast(Session, Sender(sender))
+    scope = 0 if to else 1
+    return Publication(session, b"\0\0\0\1", id_, text.encode(), scope, to, time)
+
+
+def publish(store: IStore, *publications: Publication) -> None:
+    now(store.commit(Batch([], list(publications), [], {})))
+
+
+def account(store: IStore, user: User) -> tuple[int, int]:
+    asked = Account(user.id)
+    now(store.read([asked]))
+    return asked.publishing_id, asked.pending
+
+
+def conversation(
+    store: IStore, user: User, other: User | None, before: int = 0, limit: int = 100
+) -> list[str]:
+    asked = Conversation(user.id, other.id if other else 0, before, limit, 1 << 20)
+    now(store.read([asked]))
+    offsets = [message.offset for message in asked.messages]
+    assert offsets == sorted(set(offsets))
+    return [message.text.decode() for message in asked.messages]

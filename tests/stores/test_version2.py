@@ -3,25 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import cast
 
 import pytest
 
 from chat_protocol.domain.batch import (
-    Account,
     Batch,
     Conversation,
-    Publication,
     Registration,
     UserList,
 )
 from chat_protocol.domain.directory import User
-from chat_protocol.domain.session import Session
 from chat_protocol.interfaces import IStore
 from chat_protocol.wire.codes import Code
 
-from .conftest import MakeStore, sqlite_store
-from .helpers import Sender, commit, now, page, register, run, texts
+from .conftest import MakeStore
+from .helpers import (
+    account,
+    commit,
+    conversation,
+    now,
+    page,
+    publication,
+    publish,
+    register,
+    run,
+    texts,
+)
 
 
 @pytest.fixture
@@ -30,32 +37,6 @@ def store(make_store: MakeStore) -> Iterator[IStore]:
     now(made.open())
     yield made
     now(made.close())
-
-
-def publication(sender: User, text: str, *to: User, id_: int = 0, time: int = 7) -> Publication:
-    session = cast(Session, Sender(sender))
-    scope = 0 if to else 1
-    return Publication(session, b"\0\0\0\1", id_, text.encode(), scope, to, time)
-
-
-def publish(store: IStore, *publications: Publication) -> None:
-    now(store.commit(Batch([], list(publications), [], {})))
-
-
-def account(store: IStore, user: User) -> tuple[int, int]:
-    asked = Account(user.id)
-    now(store.read([asked]))
-    return asked.publishing_id, asked.pending
-
-
-def conversation(
-    store: IStore, user: User, other: User | None, before: int = 0, limit: int = 100
-) -> list[str]:
-    asked = Conversation(user.id, other.id if other else 0, before, limit, 1 << 20)
-    now(store.read([asked]))
-    offsets = [message.offset for message in asked.messages]
-    assert offsets == sorted(set(offsets))
-    return [message.text.decode() for message in asked.messages]
 
 
 def test_a_message_to_several_has_one_number_and_its_recipients(store: IStore) -> None:
@@ -242,30 +223,3 @@ def test_users_are_in_the_order_of_their_bytes(store: IStore) -> None:
     asked = UserList("b", 2)
     now(store.read([asked]))
     assert [name for name, _ in asked.users] == ["ä", "\uffee"]
-
-
-def test_an_older_file_is_upgraded_with_its_messages(tmp_path: object) -> None:
-    import sqlite3
-    from contextlib import closing
-    from importlib.resources import files
-    from pathlib import Path
-
-    path = Path(str(tmp_path)) / "old.db"
-    schema = files("chat_protocol.stores").joinpath("schema/sqlite-1.sql").read_text()
-    with closing(sqlite3.connect(path)) as connection:
-        connection.executescript(
-            f"{schema}"
-            "INSERT INTO user VALUES (1, 'alice', 5), (2, 'bob', 6);"
-            "INSERT INTO message VALUES (1, 1, 2, 7, 'old'), (2, 2, 1, 7, 'older');"
-            "INSERT INTO inbox VALUES (2, 1);"
-            "PRAGMA application_id = 1130914164; PRAGMA user_version = 1;"
-        )
-    store = sqlite_store(path)
-    now(store.open())
-    alice, bob = register(store, "alice", "bob")
-    assert (alice.id, bob.id) == (1, 2)
-    assert texts(page(store, bob)) == ["old"]
-    assert conversation(store, alice, bob) == conversation(store, bob, None) == ["old", "older"]
-    publish(store, publication(alice, "new"))
-    assert texts(page(store, bob)) == ["old", "new"]
-    now(store.close())

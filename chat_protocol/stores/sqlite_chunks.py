@@ -1,0 +1,221 @@
+"""The messages of the SQLite store: entries, in the order in which they came, packed in chunks.
+
+A chunk is a row: the offset of its first message and some kilobytes of entries. The messages of a
+run are stored as the frames that they are, so that a batch costs no work for each of them.
+
+An entry is a head - kind, sender, recipient, number of messages, bytes that follow - and these
+bytes. The messages of a chunk have their offsets one by one. What else changes a mailbox is an
+entry without messages, so that entries alone tell what is in all the mailboxes.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from enum import IntEnum
+from typing import NamedTuple
+
+from chat_protocol.domain.batch import Publication, Run, Stored
+from chat_protocol.wire.commands import Scope
+
+__all__ = [
+    "ChunkWriter",
+    "Entry",
+    "Kind",
+    "entries_of",
+    "messages_of",
+    "pack_moves",
+    "pack_publication",
+    "pack_run",
+    "unpack_moves",
+    "unpack_publication",
+]
+
+CHUNK_BYTES = 3500
+"""A chunk ends with the entry that reaches so much. So most fill a page of the database."""
+
+_HEAD = struct.Struct(">BIIII")
+_PUBLICATION = struct.Struct(">QQBHI")
+_MOVE = struct.Struct(">IQ")
+_FRAME = struct.Struct(">I7xH")
+"""The length of a version 1 Message's payload, and that of its text."""
+_TEXT = 13
+_TIME = 8
+
+
+class Kind(IntEnum):
+    """What an entry is."""
+
+    WAITING_RUN = 1
+    """Messages of one sender to one recipient, into the mailbox: version 1 frames."""
+    LIVE_RUN = 2
+    """The same, past the mailbox."""
+    PUBLICATION = 3
+    """One message to several users, whose number stands for the recipient, or to everyone."""
+    RETURNED = 4
+    """User and offset, many times: what went back to a mailbox."""
+    TAKEN = 5
+    """User and offset, many times: up to where a mailbox was emptied."""
+
+
+class Entry(NamedTuple):
+    """A part of a chunk."""
+
+    kind: int
+    sender: int
+    recipient: int
+    messages: int
+    """How many."""
+    offset: int
+    """Of the first message, or the next one to come."""
+    start: int
+    """Where in the chunk the bytes behind the head stand."""
+    end: int
+
+
+class ChunkWriter:
+    """Numbers messages and packs entries.
+
+    Args:
+        last_offset: the last number that was given.
+    """
+
+    def __init__(self, last_offset: int) -> None:
+        self.last_offset = last_offset
+        self._first = last_offset + 1
+        self._size = 0
+        self._parts: list[bytes] = []
+        self._rows: list[tuple[int, bytes]] = []
+
+    def add(self, entry: bytes, count: int) -> None:
+        """Append an entry with so many messages, numbered from ``last_offset + 1``."""
+        if self._size >= CHUNK_BYTES:
+            self.end_chunk()
+        self._parts.append(entry)
+        self._size += len(entry)
+        self.last_offset += count
+
+    def end_chunk(self) -> None:
+        """What follows is another chunk; a number is left out where this one has no message."""
+        if self._parts:
+            self._rows.append((self._first, b"".join(self._parts)))
+            self._parts = []
+        if self._size and self.last_offset < self._first:
+            self.last_offset = self._first
+        self._first = self.last_offset + 1
+        self._size = 0
+
+    def rows(self) -> list[tuple[int, bytes]]:
+        """What was added since the last time: to insert, or to append to the chunk of that row."""
+        if self._parts:
+            self._rows.append((self._first, b"".join(self._parts)))
+            self._parts = []
+        rows, self._rows = self._rows, []
+        return rows
+
+
+def pack_run(run: Run, sender: int) -> bytes:
+    """The accepted messages of a run as an entry."""
+    frames = run.frames if run.accepted == len(run.frames) else run.frames[: run.accepted]
+    kind = Kind.WAITING_RUN if run.waits else Kind.LIVE_RUN
+    return pack_frames(kind, sender, run.recipient_id, frames)
+
+
+def pack_frames(kind: Kind, sender: int, recipient: int, frames: list[bytes]) -> bytes:
+    """An entry of version 1 Messages with one route."""
+    data = b"".join(frames)
+    return _HEAD.pack(kind, sender, recipient, len(frames), len(data)) + data
+
+
+def pack_publication(publication: Publication, sender: int) -> bytes:
+    """A publication, its ``recipient_ids`` filled in, as an entry."""
+    return pack_message(
+        publication.stored(), sender, publication.recipient_ids, publication.publishing_id
+    )
+
+
+def pack_message(stored: Stored, sender: int, ids: list[int], publishing_id: int) -> bytes:
+    """An entry of one message to the users with these ids, or to everyone."""
+    name = stored.sender.encode()
+    # No name holds a control character.
+    to = "\0".join(stored.to).encode()
+    head = _PUBLICATION.pack(publishing_id, stored.time, stored.scope, len(name), len(to))
+    data = b"".join((head, struct.pack(f">{len(ids)}I", *ids), name, to, stored.text))
+    return _HEAD.pack(Kind.PUBLICATION, sender, len(ids), 1, len(data)) + data
+
+
+def pack_moves(kind: Kind, moves: list[tuple[int, int]]) -> bytes:
+    """Users and offsets as an entry."""
+    data = b"".join([_MOVE.pack(user, offset) for user, offset in moves])
+    return _HEAD.pack(kind, 0, 0, 0, len(data)) + data
+
+
+def entries_of(first: int, data: bytes) -> Iterator[Entry]:
+    """The entries of a chunk."""
+    offset, position = first, 0
+    while position < len(data):
+        kind, sender, recipient, count, size = _HEAD.unpack_from(data, position)
+        start = position + _HEAD.size
+        position = start + size
+        yield Entry(kind, sender, recipient, count, offset, start, position)
+        offset += count
+
+
+def messages_of(first: int, data: bytes, begin: int, end: int) -> list[Stored]:
+    """The messages of a chunk whose offsets are from ``begin`` to below ``end``."""
+    messages: list[Stored] = []
+    for entry in entries_of(first, data):
+        offset = entry.offset
+        if offset >= end:
+            break
+        if not entry.messages or offset + entry.messages <= begin:
+            continue
+        if entry.kind == Kind.PUBLICATION:
+            messages.append(_publication(entry, data))
+        else:
+            messages += _run(entry, data, max(0, begin - offset), min(entry.messages, end - offset))
+    return messages
+
+
+def _run(entry: Entry, data: bytes, begin: int, end: int) -> list[Stored]:
+    """Some of a run's messages, by their place in it."""
+    position = entry.start
+    length, size = _FRAME.unpack_from(data, position)
+    route = data[position + _TEXT + size : position + 4 + length - _TIME]
+    name_end = 2 + int.from_bytes(route[:2], "big")
+    sender, to = route[2:name_end].decode(), (route[name_end + 2 :].decode(),)
+    messages = []
+    for index in range(end):
+        length, size = _FRAME.unpack_from(data, position)
+        if index >= begin:
+            text_start = position + _TEXT
+            text_end = text_start + size
+            text = data[text_start:text_end]
+            time_start = position + 4 + length - _TIME
+            time = int.from_bytes(data[time_start : time_start + _TIME], "big")
+            messages.append(Stored(entry.offset + index, sender, time, text, Scope.USERS, to))
+        position += 4 + length
+    return messages
+
+
+def _publication(entry: Entry, data: bytes) -> Stored:
+    _, time, scope, name_size, to_size = _PUBLICATION.unpack_from(data, entry.start)
+    name_start = entry.start + _PUBLICATION.size + 4 * entry.recipient
+    to_start = name_start + name_size
+    text_start = to_start + to_size
+    sender = data[name_start:to_start].decode()
+    to = tuple(data[to_start:text_start].decode().split("\0")) if to_size else ()
+    return Stored(entry.offset, sender, time, data[text_start : entry.end], scope, to)
+
+
+def unpack_publication(entry: Entry, data: bytes) -> tuple[int, tuple[int, ...]]:
+    """The publishing id, and the ids of the recipients."""
+    publishing_id, *_ = _PUBLICATION.unpack_from(data, entry.start)
+    return publishing_id, struct.unpack_from(
+        f">{entry.recipient}I", data, entry.start + _PUBLICATION.size
+    )
+
+
+def unpack_moves(entry: Entry, data: bytes) -> list[tuple[int, int]]:
+    """Users and offsets of RETURNED and TAKEN."""
+    return list(_MOVE.iter_unpack(data[entry.start : entry.end]))

@@ -1,0 +1,115 @@
+"""Files of the former versions of the schema, opened by this one."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from contextlib import closing
+from importlib.resources import files
+from pathlib import Path
+
+import pytest
+
+from chat_protocol.stores import sqlite_recent
+from chat_protocol.stores.sqlite import SQLiteStore
+from chat_protocol.stores.sqlite_file import APPLICATION_ID, SCHEMA_VERSION
+
+from .conftest import sqlite_store
+from .helpers import account, conversation, now, page, publication, publish, register, texts
+
+
+def old_file(path: Path, version: int, script: str) -> None:
+    with closing(sqlite3.connect(path)) as connection:
+        for step in range(1, version + 1):
+            schema = files("chat_protocol.stores").joinpath(f"schema/sqlite-{step}.sql")
+            connection.executescript(schema.read_text())
+        connection.executescript(script)
+        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        connection.execute(f"PRAGMA user_version = {version}")
+        connection.commit()
+
+
+def upgraded(path: Path) -> SQLiteStore:
+    """Opened twice: as it was, and as it is then."""
+    for _ in range(2):
+        store = sqlite_store(path)
+        now(store.open())
+        with closing(sqlite3.connect(path)) as connection:
+            assert connection.execute("PRAGMA user_version").fetchone() == (SCHEMA_VERSION,)
+            assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+        now(store.close())
+    now(store.open())
+    return store
+
+
+def test_version_1(sqlite_path: Path) -> None:
+    old_file(
+        sqlite_path,
+        1,
+        "INSERT INTO user VALUES (1, 'alice', 5), (2, 'bob', 6);"
+        "INSERT INTO message VALUES (1, 1, 2, 7, 'old'), (2, 2, 1, 7, 'older');"
+        "INSERT INTO inbox VALUES (2, 1);",
+    )
+    store = upgraded(sqlite_path)
+    alice, bob = register(store, "alice", "bob")
+    assert (alice.id, bob.id) == (1, 2)
+    assert texts(page(store, bob)) == ["old"]
+    assert conversation(store, alice, bob) == conversation(store, bob, None) == ["old", "older"]
+    publish(store, publication(alice, "new"))
+    assert texts(page(store, bob)) == ["old", "new"]
+    now(store.close())
+
+
+@pytest.mark.parametrize("entries", [1, 8192])
+def test_version_2(sqlite_path: Path, entries: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sqlite_recent, "ENTRIES", entries)
+    users = "(1, 'alice', 5, 0, 0), (2, 'böb', 6, 0, 4), (3, 'carol', 7, 1, 1)"
+    messages = [
+        (1, 1, 2, 7, "1", 0, None),
+        (2, 1, 2, -(2**63), "2", 0, None),
+        (3, 2, 1, -1, "", 0, None),
+        (4, 1, 0, 8, "4 to everyone", 1, None),
+        (6, 3, 0, 9, "6 to both", 0, json.dumps([2, 1])),
+        (9, 2, 0, 9, "9 to everyone", 1, None),
+        *((10 + n, 3, 2, n, f"{n}", 0, None) for n in range(250)),
+    ]
+    old_file(sqlite_path, 2, f"INSERT INTO user VALUES {users};")
+    with closing(sqlite3.connect(sqlite_path)) as connection:
+        connection.executemany("INSERT INTO message VALUES (?, ?, ?, ?, ?, ?, ?)", messages)
+        connection.executemany(
+            "INSERT INTO inbox VALUES (2, ?)", [(offset,) for offset in (1, 2, 6, *range(20, 260))]
+        )
+        ids = [(1, 5 - 2**63), (1, 6 - 2**63), (1, 8 - 2**63), (3, 2**63 - 1)]
+        connection.executemany("INSERT INTO publishing VALUES (?, ?)", ids)
+        connection.commit()
+    store = upgraded(sqlite_path)
+    alice, bob, carol = register(store, "alice", "böb", "carol")
+    assert [alice.id, bob.id, carol.id] == [1, 2, 3]
+    waiting = page(store, bob).messages
+    assert [message.offset for message in waiting] == [1, 2, 6, *range(20, 260)]
+    first, second, both, tenth = waiting[:4]
+    assert (first.sender, first.time, first.text, first.to) == ("alice", 7, b"1", ("böb",))
+    assert (second.time, tenth.time) == (2**63, 10)
+    assert (both.sender, both.text, both.scope, both.to) == (
+        "carol",
+        b"6 to both",
+        0,
+        ("böb", "alice"),
+    )
+    assert texts(page(store, carol)) == ["4 to everyone", "9 to everyone"]
+    assert texts(page(store, alice)) == ["9 to everyone"]
+    assert conversation(store, alice, bob) == ["1", "2", "", "4 to everyone", "9 to everyone"]
+    assert page(store, alice).messages[0].sender == "böb"
+    assert conversation(store, alice, None) == [
+        "1", "2", "", "4 to everyone", "6 to both", "9 to everyone"
+    ]  # fmt: skip
+    expected = ["4 to everyone", *(["6 to both", "9 to everyone"])]
+    assert conversation(store, carol, None, limit=1000) == expected + [str(n) for n in range(250)]
+    assert account(store, alice)[0] == 8
+    assert account(store, carol)[0] == 2**64 - 1
+    again = [publication(alice, "again", bob, id_=n) for n in (5, 6, 8)]
+    new = publication(alice, "new", bob, id_=7)
+    publish(store, *again, new)
+    assert [one.offset for one in again] == [0, 0, 0]
+    assert new.offset > 259
+    now(store.close())
