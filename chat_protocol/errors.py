@@ -17,7 +17,9 @@
     │   └── InternalFault
     ├── FrameLengthError           a length that ends the connection
     ├── StoreUnusable              a store that cannot be opened: the text says what to do
+    ├── CertificateUnusable        a certificate or key that cannot be used: the text says why
     ├── NotConnected               the client's connection is not there (any more)
+    │   ├── NotTrusted             the server shows no certificate that the client trusts
     │   └── Replaced               another connection of the same user took the session over
     ├── RequestTimeout             the client's request had no answer in time
     └── TooManyUnsent              the client has too many messages that wait to be sent
@@ -34,6 +36,7 @@ from chat_protocol.wire.codes import Code
 
 __all__ = [
     "AuthenticationFailed",
+    "CertificateUnusable",
     "ChatError",
     "FrameLengthError",
     "InternalFault",
@@ -42,6 +45,7 @@ __all__ = [
     "Malformed",
     "NotConnected",
     "NotLoggedIn",
+    "NotTrusted",
     "RateLimited",
     "Refused",
     "Replaced",
@@ -149,8 +153,16 @@ class StoreUnusable(ChatError):
     """The store cannot be used; the text is a sentence for the operator."""
 
 
+class CertificateUnusable(ChatError):
+    """A certificate or key cannot be used; the text is a sentence for who gave it."""
+
+
 class NotConnected(ChatError):
     """There is no connection to the server."""
+
+
+class NotTrusted(NotConnected):
+    """The server's certificate is not one that the client trusts for that server."""
 
 
 class Replaced(NotConnected):

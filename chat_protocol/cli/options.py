@@ -12,7 +12,7 @@ from typing import Any
 from twisted.python import usage
 
 from chat_protocol.cli.outcome import EXIT_CODES
-from chat_protocol.cli.server import Server, parse_server
+from chat_protocol.cli.server import TLS, Server, parse_server
 from chat_protocol.client import DEFAULT_TIMEOUT
 
 __all__ = [
@@ -126,6 +126,19 @@ class _SharedOptions(usage.Options):
         ],
         ["user", "u", None, "Your name"],
         [
+            "ca",
+            None,
+            None,
+            "Speak TLS to a server whose certificate is signed by one of those in that file, PEM",
+        ],
+        [
+            "certificate",
+            None,
+            None,
+            "Speak TLS, and show the certificate in that file, PEM, its key with it, in place of "
+            "a password",
+        ],
+        [
             "password",
             None,
             None,
@@ -151,6 +164,7 @@ class _SharedOptions(usage.Options):
     ]
 
     optFlags = [
+        ["tls", None, "Speak TLS to a server whose certificate the system trusts"],
         ["ask-password", None, "Ask for the password at the terminal"],
         ["no-reconnect", None, "End when the connection is lost"],
     ]
@@ -346,8 +360,12 @@ def parse(arguments: Sequence[str], environ: Mapping[str, str] = os.environ) -> 
     if user is None and action is not None:
         raise usage.UsageError(f"{options.subCommand} needs to know who you are: give --user NAME")
     wanted = _action(action)
+    tls = None
+    files = TLS(shared("ca"), shared("certificate"))
+    if options["tls"] or (action and action["tls"]) or files != TLS():
+        tls = files
     return Settings(
-        server=parse_server(_DEFAULT_SERVER if server is None else server),
+        server=parse_server(_DEFAULT_SERVER if server is None else server, tls),
         user=user,
         password=password,
         ask_password=bool(options["ask-password"] or (action and action["ask-password"])),

@@ -15,6 +15,7 @@ from chat_protocol.errors import (
     InvalidUsername,
     MailboxFull,
     NotConnected,
+    NotTrusted,
     Refused,
     RequestTimeout,
     Unavailable,
@@ -126,7 +127,7 @@ def login_failed(problem: ChatError, server: str, username: str, password: bool)
         return Failed(
             Exit.REFUSED,
             f"the server wants a password of {name}: give it in the environment as CHAT_PASSWORD, "
-            "or with --ask-password or --password",
+            "or with --ask-password or --password; or show a certificate with --certificate",
         )
     return failed(problem, server)
 
@@ -194,6 +195,10 @@ def fact(problem: ChatError) -> str:
 
 def _connecting(problem: ChatError) -> tuple[str, str]:
     cause = problem.__cause__
+    if isinstance(problem, NotTrusted):
+        return visible(str(problem)), (
+            "check --server, or name the authority of that certificate with --ca FILE"
+        )
     for types, what, advice in _CONNECTING:
         if isinstance(problem, NotConnected) and isinstance(cause, types):
             return what, advice

@@ -20,12 +20,14 @@ from chat_protocol.errors import (
     FrameLengthError,
     Malformed,
     NotConnected,
+    NotTrusted,
     Refused,
     UnknownCommand,
     refusal,
 )
 from chat_protocol.protocol.framing import FrameReceiver
 from chat_protocol.protocol.keepalive import keep_alive
+from chat_protocol.protocol.opening import why_lost
 from chat_protocol.wire.codec import (
     MAX_FRAME,
     MAX_FRAME_BEFORE_LOGIN,
@@ -307,7 +309,7 @@ class Connection(FrameReceiver):
         if isinstance(reason.value, ConnectionDone):
             self._ending("the server closed the connection", reason.value)
         else:
-            self._ending(f"the connection was lost: {reason.getErrorMessage()}", reason.value)
+            self._ending(_why_lost(reason), reason.value)
         if self._cut is not None:
             self._cut.cancel()
         # What came before the end and waits because reading was paused: at most one read.
@@ -356,7 +358,7 @@ class Connection(FrameReceiver):
 
     def _not_connected(self) -> NotConnected:
         why, cause = self._end or ("", None)
-        error = NotConnected(why)
+        error = NotTrusted(why) if _is_distrust(cause) else NotConnected(why)
         error.__cause__ = cause
         return error
 
@@ -366,6 +368,22 @@ def check_length(frame: bytes, limit: int = MAX_FRAME) -> None:
     length = len(frame) - _PREFIX
     if length > limit:
         raise ValueError(f"a frame of {length} bytes, at most {limit} can be sent")
+
+
+def _is_distrust(cause: BaseException | None) -> bool:
+    """Whether it was the client that did not like the server's certificate."""
+    # By their names, for the extra that these come with may not be installed.
+    if type(cause).__module__.startswith("service_identity"):
+        return True
+    return type(cause).__module__.startswith("OpenSSL") and "verify failed" in str(cause)
+
+
+def _why_lost(reason: Failure) -> str:
+    if type(reason.value).__module__.startswith("service_identity"):
+        return "the server's certificate is for another name"
+    if _is_distrust(reason.value):
+        return "the server's certificate has expired, or is of an authority that is not trusted"
+    return f"the connection was lost: {why_lost(reason)}"
 
 
 def _numbers(properties: dict[str, str]) -> Any:

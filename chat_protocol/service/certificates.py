@@ -14,8 +14,9 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from chat_protocol.errors import CertificateUnusable
 from chat_protocol.service.config import TLSConfig
-from chat_protocol.service.pem import CertificateUnusable, Files, make_context
+from chat_protocol.service.pem import Files, make_context
 
 __all__ = ["EXPIRY_WARNING", "LOOK_SECONDS", "Certificates"]
 

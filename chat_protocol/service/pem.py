@@ -1,28 +1,18 @@
-"""From PEM files (RFC 7468) to an OpenSSL context for servers."""
+"""From PEM files to an OpenSSL context for servers."""
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from OpenSSL import SSL, crypto
 from twisted.internet.ssl import CertificateOptions, TLSVersion
 
-from chat_protocol.errors import ChatError
+from chat_protocol.errors import CertificateUnusable
+from chat_protocol.protocol.pem import certificates, private_key, read, revocation_lists
 from chat_protocol.service.config import TLSConfig
 
-__all__ = ["CertificateUnusable", "Files", "make_context"]
-
-_BLOCK = re.compile(rb"-----BEGIN ([A-Z0-9 ]+)-----.*?-----END \1-----", re.DOTALL)
-
-
-class CertificateUnusable(ChatError):
-    """A certificate or key cannot be used; the text is a sentence for the operator."""
+__all__ = ["Files", "make_context"]
 
 
 @dataclass(frozen=True)
@@ -38,17 +28,10 @@ class Files:
         """Read them as they are now."""
         authorities = config.client_authorities
         return cls(
-            _read(config.certificate),
-            _read(config.private_key or config.certificate),
-            None if authorities is None else _read(authorities),
+            read(config.certificate),
+            read(config.private_key or config.certificate),
+            None if authorities is None else read(authorities),
         )
-
-
-def _read(path: str) -> bytes | str:
-    try:
-        return Path(path).read_bytes()
-    except OSError as error:
-        return error.strerror or type(error).__name__
 
 
 def make_context(config: TLSConfig, files: Files) -> tuple[SSL.Context, x509.Certificate]:
@@ -60,9 +43,9 @@ def make_context(config: TLSConfig, files: Files) -> tuple[SSL.Context, x509.Cer
     Raises:
         CertificateUnusable: one of the files is not what it should be.
     """
-    certificate, *chain = _certificates(config.certificate, files.certificate)
+    certificate, *chain = certificates(config.certificate, files.certificate)
     key_path = config.private_key or config.certificate
-    key = _key(key_path, files.private_key)
+    key = private_key(key_path, files.private_key)
     context: SSL.Context = CertificateOptions(raiseMinimumTo=TLSVersion.TLSv1_2).getContext()
     context.set_options(SSL.OP_NO_RENEGOTIATION)
     try:
@@ -91,54 +74,14 @@ def _ask_clients(context: SSL.Context, path: str, data: bytes | str | None) -> N
     assert store is not None
     # Who is in the file is trusted, whether or not its own authority is there as well.
     flags = crypto.X509StoreFlags.PARTIAL_CHAIN
-    for authority in _certificates(path, data):
+    for authority in certificates(path, data):
         store.add_cert(crypto.X509.from_cryptography(authority))
         context.add_client_ca(authority)
-    for block in _blocks(path, data, rb"X509 CRL"):
-        store.add_crl(_parse(path, "revocation list", x509.load_pem_x509_crl, block))
+    for revoked in revocation_lists(path, data):
+        store.add_crl(revoked)
         flags |= crypto.X509StoreFlags.CRL_CHECK
     store.set_flags(flags)
     context.set_verify(SSL.VERIFY_PEER)
-
-
-def _certificates(path: str, data: bytes | str | None) -> list[x509.Certificate]:
-    found = [
-        _parse(path, "certificate", x509.load_pem_x509_certificate, block)
-        for block in _blocks(path, data, rb"(X509 |TRUSTED )?CERTIFICATE")
-    ]
-    if not found:
-        raise CertificateUnusable(f"{path} holds no certificate in PEM form; give one that does")
-    return found
-
-
-def _key(path: str, data: bytes | str) -> Any:
-    blocks = _blocks(path, data, rb"(\w+ )?PRIVATE KEY")
-    if not blocks:
-        raise CertificateUnusable(
-            f"{path} holds no private key in PEM form; give the file that does as --private-key"
-        )
-    try:
-        return load_pem_private_key(blocks[0], None)
-    except TypeError:
-        raise CertificateUnusable(
-            f"the key in {path} is encrypted; give one that is not, in a file that only the"
-            " server can read"
-        ) from None
-    except (ValueError, UnsupportedAlgorithm) as error:
-        raise CertificateUnusable(f"{path} holds a private key that is broken") from error
-
-
-def _blocks(path: str, data: bytes | str | None, kind: bytes) -> list[bytes]:
-    if not isinstance(data, bytes):
-        raise CertificateUnusable(f"cannot read {path}: {data}")
-    return [match[0] for match in _BLOCK.finditer(data) if re.fullmatch(kind, match[1])]
-
-
-def _parse(path: str, what: str, load: Any, block: bytes) -> Any:
-    try:
-        return load(block)
-    except ValueError as error:
-        raise CertificateUnusable(f"{path} holds a {what} that is broken") from error
 
 
 def _reason(error: SSL.Error) -> str:

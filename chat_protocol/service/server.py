@@ -14,7 +14,7 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
 from chat_protocol.domain.limits import Limits
-from chat_protocol.errors import ChatError, StoreUnusable
+from chat_protocol.errors import CertificateUnusable, ChatError, StoreUnusable
 from chat_protocol.interfaces import IStore
 from chat_protocol.protocol.authentication import Authenticator
 from chat_protocol.protocol.factory import ChatFactory
@@ -123,9 +123,8 @@ class ChatService(Service):
     def _open_tls(self) -> Opening:
         if self._tls is None:
             return Opening()
-        # Here, for the extra that these need may not be installed.
+        # Here, for the extra that it needs may not be installed.
         from chat_protocol.service.certificates import Certificates
-        from chat_protocol.service.pem import CertificateUnusable
 
         try:
             self._certificates = Certificates(self._tls, self._reactor, time.time_ns)

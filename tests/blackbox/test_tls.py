@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import ssl
+import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -19,6 +20,7 @@ from tests.blackbox.figures import report
 from tests.blackbox.mailbox import register
 from tests.blackbox.server import Server, free_port, run_twistd
 from tests.certificates import Authority
+from tests.cli.program import COMMAND
 
 SESSIONS = 100
 
@@ -285,3 +287,34 @@ def test_what_cannot_be_is_said_at_the_start(tmp_path: Path, options: list[str],
     assert said in done.stdout + done.stderr
     assert "Traceback" not in done.stdout + done.stderr
     assert not list(tmp_path.glob("chat*"))
+
+
+def test_chatclient_verifies_and_shows_a_certificate(
+    start_server: StartServer, tmp_path: Path, authority: Authority, certificate: Path
+) -> None:
+    (tmp_path / "ca.pem").write_bytes(authority.pem)
+    authority.client("alice").write(tmp_path / "alice.pem")
+    server = start_server(
+        "--certificate", "server.pem", "--client-authorities", "ca.pem", "--require-tls"
+    )
+    assert not isinstance(server.address, str)
+    where = f"localhost:{server.address[1]}"
+
+    def run(*options: str) -> subprocess.CompletedProcess[str]:
+        command = [*COMMAND, "-s", where, "-u", "alice", *options, "send", "alice", "hi"]
+        return subprocess.run(
+            command, capture_output=True, text=True, timeout=60, cwd=tmp_path, check=False
+        )
+
+    done = run("--ca", "ca.pem", "--certificate", "alice.pem")
+    assert (done.returncode, done.stderr) == (0, "")
+    done = run("--tls")
+    assert done.returncode == 3
+    assert "of an authority that is not trusted" in done.stderr
+    assert "--ca FILE" in done.stderr
+    done = run("--ca", "ca.pem")
+    assert done.returncode == 1
+    assert "--certificate" in done.stderr
+    done = run("--ca", "nosuch.pem")
+    assert done.returncode == 2
+    assert "cannot read nosuch.pem" in done.stderr

@@ -15,7 +15,7 @@ from chat_protocol.cli.options import (
     Users,
     parse,
 )
-from chat_protocol.cli.server import parse_server
+from chat_protocol.cli.server import TLS, parse_server
 
 
 def test_nothing_is_a_conversation_with_the_default_server() -> None:
@@ -88,6 +88,32 @@ def test_several_recipients(arguments: list[str], to: tuple[str, ...]) -> None:
 )
 def test_questions(arguments: list[str], action: Action) -> None:
     assert parse(["-u", "a", *arguments]).action == action
+
+
+@pytest.mark.parametrize(
+    ("arguments", "tls"),
+    [
+        ([], None),
+        (["--tls"], TLS()),
+        (["-u", "a", "listen", "--tls"], TLS()),
+        (["--ca", "ca.pem"], TLS("ca.pem")),
+        (["-u", "a", "users", "--certificate", "me.pem"], TLS(None, "me.pem")),
+    ],
+)
+@pytest.mark.parametrize("server", ["host:1", "[::1]:1", "::1"])
+def test_tls(arguments: list[str], tls: TLS | None, server: str) -> None:
+    assert parse(["--server", server, *arguments]).server.tls == tls
+
+
+def test_tls_of_an_endpoint_string_stands_in_it() -> None:
+    with pytest.raises(UsageError, match="give HOST or HOST:PORT"):
+        parse(["--server", "tcp:host:1", "--tls"])
+
+
+def test_a_file_that_cannot_be_used_is_named() -> None:
+    server = parse(["--server", "host:1", "--ca", "nosuch.pem"]).server
+    with pytest.raises(UsageError, match=r"cannot read nosuch\.pem"):
+        server.endpoint(MemoryReactorClock())
 
 
 def test_a_password() -> None:

@@ -21,10 +21,12 @@ class RealServer:
 
     Args:
         url: of its store.
+        options: more arguments of ChatService.
     """
 
-    def __init__(self, url: str = "memory:") -> None:
+    def __init__(self, url: str = "memory:", **options: Any) -> None:
         self._url = url
+        self._options = options
         self._service: ChatService | None = None
         self._clients: list[ChatClient] = []
         self.port = 0
@@ -34,7 +36,7 @@ class RealServer:
 
         endpoint = TCP4ServerEndpoint(reactor, self.port, interface=HOST)
         store = store_from_url(self._url, 0, reactor)
-        service = ChatService(reactor, store, [("tcp", endpoint)], Limits())
+        service = ChatService(reactor, store, [("tcp", endpoint)], Limits(), **self._options)
         service.startService()
         await service.when_serving()
         address: Any = service.ports[0].getHost()
@@ -65,9 +67,9 @@ class RealServer:
 
 
 @asynccontextmanager
-async def serving(url: str = "memory:") -> AsyncIterator[RealServer]:
+async def serving(url: str = "memory:", **options: Any) -> AsyncIterator[RealServer]:
     """A server that runs, and nothing left behind."""
-    server = RealServer(url)
+    server = RealServer(url, **options)
     await server.start()
     try:
         yield server

@@ -13,9 +13,10 @@ from twisted.internet.task import Clock
 from twisted.logger import ILogObserver, LogEvent, LogLevel, formatEvent, globalLogPublisher
 from zope.interface import implementer
 
+from chat_protocol.errors import CertificateUnusable
 from chat_protocol.service.certificates import LOOK_SECONDS, Certificates
 from chat_protocol.service.config import TLSConfig
-from chat_protocol.service.pem import CertificateUnusable, Files, make_context
+from chat_protocol.service.pem import Files, make_context
 from tests.certificates import NOW, Authority, Certificate
 
 DAY = timedelta(days=1)
