@@ -155,7 +155,7 @@ class OutputWatch(FileDescriptor):
         """The descriptor of stdout."""
         return sys.stdout.fileno()
 
-    def doRead(self) -> None:  # noqa: N802
+    def doRead(self) -> None:
         """A pipe that is written to is readable only when nothing reads its other end."""
         self.connectionLost(Failure(BrokenPipeError()))  # type: ignore[no-untyped-call]
 

@@ -255,7 +255,8 @@ class PlainDelivery(Delivery):
         if self._marked < self._sent:
             self._marked = self._sent
             self._taken(self._user, self._sent)
-        self._catch_up()
+        if self._state is State.HELD:
+            self._catch_up()
 
     def _missing(self, untaken: list[tuple[int, bytes]]) -> list[Waiting]:
         waiting = []

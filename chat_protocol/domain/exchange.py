@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, fail
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -40,6 +40,24 @@ _RETRY_SECONDS = 1.0
 """After a refused batch: when what nobody waits for is tried again."""
 
 
+class _Work:
+    """What is being stored, and what beside the messages waits for that."""
+
+    __slots__ = ("batch", "committing", "registrations", "returning")
+
+    def __init__(
+        self,
+        batch: Batch,
+        registrations: list[tuple[Registration, Deferred[int]]],
+        returning: list[Run],
+        committing: Deferred[None],
+    ) -> None:
+        self.batch = batch
+        self.registrations = registrations
+        self.returning = returning
+        self.committing = committing
+
+
 class Exchange:
     """The one caller of the store.
 
@@ -67,6 +85,8 @@ class Exchange:
         self._clock = clock
         self._online = online
         self._busy = False
+        self._starting = False
+        """Within the end of a turn, which goes on with what is stored by then."""
         self._waiting = 0
         self._held: set[Session] = set()
         self._messages: list[Run | Publication] = []
@@ -155,20 +175,47 @@ class Exchange:
     # What becomes of it.
 
     def _start(self) -> None:
-        if not self._busy and self._pending():
-            self._busy = True
-            Deferred.fromCoroutine(self._work()).addErrback(self._broken)
+        if self._busy or not self._pending():
+            return
+        self._busy = self._starting = True
+        work = self._commit() if self._changes() else None
+        if work is not None and self._is_done_with(work):
+            # Without a coroutine, which costs more than all else in a turn of one message.
+            try:
+                self._committed(work)
+            finally:
+                self._done()
+        else:
+            Deferred.fromCoroutine(self._work(work)).addErrback(self._broken)
+        self._starting = False
 
-    async def _work(self) -> None:
+    def _is_done_with(self, work: _Work) -> bool:
+        """Whether it is stored already and nothing else is asked of the store."""
+        stored = work.committing
+        if not stored.called or self._pages or self._queries or work.registrations:
+            return False
+        return not isinstance(stored.result, (Failure, Deferred))
+
+    async def _work(self, work: _Work | None) -> None:
         try:
-            if self._changes():
-                await self._commit()
+            if work is not None:
+                try:
+                    await work.committing
+                except Exception as error:
+                    await self._refused(work, error)
+                else:
+                    self._committed(work)
             if self._pages:
                 await self._read()
             if self._queries:
                 await self._ask()
         finally:
-            self._busy = False
+            self._done()
+
+    def _done(self) -> None:
+        self._busy = False
+        # A turn that is about to end sees to the rest.
+        if not self._starting or self._pending():
             self._turn.request()
 
     def _broken(self, failure: Failure) -> None:
@@ -182,7 +229,8 @@ class Exchange:
     def _pending(self) -> bool:
         return bool(self._pages or self._queries) or self._changes()
 
-    async def _commit(self) -> None:
+    def _commit(self) -> _Work:
+        """Give the store all that has gathered."""
         messages, self._messages = self._messages, []
         registrations, self._registrations = self._registrations, []
         returned, self._returned = self._returned, []
@@ -197,20 +245,27 @@ class Exchange:
             [registration for registration, _ in registrations], messages, returned, taken
         )
         try:
-            await self._store.commit(batch)
+            committing = self._store.commit(batch)
         except Exception as error:
-            self._store_refused(error)
-            for message in messages:
-                message.refuse(Code.UNAVAILABLE, "the store cannot take it now, try again")
-            self._returned = returned + self._returned
-            self._returning = returning + self._returning
-            self._taken = taken | self._taken
-            await self._look_up(registrations)
-        else:
-            for registration, registered in registrations:
-                registered.callback(registration.user_id)
-            self._stored += returning
-        self._hand_out(messages)
+            committing = fail(error)
+        return _Work(batch, registrations, returning, committing)
+
+    def _committed(self, work: _Work) -> None:
+        for registration, registered in work.registrations:
+            registered.callback(registration.user_id)
+        self._stored += work.returning
+        self._hand_out(work.batch.messages)
+
+    async def _refused(self, work: _Work, error: Exception) -> None:
+        batch = work.batch
+        self._store_refused(error)
+        for message in batch.messages:
+            message.refuse(Code.UNAVAILABLE, "the store cannot take it now, try again")
+        self._returned = batch.returned + self._returned
+        self._returning = work.returning + self._returning
+        self._taken = batch.taken | self._taken
+        await self._look_up(work.registrations)
+        self._hand_out(batch.messages)
 
     def _store_refused(self, error: Exception) -> None:
         """Say so once, and try again by itself what nobody asks for again."""

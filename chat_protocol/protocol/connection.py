@@ -29,7 +29,7 @@ from chat_protocol.domain.session import Session
 from chat_protocol.interfaces import IConnection
 from chat_protocol.protocol.framing import FrameReceiver
 from chat_protocol.protocol.opening import why_lost
-from chat_protocol.protocol.output import Output, output_for
+from chat_protocol.protocol.output import DirectOutput, Output, output_for
 from chat_protocol.protocol.transports import close_below_tls, is_tls
 from chat_protocol.wire.codec import MAX_FRAME, MAX_FRAME_BEFORE_LOGIN, encode
 from chat_protocol.wire.codes import Code
@@ -109,6 +109,9 @@ class ChatProtocol(FrameReceiver):
     def connectionMade(self) -> None:
         """See IProtocol."""
         self.output = output_for(self.transport, self.factory.turn, self)
+        readers = self.factory.readers
+        if readers is not None and isinstance(self.output, DirectOutput):
+            readers.adopt(self._transport)
         self.factory.connected(self)
         self._await_opening()
 
@@ -345,7 +348,9 @@ class ChatProtocol(FrameReceiver):
         session = self.session
         if session is not None:
             session.delivery.drained()
-            self.factory.presences.drained(self)
+            presences = self.factory.presences
+            if self in presences.behind:
+                presences.drained(self)
         if self._holds:
             self.release(self.output)
         if self.state is State.ENDING:

@@ -38,6 +38,7 @@ from chat_protocol.protocol.keepalive import keep_alive
 from chat_protocol.protocol.opening import Opening
 from chat_protocol.protocol.peers import Heartbeats, PeerWatch
 from chat_protocol.protocol.presence import Presences
+from chat_protocol.protocol.readers import readers_for
 from chat_protocol.protocol.version2 import Version2Handlers
 from chat_protocol.wire.codec import encode
 from chat_protocol.wire.codes import Code
@@ -84,6 +85,7 @@ class ChatFactory(Version2Handlers, ServerFactory):
         self.limits = limits
         self.counters = Counters()
         self.turn = Turn(clock)
+        self.readers = readers_for(clock, self.turn)
         self.directory = Directory()
         self.exchange = Exchange(store, self.turn, limits, clock, lambda: self.directory.online)
         self.dispatcher = Dispatcher(self)

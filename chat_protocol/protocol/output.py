@@ -151,12 +151,16 @@ class DirectOutput(Output):
             self._waiting.extend(zip(chunks, offsets, strict=True))
             self.backlog += sum(map(len, chunks))
         elif self._send(chunks, offsets):
-            self._drained()
+            self._unread = 0
+            self._owner.output_drained()
 
     def _send(self, chunks: list[bytes], offsets: list[int]) -> bool:
         """Whether the socket took all of them; if not, the rest waits, in front."""
         data = chunks[0] if len(chunks) == 1 else b"".join(chunks)
-        sent = self._write(data)
+        sent = self._transport.writeSomeData(data)
+        if sent == len(data):
+            return True
+        sent = self._write_rest(data, sent)
         if sent == len(data):
             return True
         self.backlog += len(data)
@@ -174,19 +178,19 @@ class DirectOutput(Output):
         self._transport.write(chunks[index][sent:])
         return False
 
-    def _write(self, data: bytes) -> int:
+    def _write_rest(self, data: bytes, count: int | BaseException) -> int:
+        """``count`` is what the socket made of a first attempt; returns the bytes it has taken."""
         transport = self._transport
         sent = 0
-        while sent < len(data):
-            count = transport.writeSomeData(data[sent:] if sent else data)
+        while True:
             if isinstance(count, BaseException):
                 # The socket is broken: reading may be held, so nobody else would notice.
                 transport.abortConnection()
-                break
-            if not count:
-                break
+                return sent
             sent += count
-        return sent
+            if not count or sent == len(data):
+                return sent
+            count = transport.writeSomeData(data[sent:])
 
     def resumeProducing(self) -> None:
         """The transport's buffer is empty: go on with what waits here."""

@@ -24,15 +24,18 @@ class Presences:
 
     def __init__(self, missed: int) -> None:
         self._limit = missed
-        self._watchers: dict[ChatProtocol, dict[str, bytes] | None] = {}
+        self._watchers: dict[ChatProtocol, dict[str, bytes]] = {}
+        self.behind: set[ChatProtocol] = set()
+        """Those that have missed some: :meth:`drained` is for them."""
 
     def watch(self, connection: ChatProtocol) -> None:
         """Tell this one from now on."""
-        self._watchers[connection] = None
+        self._watchers[connection] = {}
 
     def forget(self, connection: ChatProtocol) -> None:
         """Tell it no more."""
         self._watchers.pop(connection, None)
+        self.behind.discard(connection)
 
     def tell(self, name: str, online: bool, time: int, but: ChatProtocol | None = None) -> None:
         """A user came or went, at ``time`` in nanoseconds since the epoch."""
@@ -42,11 +45,10 @@ class Presences:
         for connection, missed in self._watchers.items():
             if connection is but:
                 continue
-            if missed is None and not connection.output.backlog:
+            if not missed and not connection.output.backlog:
                 connection.answer(frame)
                 continue
-            if missed is None:
-                missed = self._watchers[connection] = {}
+            self.behind.add(connection)
             missed.pop(name, None)
             missed[name] = frame
             if len(missed) > self._limit:
@@ -54,7 +56,7 @@ class Presences:
 
     def drained(self, connection: ChatProtocol) -> None:
         """It has taken everything: what it missed follows."""
-        missed = self._watchers.get(connection)
-        if missed:
-            self._watchers[connection] = None
-            connection.answer(b"".join(missed.values()))
+        self.behind.discard(connection)
+        missed = self._watchers[connection]
+        self._watchers[connection] = {}
+        connection.answer(b"".join(missed.values()))

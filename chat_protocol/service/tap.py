@@ -36,6 +36,9 @@ _SWITCH_INTERVAL = 0.0005
 """Seconds after which the reactor's thread gives the GIL to the store's. The default of 5 ms
 would add that much to every commit on a busy server."""
 
+_GC_THRESHOLDS = (10_000, 20, 20)
+"""What is allocated between two collections is mostly messages on their way, and no garbage."""
+
 
 def _limit(option: str) -> Callable[[str], int]:
     def limit(text: str) -> int:
@@ -222,9 +225,11 @@ class _Served(ChatService):
         self.when_serving().addCallbacks(self._serving, self._not_serving)
 
     def _serving(self, _: None) -> None:
-        # What was made until now stays: the collector need not look at it again.
+        # What was made until now stays: the collector need not look at it again, and what a
+        # message is made of is gone by itself when it is delivered.
         gc.collect()
         gc.freeze()
+        gc.set_threshold(*_GC_THRESHOLDS)
 
     def _not_serving(self, failure: Failure) -> None:
         error = failure.value

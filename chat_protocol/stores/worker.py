@@ -71,7 +71,7 @@ class ThreadWorker:
             self._done.append((outcome, result))
             os.eventfd_write(self._eventfd, 1)
 
-    def doRead(self) -> None:  # noqa: N802
+    def doRead(self) -> None:
         """See IReadDescriptor: something is done."""
         os.eventfd_read(self._eventfd)
         self._report()
@@ -99,7 +99,7 @@ class ThreadWorker:
         """See IReadDescriptor."""
         return self._eventfd
 
-    def logPrefix(self) -> str:  # noqa: N802
+    def logPrefix(self) -> str:
         """See IReadDescriptor."""
         return self._name
 

@@ -254,6 +254,15 @@ def test_who_sends_and_receives_in_one_turn_is_written_to_once_in_it() -> None:
         peer.lose()
 
 
+def test_one_turn_is_all_that_a_message_takes(server: Server) -> None:
+    alice, bob = server.logged_in("alice"), server.logged_in("bob")
+    alice.protocol.dataReceived(message("hi", "alice", "bob"))
+    server.one_turn()
+    assert bob.received() == [Message("hi", "alice", "bob", 5)]
+    assert alice.received() == [Response(2, OK)]
+    assert server.clock.getDelayedCalls() == []
+
+
 def test_delivery_is_written_before_the_ok(server: Server) -> None:
     """A server that dies between the two has told nobody OK."""
     alice, bob = server.logged_in("alice"), server.logged_in("bob")
