@@ -6,6 +6,8 @@ import errno
 import fcntl
 import os
 import sqlite3
+import time
+from collections.abc import Iterator
 from importlib.resources import files
 
 from chat_protocol.errors import StoreUnusable
@@ -96,13 +98,34 @@ def _check(connection: sqlite3.Connection, path: str) -> None:
 
 
 def _create(connection: sqlite3.Connection) -> None:
-    """Bring the schema from whatever version it has to the newest, step by step."""
+    """Bring the schema from whatever version it has to the newest, in one transaction.
+
+    A new database begins to number at the microsecond: clients that remember another one's numbers
+    drop what has lower ones (clause S44).
+    """
     (version,) = connection.execute("PRAGMA user_version").fetchone()
+    if version == SCHEMA_VERSION:
+        return
+    connection.execute("BEGIN IMMEDIATE")
     for step in range(version + 1, SCHEMA_VERSION + 1):
         schema = files("chat_protocol.stores").joinpath(f"schema/sqlite-{step}.sql").read_text()
-        connection.executescript(f"BEGIN IMMEDIATE; {schema}")
+        for statement in _statements(schema):
+            connection.execute(statement)
         if step in UPGRADES:
             UPGRADES[step](connection)
-        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-        connection.execute(f"PRAGMA user_version = {step}")
-        connection.execute("COMMIT")
+    if not version:
+        last = time.time_ns() // 1000
+        connection.execute("INSERT INTO filing (first, last) VALUES (1, ?)", (last,))
+    connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+    connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+    connection.execute("COMMIT")
+
+
+def _statements(script: str) -> Iterator[str]:
+    """One by one, for executescript() would commit in front of them."""
+    statement = ""
+    for line in script.splitlines(keepends=True):
+        statement += line
+        if sqlite3.complete_statement(statement):
+            yield statement
+            statement = ""

@@ -8,6 +8,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -104,6 +105,25 @@ def test_the_schema_is_versioned_and_synced(sqlite_path: Path) -> None:
     assert one("PRAGMA synchronous") == (2,)
     assert one("PRAGMA journal_mode") == (b"wal",)
     now(store.close())
+
+
+def test_a_new_file_numbers_above_the_one_before_it(sqlite_path: Path) -> None:
+    """Clause S61; and what is there already goes on with its own numbers."""
+    offsets = []
+    for name in ("chat.db", "chat.db", "new.db"):
+        before = time.time_ns() // 1000
+        store = sqlite_store(sqlite_path.with_name(name))
+        now(store.open())
+        alice, bob = register(store, "alice", "bob")
+        sent = run(alice, bob, "1", "2")
+        commit(store, sent)
+        offsets.append((sent.offset, sent.offset > before))
+        now(store.close())
+    (first, above), (second, goes_on), (third, above_again) = offsets
+    assert above
+    assert above_again
+    assert not goes_on
+    assert first + 1 < second < third
 
 
 def test_a_second_process_is_refused_with_a_sentence(sqlite_path: Path) -> None:
