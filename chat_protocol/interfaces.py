@@ -50,6 +50,19 @@ class IStore(Interface):
         Fires with the queries filled in; fails with Unavailable.
         """
 
+    def forget(before: int) -> Deferred[bool]:
+        """Go a small step, of some milliseconds, towards forgetting what is old.
+
+        That is every message that was stored before that time, in nanoseconds since the epoch, to
+        a minute; one that waits for somebody as well. Users stay, and so do publishing ids. None
+        of these messages is seen any more once a step has got hold of them, if there is still
+        work to do.
+
+        It may be called while the one other call is under way, and that one meanwhile.
+
+        Fires with whether more steps are needed; fails with Unavailable.
+        """
+
     def close() -> Deferred[None]:
         """Let go of everything; fires when another process can open it."""
 

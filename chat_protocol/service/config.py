@@ -47,3 +47,6 @@ class ServerConfig:
 
     tls: TLSConfig | None = None
     """None: no TLS but on endpoints that have it of their own, such as ssl:."""
+
+    retention: float = 0
+    """Seconds for which messages are kept, at least; 0: for ever."""

@@ -14,6 +14,7 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
 from chat_protocol.domain.limits import Limits
+from chat_protocol.domain.retention import Retention
 from chat_protocol.errors import CertificateUnusable, ChatError, StoreUnusable
 from chat_protocol.interfaces import IStore
 from chat_protocol.protocol.authentication import Authenticator
@@ -45,6 +46,7 @@ class ChatService(Service):
         status_interval: seconds between two looks at who is on-line; 0: none.
         authenticator: checks passwords and certificates; without one nobody needs any.
         tls: on every endpoint; needs what the extra ``tls`` installs.
+        retention: seconds for which messages are kept, at least; 0: for ever.
     """
 
     log = Logger()
@@ -58,6 +60,7 @@ class ChatService(Service):
         status_interval: float = 0,
         authenticator: Authenticator | None = None,
         tls: TLSConfig | None = None,
+        retention: float = 0,
     ) -> None:
         self._authenticator = authenticator
         self._tls = tls
@@ -66,6 +69,7 @@ class ChatService(Service):
         self._store = store
         self._endpoints = endpoints
         self._limits = limits
+        self._retention = Retention(store, reactor, time.time_ns, retention) if retention else None
         self._status_interval = status_interval
         self._status = LoopingCall(self._log_status)
         self._status.clock = reactor
@@ -117,6 +121,8 @@ class ChatService(Service):
             self._certificates.start()
         self.log.info("Store {store}", store=self._store.description)
         self.log.info("Serving on {ports}", ports=", ".join(words for words, _ in self._endpoints))
+        if self._retention is not None:
+            self._retention.start()
         if self._status_interval:
             self._status.start(self._status_interval).addErrback(self._status_failed)
 
@@ -165,6 +171,8 @@ class ChatService(Service):
         factory, self.factory = self.factory, None
         if factory is not None:
             await factory.shut_down()
+            if self._retention is not None:
+                await self._retention.stop()
             await self._store.close()
             self.log.info("Stopped")
 

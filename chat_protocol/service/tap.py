@@ -18,6 +18,7 @@ from twisted.logger import Logger
 from twisted.python import usage
 from twisted.python.failure import Failure
 
+from chat_protocol.domain.durations import parse_duration
 from chat_protocol.domain.limits import Limits
 from chat_protocol.protocol.authentication import Authenticator
 from chat_protocol.service.config import (
@@ -62,6 +63,16 @@ def _seconds(option: str) -> Callable[[str], float]:
     return seconds
 
 
+def _age(option: str) -> Callable[[str], float]:
+    def age(text: str) -> float:
+        try:
+            return parse_duration(text)
+        except ValueError as error:
+            raise usage.UsageError(f"--{option}: {error}") from None
+
+    return age
+
+
 class Options(usage.Options, AuthOptionMixin):
     """The options of ``twistd chatserver``."""
 
@@ -79,6 +90,9 @@ class Options(usage.Options, AuthOptionMixin):
     optParameters = [
         ["store", "s", DEFAULT_STORE, "Where users and messages are kept: "
          + " or ".join(kind.usage for kind in STORES.values())],
+        ["retention", None, ServerConfig.retention,
+         "Forget messages that are older, also those that wait: 90d, 12h, 2y, ...; 0: none",
+         _age("retention")],
         ["mailbox-limit", None, Limits.mailbox,
          "Messages that may wait for one user", _limit("mailbox-limit")],
         ["max-connections", None, Limits.connections, "Connections at a time",
@@ -176,6 +190,7 @@ class Options(usage.Options, AuthOptionMixin):
                 self["client-authorities"],
                 bool(self["require-tls"]),
             ),
+            retention=self["retention"],
         )
 
 
@@ -206,6 +221,7 @@ def makeService(options: Options) -> IService:
         if options.checkers or options["client-authorities"]
         else None,
         config.tls,
+        config.retention,
     )
     made: IService = service
     return made

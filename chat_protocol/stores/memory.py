@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from bisect import bisect_right, insort
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from heapq import merge
 from itertools import islice
 from typing import NamedTuple
@@ -36,6 +36,15 @@ PUBLISHING_IDS = 1000
 
 HISTORY_BYTES = 16 * 1024 * 1024
 """Of messages that are kept as history; past it the oldest go."""
+
+MARK_SECONDS = 60
+"""So exactly it is known when a message was stored."""
+
+_MOMENTS = 10_000
+"""Past it every second one is dropped."""
+
+_FORGOTTEN_AT_ONCE = 1000
+"""Mailboxes and pieces of history that a step of forgetting looks at."""
 
 TO_EVERYONE_BYTES = 16 * 1024 * 1024
 """Of messages to everyone that are kept for those who are off-line; past it the oldest go."""
@@ -83,12 +92,26 @@ class MemoryStore:
     Args:
         mailbox_limit: messages that may wait for one user; 0: no limit.
         last_offset: messages are numbered above it.
+        wall_clock: nanoseconds since the epoch.
     """
 
     description = "memory: (forgets everything when the server stops)"
 
-    def __init__(self, mailbox_limit: int = 0, last_offset: int = 0) -> None:
+    def __init__(
+        self,
+        mailbox_limit: int = 0,
+        last_offset: int = 0,
+        wall_clock: Callable[[], int] = time.time_ns,
+    ) -> None:
         self._limit = mailbox_limit
+        self._wall_clock = wall_clock
+        self._moments: deque[tuple[int, int]] = deque()
+        """Times, and the last offset that was stored by then."""
+        self._marked = self._last_stored = 0
+        self._forgotten = 0
+        """The last offset that is."""
+        self._swept = 0
+        """Mailboxes from which the forgotten is gone."""
         self._by_name: dict[str, _Account] = {}
         self._by_id: list[_Account] = []
         self._last_offset = last_offset
@@ -132,6 +155,9 @@ class MemoryStore:
                 self._by_id.append(account)
             account.last_login = registration.when
             registration.user_id = account.id
+        if batch.messages:
+            self._mark()
+            self._last_stored = self._wall_clock()
         for message in batch.messages:
             if isinstance(message, Run):
                 self._take_run(message)
@@ -139,7 +165,7 @@ class MemoryStore:
                 self._take_publication(message)
         for user_id, stored in batch.returned:
             mailbox = self._by_id[user_id - 1].mailbox
-            if stored not in mailbox:
+            if stored.offset > self._forgotten and stored not in mailbox:
                 insort(mailbox, stored)
         for user_id, offset in batch.taken.items():
             account = self._by_id[user_id - 1]
@@ -158,7 +184,7 @@ class MemoryStore:
                 run.refusal = Code.USER_NOT_FOUND
                 return
             run.recipient_id = account.id
-            mailbox = account.mailbox
+            mailbox = self._mailbox(account)
             if self._limit:
                 room = max(0, self._limit - len(mailbox))
                 if accepted > room:
@@ -188,7 +214,7 @@ class MemoryStore:
             if account is None:
                 publication.refuse(Code.USER_NOT_FOUND, f"there is no user {user.name}")
                 return
-            if self._limit and len(account.mailbox) >= self._limit:
+            if self._limit and len(self._mailbox(account)) >= self._limit:
                 publication.refuse(
                     Code.MAILBOX_FULL, f"{self._limit} messages wait for {user.name} already"
                 )
@@ -217,6 +243,52 @@ class MemoryStore:
         while self._history_size > HISTORY_BYTES:
             self._history_size -= self._history.popleft()[0]
 
+    def _mark(self) -> None:
+        """Have it known by when all until now was stored, if that was not done a minute ago."""
+        now, moments = self._wall_clock(), self._moments
+        if 0 <= now - self._marked < MARK_SECONDS * 10**9:
+            return
+        self._marked = now
+        if len(moments) >= _MOMENTS:
+            moments = self._moments = deque(islice(moments, 0, None, 2))
+        moments.append((self._last_stored, self._last_offset))
+
+    def forget(self, before: int) -> Deferred[bool]:
+        """See IStore."""
+        self._mark()
+        # Not all in their order: a clock may be set back.
+        last = max((last for time, last in self._moments if time <= before), default=0)
+        if last > self._forgotten:
+            self._forgotten = last
+            self._swept = 0
+            while self._moments[0][1] < last:
+                self._moments.popleft()
+        for _ in range(_FORGOTTEN_AT_ONCE):
+            if not self._sweep():
+                return succeed(False)
+        return succeed(True)
+
+    def _sweep(self) -> bool:
+        """Let one thing go that is forgotten; False if there is none."""
+        last, everyones, history = self._forgotten, self._to_everyone, self._history
+        if everyones and everyones[0].offset <= last:
+            self._to_everyone_size -= everyones.popleft().size
+        elif history and history[0][1].offset <= last:
+            self._history_size -= history.popleft()[0]
+        elif self._swept < len(self._by_id) and last:
+            self._mailbox(self._by_id[self._swept])
+            self._swept += 1
+        else:
+            return False
+        return True
+
+    def _mailbox(self, account: _Account) -> deque[Stored]:
+        """What waits, but for what is forgotten."""
+        mailbox = account.mailbox
+        while mailbox and mailbox[0].offset <= self._forgotten:
+            mailbox.popleft()
+        return mailbox
+
     def read(self, queries: Sequence[Query]) -> Deferred[None]:
         """See IStore."""
         for query in queries:
@@ -239,6 +311,7 @@ class MemoryStore:
     def _unseen(self, account: _Account, after: int) -> Iterator[Stored]:
         """What went to everyone behind an offset and is not the user's own."""
         everyones = self._to_everyone
+        after = max(after, self._forgotten)
         if not everyones or everyones[-1].offset <= after:
             return iter(())
         start = bisect_right(everyones, after, key=lambda stored: stored.offset)
@@ -247,7 +320,7 @@ class MemoryStore:
     def _read_page(self, page: Page) -> None:
         account = self._by_id[page.user_id - 1]
         # What was sent but not yet marked as taken stands in front.
-        own = (one for one in account.mailbox if one.offset > page.after)
+        own = (one for one in self._mailbox(account) if one.offset > page.after)
         size = 0
         for message in merge(own, self._unseen(account, max(account.seen, page.after))):
             if len(page.messages) == page.max_messages or size >= page.max_bytes:
@@ -260,7 +333,9 @@ class MemoryStore:
     def _read_account(self, account: Account) -> None:
         found = self._by_id[account.user_id - 1]
         account.publishing_id = max(found.publishing_ids or (0,))
-        account.pending = len(found.mailbox) + sum(1 for _ in self._unseen(found, found.seen))
+        account.pending = len(self._mailbox(found)) + sum(
+            1 for _ in self._unseen(found, found.seen)
+        )
 
     def _read_conversation(self, asked: Conversation) -> None:
         me = self._by_id[asked.user_id - 1]
@@ -268,6 +343,8 @@ class MemoryStore:
         size = 0
         for _, kept in reversed(self._history):
             for one in (kept,) if isinstance(kept, Stored) else kept.stored():
+                if one.offset <= self._forgotten:
+                    break
                 if asked.before and one.offset >= asked.before:
                     continue
                 if not _between(one, me, other):

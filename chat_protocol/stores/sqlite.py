@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from twisted.internet.defer import Deferred, fail
+from twisted.logger import Logger
+from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from chat_protocol.domain.batch import Batch, Query
@@ -26,14 +29,25 @@ class SQLiteStore:
         path: of the file; created if there is none.
         mailbox_limit: messages that may wait for one user; 0: no limit.
         worker: where the blocking calls go.
+        wall_clock: nanoseconds since the epoch.
     """
 
-    def __init__(self, path: str, mailbox_limit: int, worker: IWorker) -> None:
+    log = Logger()
+
+    def __init__(
+        self,
+        path: str,
+        mailbox_limit: int,
+        worker: IWorker,
+        wall_clock: Callable[[], int] = time.time_ns,
+    ) -> None:
+        self._wall_clock = wall_clock
         self.description = f"sqlite:{path} (synced to disk before OK)"
         self._path = path
         self._limit = mailbox_limit
         self._worker = worker
         self._database: Database | None = None
+        self._forgetting = False
 
     @classmethod
     def from_url(cls, rest: str, mailbox_limit: int, reactor: Any) -> SQLiteStore:
@@ -52,7 +66,12 @@ class SQLiteStore:
         return Deferred.fromCoroutine(self._open())
 
     async def _open(self) -> None:
-        self._database = await self._worker.run(lambda: Database(self._path, self._limit))
+        self._database = await self._worker.run(
+            lambda: Database(self._path, self._limit, self._wall_clock, self._say)
+        )
+
+    def _say(self, sentence: str) -> None:
+        self.log.info("{sentence}", sentence=sentence)
 
     def commit(self, batch: Batch) -> Deferred[None]:
         """See IStore."""
@@ -60,7 +79,8 @@ class SQLiteStore:
         # In the reactor's thread where it finds all it needs in memory: a thread beside it would
         # have to get the GIL for each row. Only the fsync is for the worker then.
         try:
-            written = database.at_hand(batch) and database.write(batch)
+            free = not self._forgetting and database.at_hand(batch)
+            written = free and database.write(batch)
         except Unavailable:
             return fail()
         if written:
@@ -71,6 +91,17 @@ class SQLiteStore:
         """See IStore."""
         database = self._open_database()
         return self._worker.run(lambda: database.read(queries))
+
+    def forget(self, before: int) -> Deferred[bool]:
+        """See IStore."""
+        database = self._open_database()
+        # Until it is done the database belongs to the worker, who does one thing after the other.
+        self._forgetting = True
+        return self._worker.run(lambda: database.forget(before)).addBoth(self._forgot)
+
+    def _forgot(self, result: bool | Failure) -> bool | Failure:
+        self._forgetting = False
+        return result
 
     def close(self) -> Deferred[None]:
         """See IStore."""

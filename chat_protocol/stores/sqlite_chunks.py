@@ -22,6 +22,7 @@ __all__ = [
     "ChunkWriter",
     "Entry",
     "Kind",
+    "end_of",
     "entries_of",
     "messages_of",
     "pack_moves",
@@ -159,6 +160,14 @@ def entries_of(first: int, data: bytes) -> Iterator[Entry]:
         position = start + size
         yield Entry(kind, sender, recipient, count, offset, start, position)
         offset += count
+
+
+def end_of(first: int, data: bytes) -> int:
+    """The offset behind the last message of a chunk."""
+    end = first
+    for entry in entries_of(first, data):
+        end = entry.offset + entry.messages
+    return end
 
 
 def messages_of(first: int, data: bytes, begin: int, end: int) -> list[Stored]:

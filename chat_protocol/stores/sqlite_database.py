@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -20,6 +21,7 @@ from chat_protocol.stores.sqlite_chunks import (
     pack_run,
 )
 from chat_protocol.stores.sqlite_file import connect, lock
+from chat_protocol.stores.sqlite_forgetting import Moments, Sweep
 from chat_protocol.stores.sqlite_queries import Queries
 from chat_protocol.stores.sqlite_recent import Recent
 from chat_protocol.wire.codes import Code
@@ -41,6 +43,9 @@ PUBLISHING_IDS = 1000
 
 _BYTES_AT_HAND = 1024 * 1024
 """A larger batch takes milliseconds to be copied."""
+
+_SWEEP_SECONDS = 0.002
+"""Of work on what is forgotten in one step: batches wait for it."""
 
 _PATIENCE = 5000
 """Milliseconds that the worker waits for another program to let go of the file."""
@@ -84,19 +89,28 @@ class Database:
     Args:
         path: of the file; beside it stand ``-wal``, ``-shm`` and ``-lock``.
         mailbox_limit: messages that may wait for one user; 0: no limit.
+        wall_clock: nanoseconds since the epoch.
+        say: takes sentences for the operator while the file is opened.
 
     Raises:
         StoreUnusable: see :meth:`IStore.open`.
     """
 
-    def __init__(self, path: str, mailbox_limit: int) -> None:
+    def __init__(
+        self,
+        path: str,
+        mailbox_limit: int,
+        wall_clock: Callable[[], int] = time.time_ns,
+        say: Callable[[str], object] = str,
+    ) -> None:
         self._limit = mailbox_limit
         self._lock = lock(path)
         try:
-            self._connection = connect(path)
+            self._connection = connect(path, say)
         except BaseException:
             os.close(self._lock)
             raise
+        self._moments = Moments(self._connection, wall_clock)
         self._load()
 
     def _load(self) -> None:
@@ -104,7 +118,10 @@ class Database:
         row = self._one("SELECT last FROM filing ORDER BY first DESC LIMIT 1")
         filed = row[0] if row is not None else 0
         self._recent = Recent(filed)
-        self._queries = Queries(self._connection, self._recent)
+        (below,) = self._one("SELECT below FROM forgotten")
+        self._queries = Queries(self._connection, self._recent, below)
+        # What the last process had not come to.
+        self._sweep = Sweep(self._connection, below) if below else None
         self._mailboxes: dict[int, _Mailbox] = {}
         self._publishing: dict[int, Ranges] = {}
         self._edges = 0
@@ -115,7 +132,9 @@ class Database:
         for first, entries in chunks:
             # One without messages has used up a number all the same.
             last = max(first, self._recent.replay(first, entries) - 1)
+        self._recent.forget(below)
         self._writer = ChunkWriter(last)
+        self._moments.load()
         (everyones,) = self._one("SELECT max(offset) FROM everyone")
         self._last_to_everyone: int = everyones or 0
         (self.registered,) = self._one("SELECT count(*) FROM user")
@@ -126,6 +145,10 @@ class Database:
 
     def close(self) -> None:
         """Merge the write-ahead log into the file and unlock it."""
+        with suppress(Unavailable, sqlite3.Error):
+            self._begin()
+            self._moments.mark(self._writer, at_once=True)
+            self.sync()
         self._connection.close()
         os.close(self._lock)
 
@@ -169,19 +192,22 @@ class Database:
     def commit(self, batch: Batch) -> None:
         """Write and sync; blocks, and waits for a program that holds the file."""
         try:
-            if self._stale:
-                self._load()
-            self._connection.execute(f"PRAGMA busy_timeout = {_PATIENCE}")
-            try:
-                self._connection.execute("BEGIN IMMEDIATE")
-            finally:
-                self._connection.execute("PRAGMA busy_timeout = 0")
+            self._begin()
             if self._recent.full:
                 self._file()
             self._write(batch)
         except BaseException as error:
             self._undo(error)
         self.sync()
+
+    def _begin(self) -> None:
+        if self._stale:
+            self._load()
+        self._connection.execute(f"PRAGMA busy_timeout = {_PATIENCE}")
+        try:
+            self._connection.execute("BEGIN IMMEDIATE")
+        finally:
+            self._connection.execute("PRAGMA busy_timeout = 0")
 
     def write(self, batch: Batch) -> bool:
         """Write a batch that is at hand, as far as the cache of the kernel; :meth:`sync` follows.
@@ -217,6 +243,8 @@ class Database:
 
     def _write(self, batch: Batch) -> None:
         self._register(batch)
+        if batch.messages:
+            self._moments.stored(self._writer)
         for message in batch.messages:
             if isinstance(message, Run):
                 self._take_run(message)
@@ -299,6 +327,38 @@ class Database:
             ids.append(user_id)
         return True
 
+    # Forgetting.
+
+    def forget(self, before: int) -> bool:
+        """See IStore; blocks as :meth:`commit` does."""
+        try:
+            self._begin()
+            more = self._forget(before)
+        except BaseException as error:
+            self._undo(error)
+        self.sync()
+        return more
+
+    def _forget(self, before: int) -> bool:
+        self._moments.mark(self._writer)
+        if self._sweep is not None:
+            if self._sweep.step(_SWEEP_SECONDS):
+                return True
+            self._sweep = None
+        below = self._moments.before(before)
+        if below <= self._queries.below:
+            return False
+        # From now on nobody sees them; to take them out of the tables takes its time.
+        if below > self._recent.filed + 1:
+            self._file()
+        self._connection.execute("UPDATE forgotten SET below = ?", (below,))
+        self._recent.forget(below)
+        self._queries.below = below
+        for user_id in [one for one, mailbox in self._mailboxes.items() if mailbox.filed]:
+            del self._mailboxes[user_id]
+        self._sweep = Sweep(self._connection, below)
+        return True
+
     # What is kept in memory.
 
     def _mailbox(self, user_id: int) -> _Mailbox:
@@ -351,6 +411,8 @@ class Database:
     def _move(self, batch: Batch) -> None:
         returned = []
         for user_id, message in batch.returned:
+            if message.offset < self._queries.below:
+                continue
             mailbox = self._mailbox(user_id)
             if mailbox.filed and self._queries.in_inbox(user_id, message.offset):
                 continue

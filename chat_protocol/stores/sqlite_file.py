@@ -7,10 +7,11 @@ import fcntl
 import os
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib.resources import files
 
 from chat_protocol.errors import StoreUnusable
+from chat_protocol.stores.sqlite_copy import copy_database
 from chat_protocol.stores.sqlite_upgrade import UPGRADES
 
 __all__ = ["APPLICATION_ID", "SCHEMA_VERSION", "connect", "lock"]
@@ -18,7 +19,7 @@ __all__ = ["APPLICATION_ID", "SCHEMA_VERSION", "connect", "lock"]
 APPLICATION_ID = 0x43686174
 """Marks the file as one of ours (``PRAGMA application_id``): "Chat" in ASCII."""
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 """``PRAGMA user_version`` of the newest schema."""
 
 _PRAGMAS = """
@@ -55,11 +56,18 @@ def lock(path: str) -> int:
     return descriptor
 
 
-def connect(path: str) -> sqlite3.Connection:
+def connect(path: str, say: Callable[[str], object] = str) -> sqlite3.Connection:
     """The open database, its schema the newest; texts are bytes.
 
+    One with an older schema is upgraded, which may take its time; a copy of it is kept.
+
+    Args:
+        path: of the file.
+        say: takes a sentence for the operator.
+
     Raises:
-        StoreUnusable: it is no database, not ours, or newer than this program.
+        StoreUnusable: it is no database, not ours, or newer than this program; or it cannot be
+            upgraded, and is as it was.
     """
     connection = None
     try:
@@ -67,7 +75,7 @@ def connect(path: str) -> sqlite3.Connection:
         connection.text_factory = bytes
         _check(connection, path)
         connection.executescript(_PRAGMAS)
-        _create(connection)
+        _bring_up_to_date(connection, path, say)
         # Nobody waits for another program but the worker, who says so.
         connection.execute("PRAGMA busy_timeout = 0")
     except (sqlite3.Error, StoreUnusable) as error:
@@ -97,15 +105,36 @@ def _check(connection: sqlite3.Connection, path: str) -> None:
         )
 
 
-def _create(connection: sqlite3.Connection) -> None:
-    """Bring the schema from whatever version it has to the newest, in one transaction.
+def _bring_up_to_date(
+    connection: sqlite3.Connection, path: str, say: Callable[[str], object]
+) -> None:
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    if not version:
+        _create(connection, 0)
+    elif version < SCHEMA_VERSION:
+        copy = f"{path}-schema-{version}"
+        say(f"Upgrading {path} from schema {version} to {SCHEMA_VERSION}, a copy goes to {copy}")
+        try:
+            copy_database(connection, copy)
+            try:
+                _create(connection, version)
+            except BaseException:
+                os.unlink(copy)
+                raise
+        except (OSError, sqlite3.Error) as error:
+            raise StoreUnusable(
+                f"{path} has to be upgraded to schema {SCHEMA_VERSION}, which failed, and is as it"
+                f" was: {error}; there must be room for a copy of it beside it and as much again"
+            ) from error
+        say(f"Upgraded {path}; what it was is kept in {copy}, delete that when all is well")
+
+
+def _create(connection: sqlite3.Connection, version: int) -> None:
+    """Bring the schema from a version to the newest, in one transaction.
 
     A new database begins to number at the microsecond: clients that remember another one's numbers
     drop what has lower ones (clause S44).
     """
-    (version,) = connection.execute("PRAGMA user_version").fetchone()
-    if version == SCHEMA_VERSION:
-        return
     connection.execute("BEGIN IMMEDIATE")
     for step in range(version + 1, SCHEMA_VERSION + 1):
         schema = files("chat_protocol.stores").joinpath(f"schema/sqlite-{step}.sql").read_text()

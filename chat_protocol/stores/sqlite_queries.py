@@ -17,7 +17,7 @@ from chat_protocol.domain.batch import (
     UserList,
 )
 from chat_protocol.stores.ranges import Ranges
-from chat_protocol.stores.sqlite_chunks import messages_of
+from chat_protocol.stores.sqlite_chunks import end_of, messages_of
 from chat_protocol.stores.sqlite_recent import Recent, filed_runs
 
 __all__ = ["Queries"]
@@ -26,6 +26,12 @@ _CHUNK = "SELECT first, entries FROM chunk WHERE first <= ? ORDER BY first DESC 
 
 _WAITING = """
 SELECT last, count FROM inbox WHERE user = ? AND last > ? ORDER BY last LIMIT ?
+"""
+
+_COUNT = """
+SELECT coalesce(sum(count), 0) FROM (
+    SELECT min(count, last - ?2 + 1) AS count FROM inbox WHERE user = ?1 AND last >= ?2 LIMIT ?3
+)
 """
 
 _WAITING_AT = """
@@ -56,12 +62,14 @@ class Queries:
     Args:
         connection: to it.
         recent: what its tables do not know yet.
+        below: messages with lower offsets are forgotten, though the tables may know them still.
     """
 
-    def __init__(self, connection: sqlite3.Connection, recent: Recent) -> None:
+    def __init__(self, connection: sqlite3.Connection, recent: Recent, below: int) -> None:
         self._connection = connection
         self._execute = connection.execute
         self._recent = recent
+        self.below = below
 
     def answer(self, query: Query) -> None:
         """Fill a query in."""
@@ -86,11 +94,7 @@ class Queries:
 
     def count_inbox(self, user_id: int, exactly: bool = True) -> int:
         """How many messages the table knows that wait for a user; or whether there are any."""
-        (count,) = self._one(
-            "SELECT coalesce(sum(count), 0) FROM (SELECT count FROM inbox WHERE user = ? LIMIT ?)",
-            user_id,
-            -1 if exactly else 1,
-        )
+        (count,) = self._one(_COUNT, user_id, self.below, -1 if exactly else 1)
         return int(count)
 
     def in_inbox(self, user_id: int, offset: int) -> bool:
@@ -110,7 +114,8 @@ class Queries:
         return ids
 
     def _read_page(self, page: Page) -> None:
-        user_id, after, limit = page.user_id, page.after, page.max_messages + 1
+        user_id, limit = page.user_id, page.max_messages + 1
+        after = max(page.after, self.below - 1)
         found = [
             (max(last - count, after) + 1, last + 1)
             for last, count in self._execute(_WAITING, (user_id, after, limit))
@@ -137,7 +142,7 @@ class Queries:
             first, entries = self._one(_CHUNK, begin)
             messages = messages_of(first, entries, begin, end)
             yield from messages
-            begin = messages[-1].offset + 1
+            begin = end_of(first, entries)
 
     def _newest_messages(self, begin: int, end: int) -> Iterator[Stored]:
         """The same from the last to the first."""
@@ -152,8 +157,9 @@ class Queries:
         account.publishing_id = ids.edges[-1] - 1 if ids else 0
         (everyones,) = self._one(
             "SELECT count(*) FROM everyone WHERE sender <> ?1"
-            " AND offset > (SELECT seen FROM user WHERE id = ?1)",
+            " AND offset > (SELECT seen FROM user WHERE id = ?1) AND offset >= ?2",
             user_id,
+            self.below,
         )
         account.pending = self.count_inbox(user_id) + self._recent.count(user_id) + everyones
 
@@ -187,21 +193,24 @@ class Queries:
         asked.messages.reverse()
 
     def _registered(self, user_id: int) -> int:
-        return int(self._one("SELECT registered FROM user WHERE id = ?", user_id)[0])
+        """Where what the user can see begins: behind this offset."""
+        (registered,) = self._one("SELECT registered FROM user WHERE id = ?", user_id)
+        return max(int(registered), self.below - 1)
 
     def _with(
         self, user: int, other: int, since: int, before: int, limit: int
     ) -> list[tuple[int, int]]:
         """Ranges of the newest offsets below ``before``; at least ``limit`` offsets, or all.
 
-        There are none up to ``since``.
+        There are none up to ``since``, but what is forgotten.
         """
         # A set: a message to several is in it for each of them.
-        found = set(_below(before, self._recent.runs(user, other)))
+        found = set(_between(since, before, self._recent.runs(user, other)))
         for (first,) in self._execute(_FILINGS, (before,)):
             if sum(end - begin for begin, end in found) >= limit:
                 break
-            found.update(_below(before, filed_runs(self._connection, first, user, other)))
+            runs = filed_runs(self._connection, first, user, other)
+            found.update(_between(since, before, runs))
             if first <= since:
                 break
         return list(found)
@@ -210,8 +219,12 @@ class Queries:
         return [(offset, offset + 1) for (offset,) in self._execute(query, values)]
 
 
-def _below(before: int, runs: Iterator[tuple[int, int]]) -> Iterator[tuple[int, int]]:
-    return ((begin, min(end, before)) for begin, end in runs if begin < before)
+def _between(since: int, before: int, runs: Iterator[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+    return (
+        (max(begin, since + 1), min(end, before))
+        for begin, end in runs
+        if begin < before and end > since + 1
+    )
 
 
 def _joined(runs: list[tuple[int, int]]) -> Ranges:

@@ -77,6 +77,11 @@ class Recent:
         self._bytes = 0
 
     @property
+    def filed(self) -> int:
+        """The last offset that the tables know."""
+        return self._filed
+
+    @property
     def full(self) -> bool:
         """Whether it is time to file."""
         return len(self._runs) + self._moves >= ENTRIES or self._bytes >= BYTES
@@ -125,6 +130,14 @@ class Recent:
         if not mailbox:
             del self.mailboxes[user]
         return True
+
+    def forget(self, below: int) -> None:
+        """Nothing with a lower offset waits any more."""
+        for user in [one for one, mailbox in self.mailboxes.items() if mailbox.edges[0] < below]:
+            mailbox = self.mailboxes[user]
+            mailbox.discard_below(below)
+            if not mailbox:
+                del self.mailboxes[user]
 
     def count(self, user: int) -> int:
         """How many messages in that user's mailbox the tables do not know."""

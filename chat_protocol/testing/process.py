@@ -68,6 +68,10 @@ class RecordingStore:
         """See IStore."""
         return self._store.read(queries)
 
+    def forget(self, before: int) -> Deferred[bool]:
+        """See IStore."""
+        return self._store.forget(before)
+
     def commit(self, batch: Batch) -> Deferred[None]:
         """See IStore."""
 

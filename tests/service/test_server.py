@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import time
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +11,17 @@ import pytest
 import pytest_twisted
 from twisted.internet.endpoints import TCP4ServerEndpoint
 from twisted.internet.protocol import Factory
+from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread
 
+from chat_protocol.domain.batch import Account
 from chat_protocol.domain.limits import Limits
 from chat_protocol.service.server import CannotServe, ChatService
 from chat_protocol.stores.registry import store_from_url
 
 from ..protocol.line import Response, login, parse
+from ..stores.conftest import sqlite_store
+from ..stores.helpers import commit, now, register, run
 
 
 def service(url: str, port: int = 0, status_interval: float = 0) -> ChatService:
@@ -40,6 +45,31 @@ def talk(port: int, *sent: bytes) -> bytes:
 def port_of(served: ChatService) -> int:
     address: Any = served.ports[0].getHost()
     return int(address.port)
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_is_too_old_is_forgotten_from_the_start(tmp_path: Path) -> None:
+    from twisted.internet import reactor
+
+    path = tmp_path / "chat.db"
+    old = sqlite_store(path, wall_clock=lambda: time.time_ns() - 100 * 24 * 3600 * 10**9)
+    now(old.open())
+    alice, bob = register(old, "alice", "bob")
+    commit(old, run(alice, bob, "1", "2"))
+    now(old.close())
+    for age, waiting in ((101, 2), (99, 0)):
+        store = store_from_url(f"sqlite:{path}", 0, reactor)
+        served = ChatService(reactor, store, [], Limits(), retention=age * 24 * 3600)
+        served.startService()
+        await served.when_serving()
+        asked = Account(bob.id)
+        for _ in range(100):
+            await deferLater(reactor, 0.02)
+            await store.read([asked])
+            if asked.pending == waiting:
+                break
+        assert asked.pending == waiting
+        await served.stopService()
 
 
 @pytest.mark.parametrize("kind", ["memory:", "sqlite:{}/chat.db"])

@@ -27,12 +27,13 @@ def test_every_option_arrives() -> None:
     assert parse(
         "--listen", "tcp:1", "-l", "tcp:2:interface=127.0.0.1", "--store", "memory:",
         "--mailbox-limit", "5", "--max-connections=6", "--max-connections-per-address", "7",
-        "--status-interval", "0.5",
+        "--status-interval", "0.5", "--retention", "90d",
     ) == ServerConfig(
         ("tcp:1", "tcp:2:interface=127.0.0.1"),
         "memory:",
         0.5,
         Limits(mailbox=5, connections=6, connections_per_address=7),
+        retention=90 * 24 * 3600,
     )  # fmt: skip
 
 
@@ -44,6 +45,7 @@ def test_every_option_arrives() -> None:
         (["--max-connections-per-address", "1.5"], "per-address wants a whole number"),
         (["--status-interval", "nan"], "--status-interval wants a number of seconds"),
         (["--status-interval", "soon"], "--status-interval wants a number of seconds"),
+        (["--retention", "90"], "--retention: '90' is no length of time"),
         (["--store", "redis:x"], "--store: 'redis:x' is no store"),
         (["--listen", "nonsense:"], "--listen: 'nonsense:' is no server endpoint"),
         (["--listen", "tcp:port"], "--listen: 'tcp:port' is no server endpoint"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
@@ -18,6 +19,19 @@ from chat_protocol.stores.sqlite import SQLiteStore
 T = TypeVar("T")
 
 MakeStore = Callable[[int], IStore]
+
+
+class WallClock:
+    """Time that passes when it is told to, in nanoseconds since the epoch."""
+
+    def __init__(self) -> None:
+        self.now = 1_700_000_000 * 10**9
+
+    def __call__(self) -> int:
+        return self.now
+
+    def pass_(self, seconds: float) -> None:
+        self.now += int(seconds * 10**9)
 
 
 class ImmediateWorker:
@@ -41,13 +55,25 @@ class ForgetfulStore(SQLiteStore):
         self._forget()
         return super().read(queries)
 
+    def forget(self, before: int) -> Deferred[bool]:
+        self._forget()
+        return super().forget(before)
+
     def _forget(self) -> None:
         self._open_database()._stale = True
 
 
+@pytest.fixture
+def wall_clock() -> WallClock:
+    return WallClock()
+
+
 @pytest.fixture(params=["memory", "sqlite", "sqlite, filed at once", "sqlite, read again"])
 def make_store(
-    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    wall_clock: WallClock,
 ) -> MakeStore:
     """Makes a store with a mailbox limit; what it is depends on the parameter."""
     if request.param == "sqlite, filed at once":
@@ -56,8 +82,8 @@ def make_store(
 
     def make(mailbox_limit: int) -> IStore:
         if request.param == "memory":
-            return MemoryStore(mailbox_limit)
-        return kind(str(tmp_path / "chat.db"), mailbox_limit, ImmediateWorker())
+            return MemoryStore(mailbox_limit, wall_clock=wall_clock)
+        return kind(str(tmp_path / "chat.db"), mailbox_limit, ImmediateWorker(), wall_clock)
 
     return make
 
@@ -67,5 +93,7 @@ def sqlite_path(tmp_path: Path) -> Path:
     return tmp_path / "chat.db"
 
 
-def sqlite_store(path: Path, mailbox_limit: int = 0) -> SQLiteStore:
-    return SQLiteStore(str(path), mailbox_limit, ImmediateWorker())
+def sqlite_store(
+    path: Path, mailbox_limit: int = 0, wall_clock: Callable[[], int] = time.time_ns
+) -> SQLiteStore:
+    return SQLiteStore(str(path), mailbox_limit, ImmediateWorker(), wall_clock)

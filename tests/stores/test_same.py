@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +22,11 @@ from chat_protocol.domain.batch import (
 )
 from chat_protocol.domain.directory import User
 from chat_protocol.interfaces import IStore
-from chat_protocol.stores import sqlite_chunks, sqlite_recent
+from chat_protocol.stores import sqlite_chunks, sqlite_database, sqlite_recent
 from chat_protocol.stores.memory import MemoryStore
 from chat_protocol.stores.sqlite import SQLiteStore
 
-from .conftest import sqlite_store
+from .conftest import WallClock, sqlite_store
 from .helpers import now, publication, run
 
 NAMES = ["a", "b", "c", "d", "e", "f"]
@@ -116,11 +117,23 @@ class Side:
         return [*state, asked.users]
 
 
-def reopened(store: SQLiteStore, path: Path, rnd: random.Random) -> SQLiteStore:
+def forget(sides: Sequence[Side], wall_clock: WallClock, rnd: random.Random) -> None:
+    """As much in both, and then perhaps leave the rest of the work for later."""
+    age = rnd.choice([100, 300, 2000])
+    for side in sides:
+        while now(side.store.forget(0)):
+            pass
+        for _ in range(rnd.randint(1, 9)):
+            now(side.store.forget(wall_clock.now - age * 10**9))
+
+
+def reopened(
+    store: SQLiteStore, path: Path, rnd: random.Random, wall_clock: WallClock
+) -> SQLiteStore:
     how = rnd.random()
     if how < 0.1:
         now(store.close())
-        store = sqlite_store(path, LIMIT)
+        store = sqlite_store(path, LIMIT, wall_clock)
         now(store.open())
     elif how < 0.3:
         # As after a kill: nothing is known but what the file says.
@@ -129,16 +142,22 @@ def reopened(store: SQLiteStore, path: Path, rnd: random.Random) -> SQLiteStore:
 
 
 @pytest.mark.parametrize("seed", range(12))
-def test_both_say_the_same(seed: int, sqlite_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_both_say_the_same(
+    seed: int, sqlite_path: Path, wall_clock: WallClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
     rnd = random.Random(seed)
     monkeypatch.setattr(sqlite_recent, "ENTRIES", rnd.choice([3, 10, 50]))
+    monkeypatch.setattr(sqlite_database, "_SWEEP_SECONDS", rnd.choice([0, 0.002]))
     monkeypatch.setattr(sqlite_chunks, "CHUNK_BYTES", rnd.choice([1, 200, 3500]))
-    store = sqlite_store(sqlite_path, LIMIT)
+    store = sqlite_store(sqlite_path, LIMIT, wall_clock)
     now(store.open())
-    sides = Side(MemoryStore(LIMIT)), Side(store)
+    sides = Side(MemoryStore(LIMIT, wall_clock=wall_clock)), Side(store)
     number = 0
     for step in range(60):
-        sides[1].store = store = reopened(store, sqlite_path, rnd)
+        sides[1].store = store = reopened(store, sqlite_path, rnd, wall_clock)
+        wall_clock.pass_(rnd.choice([0, 0, 61]))
+        if rnd.random() < 0.1:
+            forget(sides, wall_clock, rnd)
         known = list(sides[0].users)
         if len(known) < 2 or rnd.random() < 0.1:
             name = rnd.choice(NAMES)

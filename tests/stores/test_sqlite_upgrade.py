@@ -10,12 +10,14 @@ from pathlib import Path
 
 import pytest
 
+from chat_protocol.errors import StoreUnusable
 from chat_protocol.stores import sqlite_recent
 from chat_protocol.stores.sqlite import SQLiteStore
 from chat_protocol.stores.sqlite_file import APPLICATION_ID, SCHEMA_VERSION
 
 from .conftest import sqlite_store
 from .helpers import account, conversation, now, page, publication, publish, register, texts
+from .test_sqlite import file_size_limit
 
 
 def old_file(path: Path, version: int, script: str) -> None:
@@ -113,3 +115,51 @@ def test_version_2(sqlite_path: Path, entries: int, monkeypatch: pytest.MonkeyPa
     assert [one.offset for one in again] == [0, 0, 0]
     assert new.offset > 259
     now(store.close())
+
+
+def three(path: Path) -> None:
+    old_file(
+        path,
+        2,
+        "INSERT INTO user VALUES (1, 'alice', 5, 0, 0), (2, 'bob', 6, 0, 0);"
+        "INSERT INTO message VALUES (1, 1, 2, 7, 'old', 0, NULL);",
+    )
+    with closing(sqlite3.connect(path)) as connection:
+        for number in range(2, 3000):
+            row = (number, 1, 2, 7, "x" * 100, 0, None)
+            connection.execute("INSERT INTO message VALUES (?, ?, ?, ?, ?, ?, ?)", row)
+        connection.commit()
+
+
+def test_a_copy_of_what_it_was_is_kept_and_the_log_names_it(
+    sqlite_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+    monkeypatch.setattr(SQLiteStore, "_say", lambda _, sentence: said.append(sentence))
+    three(sqlite_path)
+    now(upgraded(sqlite_path).close())
+    copy = sqlite_path.with_name("chat.db-schema-2")
+    with closing(sqlite3.connect(copy)) as connection:
+        assert connection.execute("PRAGMA user_version").fetchone() == (2,)
+        assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+        assert connection.execute("SELECT count(*) FROM message").fetchone() == (2999,)
+    assert copy.stat().st_mode & 0o777 == 0o600
+    assert [sentence.partition(" ")[0] for sentence in said] == ["Upgrading", "Upgraded"]
+    assert str(copy) in said[1]
+    # The copy can be used in its place.
+    copy.replace(sqlite_path)
+    now(upgraded(sqlite_path).close())
+
+
+@pytest.mark.parametrize("room", [0.3, 1.02])
+def test_without_room_it_is_left_as_it_was(sqlite_path: Path, room: float) -> None:
+    """For the copy, and for the upgrade."""
+    three(sqlite_path)
+    size = int(sqlite_path.stat().st_size * room)
+    with file_size_limit(size), pytest.raises(StoreUnusable, match="room for a copy"):
+        now(sqlite_store(sqlite_path).open())
+    assert not list(sqlite_path.parent.glob("*schema*"))
+    with closing(sqlite3.connect(sqlite_path)) as connection:
+        assert connection.execute("PRAGMA user_version").fetchone() == (2,)
+        assert connection.execute("SELECT count(*) FROM message").fetchone() == (2999,)
+    now(upgraded(sqlite_path).close())

@@ -1,0 +1,134 @@
+"""When a store is asked to forget, and how often."""
+
+from __future__ import annotations
+
+import pytest
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+
+from chat_protocol.domain.durations import parse_duration
+from chat_protocol.domain.retention import Retention
+from chat_protocol.errors import Unavailable
+from chat_protocol.stores.memory import MemoryStore
+
+
+class SlowStore(MemoryStore):
+    """Does a step when it is told to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: list[int] = []
+        self.steps: list[Deferred[bool]] = []
+
+    def forget(self, before: int) -> Deferred[bool]:
+        self.asked.append(before)
+        step: Deferred[bool] = Deferred()
+        self.steps.append(step)
+        return step
+
+
+def started(store: MemoryStore) -> tuple[Clock, Retention]:
+    clock = Clock()
+    retention = Retention(store, clock, lambda: int(clock.seconds() * 10**9) + 10**12, 100)
+    retention.start()
+    return clock, retention
+
+
+def test_steps_take_a_tenth_of_the_time_and_then_it_looks_each_minute() -> None:
+    store = SlowStore()
+    clock, retention = started(store)
+    assert store.asked == [900 * 10**9]
+    clock.advance(0.5)
+    store.steps[0].callback(True)
+    clock.advance(4.4)
+    assert len(store.asked) == 1
+    clock.advance(0.2)
+    assert len(store.asked) == 2
+    store.steps[1].callback(True)
+    # However short a step is.
+    clock.advance(0.015)
+    assert len(store.asked) == 2
+    clock.advance(0.01)
+    store.steps[2].callback(False)
+    clock.advance(59)
+    assert len(store.asked) == 3
+    clock.advance(1.1)
+    assert len(store.asked) == 4
+    assert store.asked[3] - store.asked[2] == pytest.approx(60.1e9)
+    store.steps[3].callback(False)
+    stopped = Deferred.fromCoroutine(retention.stop())
+    assert stopped.called
+    assert clock.getDelayedCalls() == []
+
+
+def test_it_stops_when_the_step_is_done() -> None:
+    store = SlowStore()
+    clock, retention = started(store)
+    stopped = Deferred.fromCoroutine(retention.stop())
+    assert not stopped.called
+    store.steps[0].callback(True)
+    assert stopped.called
+    assert clock.getDelayedCalls() == []
+    assert len(store.asked) == 1
+
+
+def test_a_store_that_refuses_is_asked_again() -> None:
+    store = SlowStore()
+    clock, retention = started(store)
+    store.steps[0].errback(Unavailable("full"))
+    clock.advance(60)
+    store.steps[1].errback(Unavailable("full"))
+    clock.advance(60)
+    assert len(store.asked) == 3
+    store.steps[2].callback(False)
+    Deferred.fromCoroutine(retention.stop())
+    assert clock.getDelayedCalls() == []
+
+
+def test_the_log_says_once_that_it_cannot_and_how_much_it_did() -> None:
+    lines: list[str] = []
+    store = SlowStore()
+    clock = Clock()
+    retention = Retention(store, clock, lambda: 10**12, 100)
+
+    class Log:
+        def warn(self, form: str, **values: object) -> None:
+            lines.append(form.format(**values))
+
+        info = warn
+
+    retention.log = Log()  # type: ignore[misc, assignment]
+    retention.start()
+    store.steps[-1].errback(Unavailable("full"))
+    clock.advance(60)
+    store.steps[-1].errback(Unavailable("full"))
+    clock.advance(60)
+    store.steps[-1].callback(True)
+    clock.advance(1)
+    store.steps[-1].callback(False)
+    clock.advance(60)
+    store.steps[-1].callback(False)
+    assert lines == [
+        "Cannot forget old messages: full",
+        "Forgot messages that were too old, in 2 steps",
+    ]
+    Deferred.fromCoroutine(retention.stop())
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("0", 0), ("none", 0), ("5s", 5), ("3m", 180), ("2h", 7200), ("90d", 7_776_000),
+        ("2w", 1_209_600), ("1y", 31_536_000),
+    ],
+)  # fmt: skip
+def test_lengths_of_time(text: str, seconds: int) -> None:
+    assert parse_duration(text) == seconds
+
+
+@pytest.mark.parametrize(
+    "text", ["", "90", "d", "-1d", "1.5h", "90 d", "1d2h", "9999999999d", "\u0661d"]
+)
+def test_what_is_no_length_of_time(text: str) -> None:
+    with pytest.raises(ValueError, match="such as 90d"):
+        parse_duration(text)

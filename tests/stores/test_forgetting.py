@@ -1,0 +1,195 @@
+"""What is old is forgotten: step by step, and at once for those who read."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from chat_protocol.domain.batch import UserList, Waiting
+from chat_protocol.interfaces import IStore
+from chat_protocol.stores import sqlite_chunks, sqlite_database, sqlite_recent
+from chat_protocol.wire.codes import Code
+
+from .conftest import MakeStore, WallClock, sqlite_store
+from .helpers import (
+    account,
+    commit,
+    conversation,
+    now,
+    page,
+    publication,
+    publish,
+    register,
+    run,
+    texts,
+)
+
+DAY = 24 * 3600
+
+
+@pytest.fixture
+def store(make_store: MakeStore) -> Iterator[IStore]:
+    made = make_store(5)
+    now(made.open())
+    yield made
+    now(made.close())
+
+
+def forget(store: IStore, wall_clock: WallClock, age: float) -> int:
+    """To the end; how many steps that took."""
+    steps = 1
+    while now(store.forget(wall_clock.now - int(age * 10**9))):
+        steps += 1
+        assert steps < 100_000
+    return steps
+
+
+def test_what_is_old_is_gone_for_everybody_and_the_rest_is_as_it_was(
+    store: IStore, wall_clock: WallClock
+) -> None:
+    alice, bob, carol = register(store, "alice", "bob", "carol")
+    commit(store, run(alice, bob, "old 1", "old 2"), run(bob, carol, "read", live=True))
+    publish(store, publication(alice, "old to all"), publication(bob, "old", alice, carol, id_=3))
+    wall_clock.pass_(10 * DAY)
+    commit(store, run(alice, bob, "new 1"), run(bob, carol, "new 2", live=True))
+    publish(store, publication(alice, "new to all"), publication(bob, "new", alice, carol, id_=4))
+    before = [texts(page(store, one)) for one in (alice, bob, carol)]
+    forget(store, wall_clock, 11 * DAY)
+    assert [texts(page(store, one)) for one in (alice, bob, carol)] == before
+    wall_clock.pass_(1 * DAY)
+    forget(store, wall_clock, 10 * DAY)
+    assert texts(page(store, alice)) == ["new"]
+    assert texts(page(store, bob)) == ["new 1", "new to all"]
+    assert texts(page(store, carol)) == ["new to all", "new"]
+    assert [account(store, one) for one in (alice, bob, carol)] == [(0, 1), (4, 2), (0, 2)]
+    assert conversation(store, alice, bob) == ["new 1", "new to all", "new"]
+    assert conversation(store, bob, carol) == ["new 2", "new"]
+    assert conversation(store, carol, None) == ["new 2", "new to all", "new"]
+    assert conversation(store, carol, None, limit=1) == ["new"]
+    asked = UserList("", 10)
+    now(store.read([asked]))
+    assert [name for name, _ in asked.users] == ["alice", "bob", "carol"]
+    again = publication(bob, "stored under that before", alice, id_=3)
+    publish(store, again)
+    assert again.offset == 0
+
+
+def test_there_is_room_in_a_mailbox_for_what_is_forgotten(
+    store: IStore, wall_clock: WallClock
+) -> None:
+    alice, bob = register(store, "alice", "bob")
+    commit(store, run(alice, bob, *"12345"))
+    full = run(alice, bob, "6")
+    commit(store, full)
+    assert full.refusal is Code.MAILBOX_FULL
+    wall_clock.pass_(DAY)
+    forget(store, wall_clock, DAY / 2)
+    fits = run(alice, bob, *"789")
+    commit(store, fits)
+    assert fits.accepted == 3
+    assert texts(page(store, bob)) == ["7", "8", "9"]
+    assert account(store, bob) == (0, 3)
+
+
+def test_what_is_forgotten_cannot_be_given_back(store: IStore, wall_clock: WallClock) -> None:
+    alice, bob = register(store, "alice", "bob")
+    live = run(alice, bob, "live", live=True)
+    commit(store, live)
+    (message,) = live.stored()
+    wall_clock.pass_(DAY)
+    commit(store, run(alice, bob, "new"))
+    forget(store, wall_clock, DAY / 2)
+    commit(store, returned=[Waiting(bob.id, message)], taken={alice.id: message.offset})
+    assert texts(page(store, bob)) == ["new"]
+    assert account(store, bob) == (0, 1)
+
+
+def test_what_was_given_back_is_forgotten_too(store: IStore, wall_clock: WallClock) -> None:
+    alice, bob = register(store, "alice", "bob")
+    live = run(alice, bob, "live", live=True)
+    commit(store, live)
+    commit(store, returned=[Waiting(bob.id, one) for one in live.stored()])
+    wall_clock.pass_(DAY)
+    forget(store, wall_clock, DAY / 2)
+    assert texts(page(store, bob)) == []
+    assert account(store, bob) == (0, 0)
+
+
+def test_numbers_go_on_when_all_is_forgotten(store: IStore, wall_clock: WallClock) -> None:
+    alice, bob = register(store, "alice", "bob")
+    first = run(alice, bob, "1", "2")
+    commit(store, first)
+    wall_clock.pass_(DAY)
+    forget(store, wall_clock, 0)
+    assert conversation(store, bob, None) == []
+    second = run(alice, bob, "3")
+    commit(store, second)
+    assert second.offset > first.offset + 1
+    assert conversation(store, bob, None) == ["3"]
+
+
+def test_a_clock_that_is_set_back_makes_nothing_older(store: IStore, wall_clock: WallClock) -> None:
+    alice, bob = register(store, "alice", "bob")
+    commit(store, run(alice, bob, "1"))
+    wall_clock.pass_(-30 * DAY)
+    commit(store, run(alice, bob, "2"))
+    forget(store, wall_clock, DAY)
+    assert texts(page(store, bob)) == ["1", "2"]
+    wall_clock.pass_(2 * DAY)
+    commit(store, run(alice, bob, "3"))
+    forget(store, wall_clock, DAY)
+    assert texts(page(store, bob)) == ["3"]
+
+
+def tables(path: Path) -> dict[str, int]:
+    with closing(sqlite3.connect(path)) as connection:
+        return {
+            table: connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0]
+            for table in ("chunk", "filing", "conversation", "everyone", "inbox", "moment")
+        }
+
+
+@pytest.mark.parametrize("killed", [False, True])
+def test_the_tables_are_emptied_in_many_steps_and_the_file_does_not_grow(
+    killed: bool, sqlite_path: Path, wall_clock: WallClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlite_recent, "ENTRIES", 100)
+    monkeypatch.setattr(sqlite_chunks, "CHUNK_BYTES", 300)
+    store = sqlite_store(sqlite_path, 0, wall_clock)
+    now(store.open())
+    users = register(store, *[f"user{number}" for number in range(40)])
+    sizes = []
+    for _ in range(4):
+        monkeypatch.setattr(sqlite_database, "_SWEEP_SECONDS", 0)
+        for number in range(60):
+            one, two, three = (users[(number * factor) % 40] for factor in (1, 7, 11))
+            commit(store, run(one, two, "x" * 100), run(two, three, "x" * 100, live=True))
+            publish(store, publication(three, "x" * 100))
+            wall_clock.pass_(100)
+        wall_clock.pass_(10 * DAY)
+        more = True
+        steps = 0
+        while more:
+            more = now(store.forget(wall_clock.now - DAY * 10**9))
+            steps += 1
+            if killed and steps % 3 == 0:
+                store._open_database()._stale = True
+                # The work begins anew: let it get further.
+                monkeypatch.setattr(sqlite_database, "_SWEEP_SECONDS", steps / 1e5)
+        assert steps > 6
+        store._open_database()._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        sizes.append(sqlite_path.stat().st_size)
+        assert tables(sqlite_path) == {
+            "chunk": 0,
+            "filing": 1,
+            "conversation": 0,
+            "everyone": 0,
+            "inbox": 0,
+            "moment": 1,
+        }
+    assert max(sizes) <= sizes[0] * 1.2
+    now(store.close())
