@@ -9,7 +9,7 @@ from chat_protocol.domain.delivery import Ask, Delivery, Taken
 from chat_protocol.domain.directory import User
 from chat_protocol.domain.limits import Limits
 from chat_protocol.interfaces import IOutput
-from chat_protocol.wire.deliver import encode_deliver, encode_strings
+from chat_protocol.wire.deliver import encode_delivers
 
 __all__ = ["AckedDelivery"]
 
@@ -55,14 +55,11 @@ class AckedDelivery(Delivery):
             super()._catch_up()
 
     def _write_run(self, run: Run) -> None:
-        sender = run.sender.user.name
-        to = encode_strings((run.recipient.name,))
-        offsets = range(run.offset, run.offset + run.accepted)
+        count = run.accepted
+        offsets = range(run.offset, run.offset + count)
         self._sent = offsets[-1]
-        frames = [
-            encode_deliver(offset, text, sender, 0, to, frame[-8:])
-            for offset, text, frame in zip(offsets, run.texts, run.frames, strict=False)
-        ]
+        texts, sender, recipient = run.texts[:count], run.sender.user.name, run.recipient.name
+        frames = encode_delivers(run.offset, texts, sender, recipient, run.frames[:count])
         self._send(frames, offsets)
 
     def _write_stored(self, messages: list[Stored]) -> None:

@@ -66,7 +66,8 @@ class Waiting(NamedTuple):
 
 
 class Run:
-    """Messages from one session to one recipient, one behind the other.
+    """Messages from one session to one recipient, one behind the other: Messages of version 1, or
+    Publishes of version 2.
 
     Made by the session; ``offset``, ``accepted`` and ``refusal`` are the store's answer.
     """
@@ -74,9 +75,11 @@ class Run:
     __slots__ = (
         "accepted",
         "correlation_ids",
+        "detail",
         "frames",
         "live",
         "offset",
+        "publishing_id",
         "recipient",
         "recipient_id",
         "refusal",
@@ -96,6 +99,7 @@ class Run:
         frames: list[bytes],
         size: int,
         version: int = 1,
+        publishing_id: int = 0,
     ) -> None:
         self.sender = sender
         self.recipient = recipient
@@ -112,6 +116,9 @@ class Run:
         to delivery."""
         self.version = version
         """In which the answers are to be."""
+        self.publishing_id = publishing_id
+        """Of the first Publish, the others follow one by one; none of them, nor a higher one, was
+        ever stored for this user. 0: they have none."""
         self.recipient_id = recipient.id
         """0: the store finds it by name."""
         self.offset = 0
@@ -119,11 +126,17 @@ class Run:
         self.accepted = 0
         """So many from the front were stored; the others met ``refusal``."""
         self.refusal = Code.OK
+        self.detail = ""
 
     def refuse(self, code: Code, detail: str) -> None:
         """Nothing of it is stored."""
         self.accepted = 0
+        self.refuse_rest(code, detail)
+
+    def refuse_rest(self, code: Code, detail: str) -> None:
+        """What is not accepted is not stored."""
         self.refusal = code
+        self.detail = detail
 
     def stored(self) -> list[Stored]:
         """The accepted messages."""

@@ -386,9 +386,8 @@ class Exchange:
             return True
         if accepted:
             write(encode_answers(Code.OK, ids[:accepted], run.version))
-        detail = f"{run.refusal.name} for {run.recipient.name}"
-        write(encode_answers(run.refusal, ids[accepted:], run.version, detail))
-        run.sender.connection.refused(run.refusal, len(ids) - accepted)
+        write(encode_answers(run.refusal, ids[accepted:], run.version, run.detail))
+        run.sender.connection.refused(run.refusal, len(ids) - accepted, run.detail)
         return True
 
     def _answer_publication(self, publication: Publication) -> None:
@@ -400,6 +399,8 @@ class Exchange:
             return
         for user, user_id in zip(publication.recipients, publication.recipient_ids, strict=False):
             user.id = user_id
+        if len(publication.recipients) == 1:
+            publication.sender.remember(publication.recipients[0], self._limits)
 
     def _release(self) -> None:
         if self._waiting > self._limits.store_backlog // 2:

@@ -6,7 +6,7 @@ from chat_protocol.domain.delivery import Delivery
 from chat_protocol.domain.directory import User
 from chat_protocol.domain.limits import Limits
 from chat_protocol.interfaces import IConnection, IOutput
-from chat_protocol.wire.deliver import encode_route
+from chat_protocol.wire.deliver import encode_address, encode_route
 
 __all__ = ["Session"]
 
@@ -28,6 +28,7 @@ class Session:
         "delivery",
         "output",
         "outstanding",
+        "published",
         "token",
         "user",
         "version",
@@ -45,11 +46,13 @@ class Session:
         """Who shows it at a login takes the session over; empty: nobody can."""
         self.outstanding = 0
         """Bytes of messages that have no answer yet."""
+        self.published = 0
+        """The highest publishing id of which anything is known; those above it are new."""
         self._routes: dict[bytes, User] | None = None
 
     @property
     def routes(self) -> dict[bytes, User]:
-        """The recipients at hand, by the route that a Message to them has."""
+        """The recipients at hand, by the route that a Message to them has, or a Publish."""
         return self._routes if self._routes is not None else _NO_ROUTES
 
     def remember(self, recipient: User, limits: Limits) -> None:
@@ -58,6 +61,8 @@ class Session:
         if routes is None or len(routes) >= limits.routes:
             routes = self._routes = {}
         routes[encode_route(self.user.name, recipient.name)] = recipient
+        if self.version > 1:
+            routes[encode_address(recipient.name)] = recipient
 
 
 _NO_ROUTES: dict[bytes, User] = {}

@@ -34,7 +34,8 @@ from chat_protocol.protocol.transports import close_below_tls, is_tls
 from chat_protocol.wire.codec import MAX_FRAME, MAX_FRAME_BEFORE_LOGIN, encode
 from chat_protocol.wire.codes import Code
 from chat_protocol.wire.commands import Close
-from chat_protocol.wire.scan import scan_messages
+from chat_protocol.wire.fields import STRING
+from chat_protocol.wire.scan import scan_acks, scan_messages, scan_publishes
 
 if TYPE_CHECKING:
     from chat_protocol.protocol.factory import ChatFactory
@@ -176,10 +177,29 @@ class ChatProtocol(FrameReceiver):
             return position
         scan = scan_messages(data, position, MAX_FRAME, session.routes)
         if scan is None:
-            return position
-        end, recipient, correlation_ids, texts, frames = scan
+            return position if session.version == 1 else self._take_2(session, data, position)
+        end, recipient, correlation_ids, texts, frames, _ = scan
         self.factory.exchange.submit(
             Run(session, recipient, correlation_ids, texts, frames, end - position)
+        )
+        return end
+
+    def _take_2(self, session: Session, data: bytes, position: int) -> int:
+        """The same for Publishes, and Acks."""
+        end, acked = scan_acks(data, position)
+        if end != position:
+            session.delivery.ack(acked)
+            return end
+        sender = STRING.encode(session.user.name)
+        scan = scan_publishes(data, position, session.published, sender, session.routes)
+        if scan is None:
+            return position
+        end, recipient, correlation_ids, texts, frames, first = scan
+        if first:
+            session.published = first + len(texts) - 1
+        size = end - position
+        self.factory.exchange.submit(
+            Run(session, recipient, correlation_ids, texts, frames, size, 2, first)
         )
         return end
 

@@ -146,6 +146,7 @@ class Version2Handlers:
         )
         session = self.begin_session(connection, user, delivery, 2)
         session.token = secrets.token_urlsafe(24)
+        session.published = account.publishing_id
         if wishes.heartbeat:
             self.heartbeats.expect(connection, wishes.heartbeat)
         if wishes.presence:
@@ -180,6 +181,7 @@ class Version2Handlers:
             recipients = ()
         else:
             raise Malformed(f"scope: there is no scope {command.scope}")
+        session.published = max(session.published, command.publishing_id)
         text = command.message.encode()
         names = sum(len(user.name.encode()) + 2 for user in (session.user, *recipients))
         if len(text) + names + _DELIVER_BYTES > MAX_FRAME:

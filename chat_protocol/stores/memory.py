@@ -26,6 +26,7 @@ from chat_protocol.domain.batch import (
     UserList,
 )
 from chat_protocol.interfaces import IStore
+from chat_protocol.stores.ranges import Ranges
 from chat_protocol.wire.codes import Code
 from chat_protocol.wire.commands import Scope
 
@@ -80,7 +81,16 @@ class _Account:
         self.mailbox: deque[Stored] = deque()
         self.registered = self.seen = last_offset
         """The last offset before the user was; the last to everyone that is delivered."""
-        self.publishing_ids: set[int] | None = None
+        self.publishing_ids: Ranges | None = None
+
+    def publish(self, publishing_id: int, count: int) -> None:
+        """Messages are stored under this id and those that follow."""
+        ids = self.publishing_ids
+        if ids is None:
+            ids = self.publishing_ids = Ranges()
+        ids.add(publishing_id, publishing_id + count)
+        if ids.count > 2 * PUBLISHING_IDS:
+            ids.keep_highest(PUBLISHING_IDS)
 
 
 @implementer(IStore)
@@ -181,7 +191,7 @@ class MemoryStore:
         if run.waits:
             account = self._by_name.get(run.recipient.name)
             if account is None:
-                run.refusal = Code.USER_NOT_FOUND
+                run.refuse(Code.USER_NOT_FOUND, f"there is no user {run.recipient.name}")
                 return
             run.recipient_id = account.id
             mailbox = self._mailbox(account)
@@ -189,7 +199,10 @@ class MemoryStore:
                 room = max(0, self._limit - len(mailbox))
                 if accepted > room:
                     accepted = room
-                    run.refusal = Code.MAILBOX_FULL
+                    run.refuse_rest(
+                        Code.MAILBOX_FULL,
+                        f"{self._limit} messages wait for {run.recipient.name} already",
+                    )
         run.accepted = accepted
         run.offset = self._last_offset + 1
         self._last_offset += accepted
@@ -199,15 +212,14 @@ class MemoryStore:
             kept = run.frames if accepted == len(run.frames) else run.frames[:accepted]
             sender = run.sender.user.name
             self._remember(run.size, _Kept(run.offset, sender, run.recipient.name, kept))
+            if run.publishing_id:
+                self._by_id[run.sender.user.id - 1].publish(run.publishing_id, accepted)
 
     def _take_publication(self, publication: Publication) -> None:
         sender = self._by_id[publication.sender.user.id - 1]
         publishing_id = publication.publishing_id
-        if publishing_id:
-            if sender.publishing_ids is None:
-                sender.publishing_ids = set()
-            if publishing_id in sender.publishing_ids:
-                return
+        if publishing_id and publishing_id in (sender.publishing_ids or ()):
+            return
         accounts = []
         for user in publication.recipients:
             account = self._by_name.get(user.name)
@@ -231,10 +243,8 @@ class MemoryStore:
                 self._to_everyone_size -= self._to_everyone.popleft().size
         for account in accounts:
             account.mailbox.append(stored)
-        if sender.publishing_ids is not None and publishing_id:
-            sender.publishing_ids.add(publishing_id)
-            if len(sender.publishing_ids) > 2 * PUBLISHING_IDS:
-                sender.publishing_ids = set(sorted(sender.publishing_ids)[-PUBLISHING_IDS:])
+        if publishing_id:
+            sender.publish(publishing_id, 1)
         self._remember(publication.size, stored)
 
     def _remember(self, size: int, messages: _Kept | Stored) -> None:
@@ -332,7 +342,7 @@ class MemoryStore:
 
     def _read_account(self, account: Account) -> None:
         found = self._by_id[account.user_id - 1]
-        account.publishing_id = max(found.publishing_ids or (0,))
+        account.publishing_id = found.publishing_ids.edges[-1] - 1 if found.publishing_ids else 0
         account.pending = len(self._mailbox(found)) + sum(
             1 for _ in self._unseen(found, found.seen)
         )

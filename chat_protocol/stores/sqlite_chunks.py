@@ -30,6 +30,7 @@ __all__ = [
     "pack_run",
     "unpack_moves",
     "unpack_publication",
+    "unpack_published",
 ]
 
 CHUNK_BYTES = 3500
@@ -38,6 +39,7 @@ CHUNK_BYTES = 3500
 _HEAD = struct.Struct(">BIIII")
 _PUBLICATION = struct.Struct(">QQBHI")
 _MOVE = struct.Struct(">IQ")
+_PUBLISHED = struct.Struct(">Q")
 _FRAME = struct.Struct(">I7xH")
 """The length of a version 1 Message's payload, and that of its text."""
 _TEXT = 13
@@ -57,6 +59,9 @@ class Kind(IntEnum):
     """User and offset, many times: what went back to a mailbox."""
     TAKEN = 5
     """User and offset, many times: up to where a mailbox was emptied."""
+    PUBLISHED = 6
+    """The publishing id of the first message of the run that follows; how many have one stands
+    for the recipient."""
 
 
 class Entry(NamedTuple):
@@ -119,7 +124,11 @@ def pack_run(run: Run, sender: int) -> bytes:
     """The accepted messages of a run as an entry."""
     frames = run.frames if run.accepted == len(run.frames) else run.frames[: run.accepted]
     kind = Kind.WAITING_RUN if run.waits else Kind.LIVE_RUN
-    return pack_frames(kind, sender, run.recipient_id, frames)
+    entry = pack_frames(kind, sender, run.recipient_id, frames)
+    if run.publishing_id:
+        head = _HEAD.pack(Kind.PUBLISHED, sender, run.accepted, 0, _PUBLISHED.size)
+        return head + _PUBLISHED.pack(run.publishing_id) + entry
+    return entry
 
 
 def pack_frames(kind: Kind, sender: int, recipient: int, frames: list[bytes]) -> bytes:
@@ -223,6 +232,12 @@ def unpack_publication(entry: Entry, data: bytes) -> tuple[int, tuple[int, ...]]
     return publishing_id, struct.unpack_from(
         f">{entry.recipient}I", data, entry.start + _PUBLICATION.size
     )
+
+
+def unpack_published(entry: Entry, data: bytes) -> int:
+    """The first publishing id of a run."""
+    (publishing_id,) = _PUBLISHED.unpack_from(data, entry.start)
+    return int(publishing_id)
 
 
 def unpack_moves(entry: Entry, data: bytes) -> list[tuple[int, int]]:

@@ -172,13 +172,13 @@ class Database:
         size = 0
         for message in batch.messages:
             size += message.size
+            if message.publishing_id and message.sender.user.id not in self._publishing:
+                return False
             if isinstance(message, Run):
                 recipient = message.recipient_id
                 if not recipient or (limit and message.waits and recipient not in mailboxes):
                     return False
             else:
-                if message.publishing_id and message.sender.user.id not in self._publishing:
-                    return False
                 for user in message.recipients:
                     if not user.id or (limit and user.id not in mailboxes):
                         return False
@@ -278,14 +278,16 @@ class Database:
         run.refusal = Code.OK
         recipient = run.recipient_id = run.recipient_id or self._queries.user_id(run.recipient.name)
         if not recipient:
-            run.accepted = 0
-            run.refusal = Code.USER_NOT_FOUND
+            run.refuse(Code.USER_NOT_FOUND, f"there is no user {run.recipient.name}")
             return
         if run.waits and self._limit:
             room = self._room(recipient)
             if run.accepted > room:
                 run.accepted = room
-                run.refusal = Code.MAILBOX_FULL
+                run.refuse_rest(
+                    Code.MAILBOX_FULL,
+                    f"{self._limit} messages wait for {run.recipient.name} already",
+                )
         if not run.accepted:
             return
         sender = run.sender.user.id
@@ -294,6 +296,10 @@ class Database:
         end = writer.last_offset + 1
         run.offset = end - run.accepted
         self._recent.add_run(sender, recipient, run.offset, end, run.waits)
+        first = run.publishing_id
+        if first:
+            self._recent.add_publishing(sender, first, first + run.accepted)
+            self._remember(sender, first, first + run.accepted)
 
     def _take_publication(self, publication: Publication) -> None:
         publication.refuse(Code.OK, "")
@@ -307,7 +313,7 @@ class Database:
         offset = publication.offset = self._writer.last_offset
         self._recent.add_publication(sender, publication.recipient_ids, offset, publishing_id)
         if publishing_id:
-            self._remember(sender, publishing_id)
+            self._remember(sender, publishing_id, publishing_id + 1)
         if publication.scope == Scope.EVERYONE:
             self._connection.execute("INSERT INTO everyone VALUES (?, ?)", (offset, sender))
             self._last_to_everyone = offset
@@ -385,10 +391,10 @@ class Database:
             self._edges += len(ids.edges)
         return ids
 
-    def _remember(self, sender: int, publishing_id: int) -> None:
+    def _remember(self, sender: int, begin: int, end: int) -> None:
         ids = self._ids_of(sender)
         before = len(ids.edges)
-        ids.add(publishing_id, publishing_id + 1)
+        ids.add(begin, end)
         if ids.count > 2 * PUBLISHING_IDS:
             ids.keep_highest(PUBLISHING_IDS)
         self._edges += len(ids.edges) - before

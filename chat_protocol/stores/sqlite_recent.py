@@ -19,6 +19,7 @@ from chat_protocol.stores.sqlite_chunks import (
     entries_of,
     unpack_moves,
     unpack_publication,
+    unpack_published,
 )
 
 __all__ = ["Recent", "filed_runs"]
@@ -99,11 +100,15 @@ class Recent:
         for recipient in recipients:
             self.add_run(sender, recipient, offset, offset + 1, waits=True)
         if publishing_id:
-            self._moves += 1
-            ids = self.publishing.get(sender)
-            if ids is None:
-                ids = self.publishing[sender] = Ranges()
-            ids.add(publishing_id, publishing_id + 1)
+            self.add_publishing(sender, publishing_id, publishing_id + 1)
+
+    def add_publishing(self, sender: int, begin: int, end: int) -> None:
+        """Messages of this user are stored under these publishing ids."""
+        self._moves += 1
+        ids = self.publishing.get(sender)
+        if ids is None:
+            ids = self.publishing[sender] = Ranges()
+        ids.add(begin, end)
 
     def _put(self, user: int, begin: int, end: int) -> None:
         mailbox = self.mailboxes.get(user)
@@ -166,6 +171,9 @@ class Recent:
             end = offset + messages
             if kind in (Kind.WAITING_RUN, Kind.LIVE_RUN):
                 self.add_run(sender, recipient, offset, end, kind == Kind.WAITING_RUN)
+            elif kind == Kind.PUBLISHED:
+                first = unpack_published(entry, data)
+                self.add_publishing(sender, first, first + recipient)
             elif kind == Kind.PUBLICATION:
                 publishing_id, recipients = unpack_publication(entry, data)
                 self.add_publication(sender, recipients, offset, publishing_id)

@@ -7,7 +7,14 @@ from collections.abc import Sequence
 
 from chat_protocol.wire.fields import STRING, STRINGS
 
-__all__ = ["encode_deliver", "encode_delivered", "encode_route", "encode_strings"]
+__all__ = [
+    "encode_address",
+    "encode_deliver",
+    "encode_delivered",
+    "encode_delivers",
+    "encode_route",
+    "encode_strings",
+]
 
 _MESSAGE = struct.Struct(">IBHIH")
 _MESSAGE_KEY = 0x0002
@@ -21,6 +28,11 @@ _DELIVER_FIXED = _DELIVER.size - 4 + 1 + 8
 def encode_route(sender: str, recipient: str) -> bytes:
     """The two strings behind the text of a Message: from ``sender`` to ``recipient``."""
     return STRING.encode(sender) + STRING.encode(recipient)
+
+
+def encode_address(recipient: str) -> bytes:
+    """What stands behind the text of a Publish to one user: the scope, and who it is."""
+    return b"\0" + STRINGS.encode((recipient,))
 
 
 def encode_strings(values: Sequence[str]) -> bytes:
@@ -59,3 +71,24 @@ def encode_deliver(
     length = _DELIVER_FIXED + size + len(name) + len(to)
     head = _DELIVER.pack(length, 2, _DELIVER_KEY, 0, offset, size)
     return b"%b%b%b%c%b%b" % (head, text, name, scope, to, time)
+
+
+def encode_delivers(
+    offset: int, texts: Sequence[bytes], sender: str, recipient: str, frames: Sequence[bytes]
+) -> list[bytes]:
+    """Delivers of messages from one user to another, one by one as encode_deliver makes them.
+
+    Args:
+        offset: of the first.
+        texts: of the messages, each UTF-8 of at most 65,535 bytes.
+        sender: the name of theirs.
+        recipient: the one user that they are for.
+        frames: of each text one that ends with the eight bytes of its time.
+    """
+    middle = STRING.encode(sender) + encode_address(recipient)
+    fixed = _DELIVER.size - 4 + len(middle) + 8
+    pack = _DELIVER.pack
+    return [
+        pack(fixed + len(text), 2, _DELIVER_KEY, 0, number, len(text)) + text + middle + frame[-8:]
+        for number, (text, frame) in enumerate(zip(texts, frames, strict=True), offset)
+    ]

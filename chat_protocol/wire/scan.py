@@ -1,10 +1,12 @@
-"""The fast path of version 1 Messages: from bytes to bytes, without decoding each one.
+"""The fast path of messages: from bytes to bytes, without decoding each one.
 
 A Message that is passed on differs from the one that came in by its correlationId only, so long
 as ``from`` is the sender's own name and ``to`` is written in the recipient's normal form. The
 bytes of the two strings together, the *route*, repeat from message to message: whether they are
 of that kind is found out once, by the codec, and looked up afterwards. What remains to be
-checked is that the frame ends where the route and the time say, and that the text is UTF-8.
+checked is that the frame ends where the route and the time say, and that the text is UTF-8. A
+Publish to one user differs in its head and in how the route is written; it becomes the Message
+that it says the same as. Acks that follow each other say what the last of them says.
 
 Whatever is not plainly of that kind is left to :mod:`chat_protocol.wire.codec`; the two are
 tested against each other.
@@ -16,7 +18,7 @@ import struct
 from collections.abc import Mapping
 from typing import Generic, NamedTuple, TypeVar
 
-__all__ = ["Scan", "scan_messages"]
+__all__ = ["Scan", "scan_acks", "scan_messages", "scan_publishes"]
 
 R = TypeVar("R")
 
@@ -24,9 +26,16 @@ _MESSAGE = struct.Struct(">IBHIH")
 _VERSION = 1
 _KEY = 0x0002
 _DELIVERED = struct.pack(">BHI", _VERSION, _KEY, 0)
+_PUBLISH = struct.Struct(">IBHIQH")
+_PUBLISH_KEY = 0x0102
+_ACK = struct.Struct(">IBHIQ")
+_ACK_HEAD = struct.pack(">IBH", _ACK.size - 4, 2, 0x010A)
 _TIME = 8
 _FIXED = _MESSAGE.size - 4 + _TIME
 """Bytes of a payload but for its text and its route."""
+
+
+_FIXED_PUBLISH = _PUBLISH.size - 4 + _TIME
 
 
 class Scan(NamedTuple, Generic[R]):
@@ -38,7 +47,9 @@ class Scan(NamedTuple, Generic[R]):
     correlation_ids: list[bytes]
     texts: list[bytes]
     frames: list[bytes]
-    """As the recipient is to get them, length in front."""
+    """As a recipient of version 1 is to get them, length in front."""
+    publishing_id: int = 0
+    """Of the first; the others follow one by one. 0: none has one."""
 
 
 def scan_messages(
@@ -84,3 +95,78 @@ def scan_messages(
     if route is None:
         return None
     return Scan(position, route, correlation_ids, texts, frames)
+
+
+def scan_publishes(
+    data: bytes, position: int, published: int, sender: bytes, routes: Mapping[bytes, R]
+) -> Scan[R] | None:
+    """Take the Publishes that stand at ``position``, go to one known user and are new.
+
+    Args:
+        data: bytes as they came in.
+        position: where a frame begins.
+        published: the highest publishing id that may be known; only higher ones are taken, one
+            behind the other, or those that have none.
+        sender: the name, as a string of the protocol.
+        routes: the known users, as wire.deliver.encode_address writes them.
+
+    Returns:
+        None if there is not even one that can be taken.
+    """
+    end = len(data)
+    route = None
+    address = delivered_route = b""
+    first = next_id = 0
+    correlation_ids: list[bytes] = []
+    texts: list[bytes] = []
+    frames: list[bytes] = []
+    while end - position > _FIXED_PUBLISH:
+        length, version, key, _, publishing_id, size = _PUBLISH.unpack_from(data, position)
+        stop = position + 4 + length
+        if key != _PUBLISH_KEY or version != 2 or stop > end:
+            break
+        text_start = position + _PUBLISH.size
+        text_end = text_start + size
+        found = data[text_end : stop - _TIME]
+        if route is None:
+            route = routes.get(found)
+            if route is None or (publishing_id and publishing_id <= published):
+                return None
+            address, first, next_id = found, publishing_id, publishing_id
+            # Behind the scope and the count of one stands the name.
+            delivered_route = sender + found[5:]
+        elif found != address or publishing_id != next_id:
+            break
+        text = data[text_start:text_end]
+        if not text.isascii():
+            try:
+                text.decode()
+            except UnicodeDecodeError:
+                break
+        if first:
+            next_id += 1
+        correlation_ids.append(data[position + 7 : position + 11])
+        texts.append(text)
+        frames.append(
+            _MESSAGE.pack(_FIXED + size + len(delivered_route), _VERSION, _KEY, 0, size)
+            + text
+            + delivered_route
+            + data[stop - _TIME : stop]
+        )
+        position = stop
+    if route is None or not texts:
+        return None
+    return Scan(position, route, correlation_ids, texts, frames, first)
+
+
+def scan_acks(data: bytes, position: int) -> tuple[int, int]:
+    """Take the Acks that stand at ``position``.
+
+    Returns:
+        Where the first byte stands that was not taken, and the highest offset.
+    """
+    offset = 0
+    while data.startswith(_ACK_HEAD, position) and len(data) - position >= _ACK.size:
+        offset = max(offset, int.from_bytes(data[position + 11 : position + 19], "big"))
+        position += _ACK.size
+    return position, offset

@@ -240,6 +240,67 @@ def test_what_was_stored_under_an_id_is_not_stored_again(server: Server2) -> Non
     ]
 
 
+def test_ids_are_remembered_however_many_come_at_once(server: Server2) -> None:
+    """From the second message on, the recipient is at hand."""
+    alice: Any = server.on("alice")
+    bob = server.on("bob", window="1000")
+    for ids in ([1], [2, 3, 4], [3, 4, 5], [6, 8, 10], [7, 8, 9], [0, 0], [11]):
+        assert alice.say(*(publish(str(n), "bob", id_=n) for n in ids)) == [OK] * len(ids)
+    alice.lose()
+    alice = server.on("alice")
+    assert alice.granted["publishing-id"] == "11"
+    assert alice.say(*(publish(str(n), "bob", id_=n) for n in (10, 11, 12))) == [OK] * 3
+    heard = bob.heard()
+    ids = [1, 2, 3, 4, 5, 6, 8, 10, 7, 9, 0, 0, 11, 12]
+    assert [one.message for one in heard] == [str(n) for n in ids]
+    assert [one.offset for one in heard] == list(range(1, 15))
+    assert {(one.from_, one.scope, one.to, one.time) for one in heard} == {
+        ("alice", 0, ("bob",), TIME)
+    }
+
+
+def test_ids_and_recipients_may_change_at_any_time(server: Server2) -> None:
+    alice, bob, old = server.on("alice"), server.on("bob"), server.connect()
+    old.send(login("old"))
+    old.received()
+    said = [publish(str(n), ("bob", "old")[n % 3 == 0], id_=n) for n in range(1, 13)]
+    said.insert(6, publish("all", id_=100))
+    said.insert(3, publish("both", "bob", "old", id_=101))
+    for _ in range(3):
+        assert alice.say(*said) == [OK] * len(said)
+    to_bob = [one.message for one in bob.heard()]
+    assert to_bob == ["1", "2", "both", "4", "5", "all", "7", "8", "10", "11"]
+    to_old = [one.text for one in old.received() if isinstance(one, line.Message)]
+    assert to_old == ["3", "both", "6", "all", "9", "12"]
+
+
+def test_a_full_mailbox_refuses_the_rest_of_those_that_come_at_once() -> None:
+    server = Server2(limits=Limits(mailbox=3))
+    alice = server.on("alice")
+    server.on("bob").lose()
+    said = [publish(str(n), "bob", id_=n) for n in range(1, 6)]
+    for _ in range(2):
+        answers = alice.say(said[0]) + alice.say(*said[1:])
+        assert answers[:3] == [OK] * 3
+        assert [one.code for one in answers[3:]] == [Code.MAILBOX_FULL] * 2
+        assert all("3 messages wait for bob" in one.detail for one in answers[3:])
+    bob: Any = server.on("bob")
+    assert [one.message for one in bob.mail] == ["1", "2", "3"]
+    bob.say(Ack(bob.mail[-1].offset))
+    assert alice.say(*said) == [OK] * 5
+    assert [one.message for one in bob.heard()] == ["4", "5"]
+
+
+def test_acks_that_come_at_once_count_as_the_highest(server: Server2) -> None:
+    alice, bob = server.on("alice"), server.on("bob")
+    alice.say(*(publish(str(n), "bob") for n in range(5)))
+    offsets = [one.offset for one in bob.heard()]
+    assert bob.say(Ack(offsets[2]), Ack(offsets[0])) == []
+    bob.lose()
+    again: Any = server.on("bob")
+    assert [one.message for one in again.mail] == ["3", "4"]
+
+
 def test_a_refused_id_is_new_when_it_comes_again(server: Server2) -> None:
     alice = server.on("alice")
     (refused,) = alice.say(publish("a", "bob", id_=1))

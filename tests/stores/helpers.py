@@ -55,7 +55,9 @@ def register(store: IStore, *names: str) -> list[User]:
     return users
 
 
-def run(sender: User, recipient: User, *texts: str, time: int = 7, live: bool = False) -> Run:
+def run(
+    sender: User, recipient: User, *texts: str, time: int = 7, live: bool = False, id_: int = 0
+) -> Run:
     frames = [encode(Message(text, sender.name, recipient.name, time)) for text in texts]
     session = cast(Session, Sender(sender))
     made = Run(
@@ -65,6 +67,8 @@ def run(sender: User, recipient: User, *texts: str, time: int = 7, live: bool = 
         [text.encode() for text in texts],
         frames,
         sum(map(len, frames)),
+        2 if id_ else 1,
+        id_,
     )
     if live:
         made.live = session

@@ -58,7 +58,8 @@ class Side:
         for kind, sender, to, numbers, detail in messages:
             users = [self.users.get(name, User(name)) for name in to]
             if kind == "run":
-                made.append(run(self.users[sender], users[0], *numbers, live=detail))
+                live, id_ = detail
+                made.append(run(self.users[sender], users[0], *numbers, live=live, id_=id_))
             else:
                 made.append(publication(self.users[sender], numbers[0], *users, id_=detail))
         back = []
@@ -169,10 +170,11 @@ def test_both_say_the_same(
             if rnd.random() < 0.6:
                 count = rnd.randint(1, 5)
                 texts = [str(number + n) for n in range(count)]
+                id_ = rnd.choice([0, 1000 + number])
                 number += count
                 to = rnd.choice(NAMES)
                 live = to in known and rnd.random() < 0.5
-                messages.append(("run", sender, [to], texts, live))
+                messages.append(("run", sender, [to], texts, (live, id_)))
             else:
                 several = rnd.sample(known, rnd.choice([0, 1, 1, min(3, len(known))]))
                 id_ = rnd.choice([0, rnd.randint(1, 20), 2**64 - rnd.randint(1, 9)])

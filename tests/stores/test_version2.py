@@ -223,3 +223,46 @@ def test_users_are_in_the_order_of_their_bytes(store: IStore) -> None:
     asked = UserList("b", 2)
     now(store.read([asked]))
     assert [name for name, _ in asked.users] == ["ä", "\uffee"]
+
+
+# Publishes that come as a run.
+
+
+def test_the_ids_of_a_run_are_remembered(store: IStore) -> None:
+    alice, bob = register(store, "alice", "bob")
+    commit(store, run(alice, bob, "a", "b", "c", id_=5))
+    assert account(store, alice) == (7, 0)
+    publish(store, *(publication(alice, "again", bob, id_=n) for n in (5, 6, 7)))
+    publish(store, publication(alice, "d", bob, id_=4), publication(alice, "e", bob, id_=8))
+    assert texts(page(store, bob)) == ["a", "b", "c", "d", "e"]
+    assert conversation(store, alice, bob) == ["a", "b", "c", "d", "e"]
+
+
+@pytest.mark.parametrize("live", [False, True])
+def test_the_ids_of_a_run_past_the_mailbox_are_remembered(store: IStore, live: bool) -> None:
+    alice, bob = register(store, "alice", "bob")
+    commit(store, run(alice, bob, "a", "b", id_=1, live=live))
+    publish(store, publication(alice, "again", bob, id_=2))
+    assert len(page(store, bob).messages) == (0 if live else 2)
+    assert account(store, alice) == (2, 0)
+
+
+def test_of_a_run_that_does_not_fit_only_what_is_stored_has_its_id(store: IStore) -> None:
+    alice, bob = register(store, "alice", "bob")
+    sent = run(alice, bob, *"1234567", id_=1)
+    commit(store, sent)
+    assert (sent.accepted, sent.refusal) == (5, Code.MAILBOX_FULL)
+    assert "bob" in sent.detail
+    assert account(store, alice) == (5, 0)
+    commit(store, taken={bob.id: sent.offset + 4})
+    publish(store, *(publication(alice, str(n), bob, id_=n) for n in (5, 6, 7)))
+    assert texts(page(store, bob)) == ["6", "7"]
+
+
+def test_a_run_to_nobody_says_so(store: IStore) -> None:
+    (alice,) = register(store, "alice")
+    sent = run(alice, User("nobody"), "hi", id_=1)
+    commit(store, sent)
+    assert (sent.accepted, sent.refusal) == (0, Code.USER_NOT_FOUND)
+    assert "nobody" in sent.detail
+    assert account(store, alice) == (0, 0)
