@@ -128,9 +128,17 @@ class MailboxFull(Refused):
 
 
 class RateLimited(Refused):
-    """Too many requests of that kind."""
+    """Too many requests of that kind.
+
+    Args:
+        limit: on the server, the name of the limit that was met.
+    """
 
     code = Code.RATE_LIMITED
+
+    def __init__(self, detail: str = "", limit: str = "") -> None:
+        super().__init__(detail)
+        self.limit = limit
 
 
 class Unavailable(Refused):

@@ -33,7 +33,7 @@ class AckedDelivery(Delivery):
         self._window = window
         self._unacked: deque[int] | None = None
 
-    def ack(self, offset: int) -> None:
+    def ack(self, offset: int) -> bool:
         """See Delivery; what was never sent cannot be acknowledged."""
         unacked = self._unacked
         last = 0
@@ -45,6 +45,7 @@ class AckedDelivery(Delivery):
             self._taken(self._user, last)
             if not self._output.backlog:
                 self._catch_up()
+        return bool(last)
 
     def _room(self) -> int:
         return self._window - len(self._unacked or ())

@@ -180,8 +180,9 @@ class Delivery:
         """The connection has taken everything that was written."""
         self._catch_up()
 
-    def ack(self, offset: int) -> None:
-        """Everything up to the offset has reached the user for good."""
+    def ack(self, offset: int) -> bool:
+        """Everything up to the offset has reached the user for good; whether that is news."""
+        return False
 
     def end(self) -> list[Waiting]:
         """The session is over; what was not written never is. Returns what no mailbox has."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from chat_protocol.domain.rates import Rate
+
 __all__ = ["Limits"]
 
 
@@ -19,6 +21,33 @@ class Limits:
 
     connections_per_address: int = 0
     """Connections from one address at a time; the next is closed at once. 0: none."""
+
+    connection_rate_per_address: Rate = Rate(50, 1000)
+    """New connections from one address; one too many is closed at once. 0: none."""
+
+    login_rate_per_address: Rate = Rate(50, 1000)
+    """Logins from one address; one too many is answered RateLimited. 0: none."""
+
+    login_rate: Rate = Rate(1, 30)
+    """Logins with one name from one address; one too many is answered RateLimited. 0: none."""
+
+    message_rate: Rate = Rate(0, 0)
+    """Messages and other requests of one user, a long one counting for several; one too many of
+    version 2 is answered RateLimited, a sender of version 1 is read more slowly. 0: none."""
+
+    message_rate_per_address: Rate = Rate(0, 0)
+    """The same of all who are at one address together. 0: none."""
+
+    rated: int = 10_000
+    """Users and addresses for each of these rates that are kept; past that the one that was
+    asked for longest ago is forgotten and begins anew."""
+
+    login_seconds: float = 300
+    """How long a connection may be without a login; then it is closed. 0: none."""
+
+    frame_seconds: float = 60
+    """How long a frame may take from its first byte to its last; then its connection is closed,
+    some seconds later at most. 0: none."""
 
     send_buffer: int = 1024 * 1024
     """Bytes of messages that are stored and written to one receiver at a time without a way

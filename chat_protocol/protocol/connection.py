@@ -25,8 +25,10 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from chat_protocol.domain.batch import Run
+from chat_protocol.domain.rates import Allowance
 from chat_protocol.domain.session import Session
 from chat_protocol.interfaces import IConnection
+from chat_protocol.protocol.fairness import UNLIMITED
 from chat_protocol.protocol.framing import FrameReceiver
 from chat_protocol.protocol.opening import why_lost
 from chat_protocol.protocol.output import DirectOutput, Output, output_for
@@ -41,6 +43,10 @@ if TYPE_CHECKING:
     from chat_protocol.protocol.factory import ChatFactory
 
 __all__ = ["ChatProtocol", "Event", "State"]
+
+
+_COST_SHIFT = 10
+"""A request costs 1 of the budget, and 1 more for each KiB."""
 
 
 class State(Enum):
@@ -88,14 +94,22 @@ class ChatProtocol(FrameReceiver):
     MAX_LENGTH = MAX_FRAME_BEFORE_LOGIN
     factory: ChatFactory
     output: Output
+    allowance: Allowance | None = None
+    """Where the budget comes from; None: it has no end."""
+    rate_refusals = 0
+    """Requests that were refused, one after the other, for being too many."""
 
     def __init__(self) -> None:
         self.state = State.CONNECTED
         self.session: Session | None = None
         self.unanswered: set[Deferred[Any]] = set()
         """Requests whose answer comes later, but for messages: the session counts those."""
+        self.budget = UNLIMITED
+        """Requests that are left before Fairness is asked for more."""
         self.correlation_tests = 0
         """So many of these are CorrelationIdTests."""
+        self.counted_for = ""
+        """The address whose connection it is: a proxy's until the first bytes are there."""
         self._holds: set[object] = set()
         self._deadline: IDelayedCall | None = None
         self.heard = True
@@ -143,6 +157,9 @@ class ChatProtocol(FrameReceiver):
     def _first_bytes(self, data: bytes) -> None:
         if data:
             del self.dataReceived
+            if self.host != self.counted_for and not self.factory.came_by_proxy(self):
+                self.stop_parsing()
+                return
             ended = self.state is not State.CONNECTED
             if ended or self.factory.opening.are_frames(self, data):
                 self.dataReceived(data)
@@ -175,13 +192,20 @@ class ChatProtocol(FrameReceiver):
         session = self.session
         if session is None:
             return position
-        scan = scan_messages(data, position, MAX_FRAME, session.routes)
+        most = None
+        if self.allowance is not None:
+            # Not more than there is left, so that nobody's debt grows.
+            most = 64 * max(1, int(self.budget))
+        scan = scan_messages(data, position, MAX_FRAME, session.routes, most)
         if scan is None:
             return position if session.version == 1 else self._take_2(session, data, position)
         end, recipient, correlation_ids, texts, frames, _ = scan
         self.factory.exchange.submit(
             Run(session, recipient, correlation_ids, texts, frames, end - position)
         )
+        self.budget -= len(correlation_ids) + (end - position >> _COST_SHIFT)
+        if self.budget < 0:
+            self.factory.fairness.overspent(self)
         return end
 
     def _take_2(self, session: Session, data: bytes, position: int) -> int:
@@ -206,6 +230,9 @@ class ChatProtocol(FrameReceiver):
     def stringReceived(self, string: bytes) -> None:
         """Any other payload."""
         self.factory.dispatcher.dispatch(self, string)
+        self.budget -= 1 + (len(string) >> _COST_SHIFT)
+        if self.budget < 0:
+            self.factory.fairness.overspent(self)
 
     # The factory's side.
 
@@ -228,6 +255,11 @@ class ChatProtocol(FrameReceiver):
     def host(self) -> str:
         """The peer's address without its port; empty where it has none, as on a UNIX socket."""
         return str(getattr(self._transport.getPeer(), "host", ""))
+
+    @property
+    def reads(self) -> bool:
+        """Whether requests are still taken."""
+        return self.state in (State.CONNECTED, State.LOGGING_IN, State.LOGGED_IN)
 
     @property
     def logging_in(self) -> bool:
@@ -306,6 +338,8 @@ class ChatProtocol(FrameReceiver):
         if code not in self._refusals:
             self.factory.refused(self, code, detail)
         self._refusals[code] += count
+        if code is Code.MAILBOX_FULL:
+            self.factory.counters.limit("mailbox", count)
 
     # Inside.
 

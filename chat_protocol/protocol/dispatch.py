@@ -13,7 +13,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from chat_protocol.errors import NotLoggedIn, Refused, UnknownCommand
+from chat_protocol.errors import NotLoggedIn, RateLimited, Refused, UnknownCommand
 from chat_protocol.wire.codec import (
     HIGHEST_VERSION,
     MIN_FRAME,
@@ -23,7 +23,15 @@ from chat_protocol.wire.codec import (
     encode_answers,
 )
 from chat_protocol.wire.codes import Code
-from chat_protocol.wire.commands import REGISTRY, Response, Response2
+from chat_protocol.wire.commands import (
+    REGISTRY,
+    Ack,
+    Close,
+    Heartbeat,
+    Login2,
+    Response,
+    Response2,
+)
 from chat_protocol.wire.declaration import Declaration, Needs, Sender
 
 if TYPE_CHECKING:
@@ -44,6 +52,10 @@ MAX_DETAIL = 500
 
 _IGNORED = (Response, Response2)
 """Were they answered, two programs could answer each other for ever."""
+
+
+_UNREFUSED = (Ack, Close, Heartbeat, Login2)
+"""Never refused for being too many; where they are, the connection is read more slowly."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +133,7 @@ class Dispatcher:
             if handler is None:
                 raise UnknownCommand(f"only servers send {declared.command.__name__}")
             request = Request(payload[3:7], version, declared.answer)
-            self._check(declared, connection)
+            self._check(declared, connection, version)
             command = declared.decode(payload, MIN_FRAME)
             outcome = handler(connection, command, request)
         except Exception:
@@ -152,13 +164,19 @@ class Dispatcher:
         connection.unanswered.discard(outcome)
         connection.release(outcome)
 
-    def _check(self, declared: Declaration, connection: ChatProtocol) -> None:
+    def _check(self, declared: Declaration, connection: ChatProtocol, version: int) -> None:
         if declared.needs is Needs.LOGIN and connection.session is None:
             raise NotLoggedIn(f"{declared.command.__name__} needs a login")
+        if connection.budget < 1 and version > 1 and declared.command not in _UNREFUSED:
+            connection.factory.fairness.admit(connection)
 
     def _failed(self, failure: Failure, connection: ChatProtocol, request: Request) -> None:
         error = failure.value
         if isinstance(error, Refused):
+            if isinstance(error, RateLimited) and error.limit:
+                connection.factory.fairness.met(
+                    error.limit, connection.peer, "refused, {why}", why=error.detail
+                )
             connection.refused(error.code, 1, error.detail)
             connection.answer(request.encode(error.code, error.detail))
         elif not isinstance(error, CancelledError):

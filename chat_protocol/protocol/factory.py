@@ -11,7 +11,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IAddress, IReactorTime
 from twisted.internet.protocol import ServerFactory
 from twisted.internet.task import deferLater
-from twisted.logger import Logger
+from twisted.logger import Logger, LogLevel
 from twisted.python.failure import Failure
 
 from chat_protocol.domain.batch import Run
@@ -34,13 +34,17 @@ from chat_protocol.interfaces import IStore
 from chat_protocol.protocol.authentication import Authenticator
 from chat_protocol.protocol.connection import ChatProtocol, Event, State
 from chat_protocol.protocol.dispatch import Dispatcher, Request, handles
+from chat_protocol.protocol.fairness import Fairness
 from chat_protocol.protocol.keepalive import keep_alive
+from chat_protocol.protocol.limit_log import LimitLog
 from chat_protocol.protocol.opening import Opening
+from chat_protocol.protocol.patience import Patience
 from chat_protocol.protocol.peers import Heartbeats, PeerWatch
 from chat_protocol.protocol.presence import Presences
 from chat_protocol.protocol.readers import readers_for
+from chat_protocol.protocol.tarpit import Refused, Tarpit
 from chat_protocol.protocol.version2 import Version2Handlers
-from chat_protocol.wire.codec import encode
+from chat_protocol.wire.codec import MIN_FRAME, encode
 from chat_protocol.wire.codes import Code
 from chat_protocol.wire.commands import CorrelationIdTest, Login, Message
 
@@ -48,6 +52,11 @@ __all__ = ["ChatFactory"]
 
 CORRELATION_TEST_SECONDS = 4.0
 """The longest delay of the answer to a CorrelationIdTest."""
+
+_LATE = {
+    "login_seconds": "closed, it has not logged in within {seconds:g} s",
+    "frame_seconds": "closed, it has not finished a frame within {seconds:g} s",
+}
 
 _ENDED = "the connection has ended, so there is no session"
 
@@ -84,6 +93,8 @@ class ChatFactory(Version2Handlers, ServerFactory):
         self.clock = clock
         self.limits = limits
         self.counters = Counters()
+        self.limit_log = LimitLog(clock)
+        self.fairness = Fairness(limits, clock, self.counters, self.limit_log)
         self.turn = Turn(clock)
         self.readers = readers_for(clock, self.turn)
         self.directory = Directory()
@@ -96,19 +107,25 @@ class ChatFactory(Version2Handlers, ServerFactory):
         self._empty: list[Deferred[None]] = []
         self.presences = Presences(limits.missed_presences)
         self.heartbeats = Heartbeats(_heartbeat_missed, clock)
-        self._watch = PeerWatch(lambda: self.connections, self._peer_gone, clock)
+        self._tarpit = Tarpit(clock)
+        self.patience = Patience(limits, self._late, self.limit_log.look, clock)
+        self._watch = PeerWatch(
+            lambda: self.connections, self._peer_gone, self.patience.look_at, clock
+        )
 
     # Connections.
 
     def startFactory(self) -> None:
         """See Factory: the first port listens."""
-        for watch in (self._watch, self.heartbeats):
+        for watch in (self._watch, self.heartbeats, self.patience):
             watch.start().addErrback(self._watch_failed)
 
     def stopFactory(self) -> None:
         """See Factory: the last port is closed."""
         self._watch.stop()
         self.heartbeats.stop()
+        self.patience.stop()
+        self._tarpit.empty()
 
     def _watch_failed(self, failure: Failure) -> None:
         self.log.failure("Peers are not watched any more", failure)
@@ -117,51 +134,87 @@ class ChatFactory(Version2Handlers, ServerFactory):
         self.log.info("Closing {peer}: it does not answer any more", peer=connection.peer)
         connection.cut_off()
 
+    def _late(self, connection: ChatProtocol, limit: str) -> None:
+        seconds = getattr(self.limits, limit)
+        self.fairness.met(limit, connection.peer, _LATE[limit], seconds=seconds)
+        connection.close()
+
     def buildProtocol(  # type: ignore[override]
         self, addr: IAddress | None
-    ) -> ChatProtocol | None:
-        """A connection, or None when there are too many."""
+    ) -> ChatProtocol | Refused | None:
+        """A connection; None when there are too many, Refused when they come too often."""
         limits = self.limits
         host = str(getattr(addr, "host", ""))
         if limits.connections and len(self.connections) >= limits.connections:
-            self.counters.limit("connections")
-            self.log.warn(
-                "Refused {host}: {limit} connections are open (--max-connections)",
-                host=host,
-                limit=limits.connections,
+            self.fairness.met(
+                "connections",
+                host,
+                "refused, {value} connections are open (--max-connections)",
+                value=limits.connections,
             )
             return None
-        per_address = limits.connections_per_address
-        if per_address and host and self._by_host[host] >= per_address:
-            self.counters.limit("connections_per_address")
-            self.log.warn(
-                "Refused {host}: it has {limit} connections (--max-connections-per-address)",
-                host=host,
-                limit=per_address,
-            )
+        if self._has_too_many(host):
             return None
+        if not self.fairness.accepts(host):
+            return Refused(self._tarpit)
         connection = self.connection_type()
         connection.factory = self
         return connection
 
+    def _has_too_many(self, host: str) -> bool:
+        per_address = self.limits.connections_per_address
+        if not per_address or not host or self._by_host[host] < per_address:
+            return False
+        self.fairness.met(
+            "connections_per_address",
+            host,
+            "refused, it has {value} connections (--max-connections-per-address)",
+            value=per_address,
+        )
+        return True
+
     def connected(self, connection: ChatProtocol) -> None:
         """A connection is made."""
         self.connections.add(connection)
+        connection.counted_for = connection.host
         self._by_host[connection.host] += 1
+        self.fairness.begin(connection)
+        self.patience.expect_login(connection)
         keep_alive(connection.transport)
+
+    def came_by_proxy(self, connection: ChatProtocol) -> bool:
+        """A connection turns out to be another address's; whether that one may have it."""
+        self._leave_address(connection)
+        host = connection.host
+        too_many = self._has_too_many(host)
+        connection.counted_for = host
+        self._by_host[host] += 1
+        self.fairness.begin(connection)
+        if not too_many and self.fairness.accepts(host):
+            return True
+        connection.hold(self._tarpit)
+        self._tarpit.add(connection.cut_off)
+        return False
+
+    def _leave_address(self, connection: ChatProtocol) -> None:
+        host = connection.counted_for
+        self._by_host[host] -= 1
+        if not self._by_host[host]:
+            del self._by_host[host]
 
     def disconnected(self, connection: ChatProtocol) -> None:
         """A connection is gone."""
         self.connections.discard(connection)
         self.heartbeats.forget(connection)
-        host = connection.host
-        self._by_host[host] -= 1
-        if not self._by_host[host]:
-            del self._by_host[host]
+        self.fairness.forget(connection)
+        self.patience.forget(connection)
+        self._leave_address(connection)
         refusals = connection.refusals
         if sum(refusals.values()) > len(refusals):
-            self.log.info(
+            self.limit_log.write(
+                "refusals",
                 "Refused {peer} in all: {refusals}",
+                LogLevel.info,
                 peer=connection.peer,
                 refusals=", ".join(f"{n} x {code.name}" for code, n in refusals.items()),
             )
@@ -183,8 +236,10 @@ class ChatFactory(Version2Handlers, ServerFactory):
 
     def refused(self, connection: ChatProtocol, code: Code, detail: str) -> None:
         """A connection's first request that was refused with that code."""
-        self.log.info(
+        self.limit_log.write(
+            code.name,
             "Refused a request of {peer}: {code}{detail}",
+            LogLevel.info,
             peer=connection.peer,
             code=code.name,
             detail=f": {ascii(detail)[1:-1]}" if detail else "",
@@ -194,11 +249,16 @@ class ChatFactory(Version2Handlers, ServerFactory):
         """A connection ends for the length of a frame."""
         if self.opening.not_frames(connection, length):
             return
-        self.log.warn(
-            "Closing {peer}: a frame of {length} bytes, allowed are 7 to {limit}",
-            peer=connection.peer,
+        if length < MIN_FRAME:
+            limit = "MIN_FRAME"
+        else:
+            limit = "MAX_FRAME_BEFORE_LOGIN" if connection.session is None else "MAX_FRAME"
+        self.fairness.met(
+            limit,
+            connection.peer,
+            "closed for a frame of {length} bytes, allowed are 7 to {most}",
             length=length,
-            limit=connection.MAX_LENGTH,
+            most=connection.MAX_LENGTH,
         )
 
     def shut_down(self) -> Deferred[None]:
@@ -260,6 +320,7 @@ class ChatFactory(Version2Handlers, ServerFactory):
             AuthenticationFailed, RateLimited: see Authenticator.check.
             Unavailable: see Exchange.register; or the connection has ended.
         """
+        self.fairness.check_login(connection, name)
         if connection.session is not None:
             raise UserAlreadyLogged(f"this connection is {connection.session.user.name}'s")
         if self._authenticator is not None:
@@ -313,6 +374,8 @@ class ChatFactory(Version2Handlers, ServerFactory):
         session = Session(user, connection.output, connection, delivery, version)
         user.session = session
         connection.begin_session(session)
+        self.patience.logged_in(connection)
+        self.fairness.begin(connection, user.name)
         delivery.begin()
         self.log.info("{peer} logged in", peer=connection.peer)
         self.presences.tell(user.name, True, self.wall_clock(), connection)
@@ -352,8 +415,9 @@ class ChatFactory(Version2Handlers, ServerFactory):
         """Answer after a while."""
         limit = self.limits.correlation_tests
         if connection.correlation_tests >= limit:
-            self.counters.limit("correlation_tests")
-            raise RateLimited(f"{limit} tests of this connection are unanswered already")
+            raise RateLimited(
+                f"{limit} tests of this connection are unanswered already", "correlation_tests"
+            )
         connection.correlation_tests += 1
         delay = self._random.uniform(0, CORRELATION_TEST_SECONDS)
         return deferLater(self.clock, delay, _tested, connection)

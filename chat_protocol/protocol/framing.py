@@ -30,6 +30,11 @@ class FrameReceiver(Int32StringReceiver):
     """Bytes that ``_partial`` must have before there is anything to do."""
     _broken = False
 
+    @property
+    def unfinished(self) -> object | None:
+        """The frame whose rest is waited for: the same object until it is there."""
+        return None if self.paused else self._partial
+
     def frames_received(self, data: bytes, position: int) -> int:
         """Override to take whole frames at ``position``; returns where the first one left stands.
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
-from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from chat_protocol.protocol.transports import is_tls, tls_below
@@ -87,8 +86,6 @@ class Opening:
         required: whether a connection without TLS is closed.
     """
 
-    log = Logger()
-
     def __init__(self, tls: ITLS | None = None, required: bool = False) -> None:
         self._tls = tls
         self._required = required
@@ -133,7 +130,9 @@ class Opening:
         what = _FOREIGN.get(length.to_bytes(4, "big"))
         if what is None or connection.session is not None:
             return False
-        self.log.warn("Closing {peer}: {what}", peer=connection.peer, what=what)
+        connection.factory.limit_log.write(
+            "opening", "Closing {peer}: {what}", peer=connection.peer, what=what
+        )
         return True
 
     def lost(self, connection: ChatProtocol, reason: Failure) -> None:
@@ -141,7 +140,8 @@ class Opening:
         said = why_lost(reason)
         if said.startswith("TLS: "):
             found = [text for fault, text in _FAULTS.items() if fault in said.lower()]
-            self.log.warn(
+            connection.factory.limit_log.write(
+                "opening",
                 "{peer} is gone, {why}{hint}",
                 peer=connection.peer,
                 why=ascii(said)[1:-1],
@@ -149,5 +149,7 @@ class Opening:
             )
 
     def _close(self, connection: ChatProtocol, why: str) -> None:
-        self.log.warn("Closing {peer}: {why}", peer=connection.peer, why=why)
+        connection.factory.limit_log.write(
+            "opening", "Closing {peer}: {why}", peer=connection.peer, why=why
+        )
         connection.close()

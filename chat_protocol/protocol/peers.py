@@ -11,11 +11,14 @@ from twisted.internet.task import LoopingCall
 from chat_protocol.protocol.connection import ChatProtocol, State
 from chat_protocol.protocol.keepalive import ROUND_SECONDS, has_vanished
 
-__all__ = ["Heartbeats", "PeerWatch"]
+__all__ = ["Heartbeats", "PeerWatch", "Watch"]
 
 
-class _Watch:
-    """Looks once a second while it runs."""
+class Watch:
+    """Looks again and again while it runs."""
+
+    interval = 1.0
+    """Seconds between two looks."""
 
     def __init__(self, clock: IReactorTime) -> None:
         self._loop = LoopingCall(self.look)
@@ -23,7 +26,7 @@ class _Watch:
 
     def start(self) -> Deferred[LoopingCall]:
         """Begin; fires when stopped, fails when a look fails."""
-        return self._loop.start(1, now=False)
+        return self._loop.start(self.interval, now=False)
 
     def stop(self) -> None:
         """Look no more."""
@@ -35,23 +38,28 @@ class _Watch:
         raise NotImplementedError
 
 
-class PeerWatch(_Watch):
-    """Looks at some of the connections every second, at each within ROUND_SECONDS.
+class PeerWatch(Watch):
+    """Looks at some of the connections at a time, at each within ROUND_SECONDS.
 
     Args:
         connections: gives those there are.
         gone: called with each whose peer is gone.
+        look_at: called with each that is there.
         clock: times the looks.
     """
+
+    interval = 0.1
 
     def __init__(
         self,
         connections: Callable[[], Iterable[ChatProtocol]],
         gone: Callable[[ChatProtocol], None],
+        look_at: Callable[[ChatProtocol], None],
         clock: IReactorTime,
     ) -> None:
         self._connections = connections
         self._gone = gone
+        self._look_at = look_at
         self._round: list[ChatProtocol] = []
         self._share = 0
         super().__init__(clock)
@@ -60,15 +68,19 @@ class PeerWatch(_Watch):
         """Look at the next few."""
         if not self._round:
             self._round = list(self._connections())
-            self._share = 1 + len(self._round) // ROUND_SECONDS
+            self._share = 1 + int(len(self._round) * self.interval / ROUND_SECONDS)
         now, self._round = self._round[: self._share], self._round[self._share :]
         for connection in now:
             # One that ended since the round began has no socket any more.
-            if connection.state is not State.GONE and has_vanished(connection.transport):
+            if connection.state is State.GONE:
+                continue
+            if has_vanished(connection.transport):
                 self._gone(connection)
+            else:
+                self._look_at(connection)
 
 
-class Heartbeats(_Watch):
+class Heartbeats(Watch):
     """Ends the connections that promised a sign of life and gave none for twice as long.
 
     Looks once a second, so silence is measured to a second.

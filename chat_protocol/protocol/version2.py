@@ -208,7 +208,9 @@ class Version2Handlers:
     def handle_ack(self, connection: ChatProtocol, command: Ack, request: Request) -> None:
         """Take messages out of the mailbox."""
         assert connection.session is not None
-        connection.session.delivery.ack(command.offset)
+        if connection.session.delivery.ack(command.offset):
+            # It counts as no request: who gets much acknowledges much.
+            connection.budget += 1
 
     @handles(History)
     def handle_history(

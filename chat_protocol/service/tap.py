@@ -20,6 +20,7 @@ from twisted.python.failure import Failure
 
 from chat_protocol.domain.durations import parse_duration
 from chat_protocol.domain.limits import Limits
+from chat_protocol.domain.rates import Rate
 from chat_protocol.protocol.authentication import Authenticator
 from chat_protocol.service.config import (
     DEFAULT_LISTEN,
@@ -48,6 +49,28 @@ def _limit(option: str) -> Callable[[str], int]:
         return int(text)
 
     return limit
+
+
+def _rate(option: str) -> Callable[[str], Rate]:
+    def rate(text: str) -> Rate:
+        steady, _, burst = text.partition("/")
+        try:
+            found = Rate(float(steady), int(burst or 0))
+        except ValueError:
+            found = Rate(-1, 0)
+        if not 0 <= found.steady < float("inf") or (found.steady and found.burst < 1):
+            raise usage.UsageError(
+                f"--{option} wants a number a second and one at once, such as 50/1000, or 0 for no"
+                f" limit, not {text!r}"
+            )
+        return found
+
+    return rate
+
+
+def _rate_option(option: str, what: str) -> list[Any]:
+    default: Rate = getattr(Limits, option.replace("-", "_"))
+    return [option, None, default, f"{what}, RATE/BURST: a second and at once", _rate(option)]
 
 
 def _seconds(option: str) -> Callable[[str], float]:
@@ -99,6 +122,15 @@ class Options(usage.Options, AuthOptionMixin):
          _limit("max-connections")],
         ["max-connections-per-address", None, Limits.connections_per_address,
          "Connections from one address at a time", _limit("max-connections-per-address")],
+        _rate_option("connection-rate-per-address", "New connections from one address"),
+        _rate_option("login-rate-per-address", "Logins from one address"),
+        _rate_option("login-rate", "Logins with one name from one address"),
+        _rate_option("message-rate", "Messages and other requests of one user"),
+        _rate_option("message-rate-per-address", "The same of all at one address"),
+        ["login-seconds", None, Limits.login_seconds,
+         "Seconds that a connection may be without a login", _seconds("login-seconds")],
+        ["frame-seconds", None, Limits.frame_seconds, "Seconds that a frame may take to arrive",
+         _seconds("frame-seconds")],
         ["status-interval", None, ServerConfig.status_interval,
          "Seconds between status lines in the log, written when something changed; 0: none",
          _seconds("status-interval")],
@@ -181,6 +213,13 @@ class Options(usage.Options, AuthOptionMixin):
                 mailbox=self["mailbox-limit"],
                 connections=self["max-connections"],
                 connections_per_address=self["max-connections-per-address"],
+                connection_rate_per_address=self["connection-rate-per-address"],
+                login_rate_per_address=self["login-rate-per-address"],
+                login_rate=self["login-rate"],
+                message_rate=self["message-rate"],
+                message_rate_per_address=self["message-rate-per-address"],
+                login_seconds=self["login-seconds"],
+                frame_seconds=self["frame-seconds"],
             ),
             tls=None
             if self["certificate"] is None

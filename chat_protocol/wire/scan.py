@@ -53,7 +53,7 @@ class Scan(NamedTuple, Generic[R]):
 
 
 def scan_messages(
-    data: bytes, position: int, maximum: int, routes: Mapping[bytes, R]
+    data: bytes, position: int, maximum: int, routes: Mapping[bytes, R], most: int | None = None
 ) -> Scan[R] | None:
     """Take the Messages that stand at ``position`` and have one known route.
 
@@ -62,11 +62,12 @@ def scan_messages(
         position: where a frame begins.
         maximum: bytes of the longest payload; a longer one is not taken.
         routes: the known routes, as wire.deliver.encode_route writes them.
+        most: bytes that are taken at most; None: all there are.
 
     Returns:
         None if there is not even one that can be taken.
     """
-    end = len(data)
+    end = len(data) if most is None else min(len(data), position + most)
     route = None
     correlation_ids: list[bytes] = []
     texts: list[bytes] = []

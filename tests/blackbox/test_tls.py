@@ -261,7 +261,7 @@ def test_tls_that_breaks_while_much_is_on_its_way_ends_the_connection(
     with Client(server.address, receive_buffer=4096, tls=trusted) as bob:
         assert bob.login("bob") == wire.OK
         with Client(server.address, "alice") as alice:
-            assert [alice.send("x" * 60_000, "bob") for _ in range(50)] == [wire.OK] * 50
+            assert [alice.send("x" * 60_000, "bob") for _ in range(300)] == [wire.OK] * 300
         with socket.socket(fileno=os.dup(bob.sock.fileno())) as below:
             below.settimeout(20)
             below.sendall(b"\xff" * 100)

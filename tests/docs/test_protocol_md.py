@@ -13,8 +13,9 @@ from twisted.internet.testing import StringTransport
 
 from chat_protocol.domain.limits import Limits
 from chat_protocol.domain.names import MAX_USERNAME, normalise_username
+from chat_protocol.domain.rates import Rate
 from chat_protocol.errors import InvalidUsername
-from chat_protocol.protocol import keepalive, version2
+from chat_protocol.protocol import authentication, keepalive, tarpit, version2
 from chat_protocol.protocol.connection import ChatProtocol
 from chat_protocol.protocol.factory import CORRELATION_TEST_SECONDS, ChatFactory
 from chat_protocol.service.tap import Options
@@ -236,6 +237,12 @@ def test_the_table_of_codes_is_what_the_program_has() -> None:
 
 CONSTANTS = {
     "MIN_FRAME": codec.MIN_FRAME,
+    "FREE_GUESSES": authentication.FREE_GUESSES,
+    "FREE_GUESSES_OF_ADDRESS": authentication.FREE_GUESSES_OF_ADDRESS,
+    "TARPIT": tarpit.TARPIT,
+    "TARPIT_SECONDS": tarpit.TARPIT_SECONDS,
+    "GUESSERS": authentication.GUESSERS,
+    "LONGEST_WAIT": authentication.LONGEST_WAIT,
     "MAX_FRAME_BEFORE_LOGIN": codec.MAX_FRAME_BEFORE_LOGIN,
     "MAX_FRAME": codec.MAX_FRAME,
     "MAX_USERNAME": MAX_USERNAME,
@@ -257,7 +264,11 @@ CONSTANTS = {
 UNITS = {"KiB": 1024, "MiB": 1024 * 1024}
 
 
-def _value(text: str) -> float:
+def _value(text: str) -> float | Rate:
+    rate = re.fullmatch(r"([\d,]+) a second, ([\d,]+) at once", text)
+    if rate is not None:
+        steady, burst = (int(number.replace(",", "")) for number in rate.groups())
+        return Rate(steady, burst)
     number, _, unit = text.partition(" ")
     return 0 if number == "none" else float(number.replace(",", "")) * UNITS.get(unit, 1)
 
@@ -266,6 +277,7 @@ def test_the_table_of_limits_is_what_the_program_has() -> None:
     rows = table(SECTIONS["Limits"])
     found = {row["limit"].strip("`"): _value(row["value"]) for row in rows if row["clause"] != "L5"}
     limits = {field.name: getattr(Limits(), field.name) for field in fields(Limits)}
+    limits = {name: 0 if value == Rate(0, 0) else value for name, value in limits.items()}
     assert found == {**CONSTANTS, **limits}
 
 
@@ -283,7 +295,7 @@ def test_limits_that_may_be_none_are_those_that_say_so_in_the_program() -> None:
 
 def test_the_longest_string() -> None:
     (row,) = [row for row in table(SECTIONS["Limits"]) if row["clause"] == "L5"]
-    longest = int(_value(row["value"]))
+    longest = int(row["value"].split()[0].replace(",", ""))
     STRING.encode("x" * longest)
     with pytest.raises(ValueError, match=str(longest)):
         STRING.encode("x" * (longest + 1))
@@ -598,7 +610,7 @@ class Server:
 
     def connect(self) -> tuple[ChatProtocol, StringTransport]:
         connection = self._factory.buildProtocol(None)
-        assert connection is not None
+        assert isinstance(connection, ChatProtocol)
         transport = StringTransport()
         connection.makeConnection(transport)
         return connection, transport

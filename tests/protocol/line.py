@@ -78,10 +78,10 @@ def parse(data: bytes) -> list[Response | Message]:
 class Peer:
     """The other end of one connection."""
 
-    def __init__(self, server: Server, protocol: ChatProtocol) -> None:
+    def __init__(self, server: Server, protocol: ChatProtocol, host: str = "192.0.2.1") -> None:
         self.server = server
         self.protocol = protocol
-        self.transport = StringTransport(peerAddress=IPv4Address("TCP", "192.0.2.1", 4000))
+        self.transport = StringTransport(peerAddress=IPv4Address("TCP", host, 4000))
         self.writes: list[bytes] = []
         write = self.transport.write
 
@@ -140,7 +140,7 @@ class Server:
 
     def connect(self) -> Peer:
         protocol = self.factory.buildProtocol(IPv4Address("TCP", "192.0.2.1", 4000))
-        assert protocol is not None
+        assert isinstance(protocol, ChatProtocol)
         return Peer(self, protocol)
 
     def logged_in(self, name: str) -> Peer:

@@ -83,9 +83,10 @@ def test_every_connection_is_looked_at_within_a_round(monkeypatch: pytest.Monkey
     connections = [Connection(handle) for _ in range(25)]
     connections[3].state = State.GONE
     clock = Clock()
-    watch = PeerWatch(lambda: connections, looked.append, clock)  # type: ignore[arg-type, return-value]
+    others: list[object] = []
+    watch = PeerWatch(lambda: connections, looked.append, others.append, clock)  # type: ignore[arg-type, return-value]
     done = watch.start()
-    clock.pump([1] * keepalive.ROUND_SECONDS)
+    clock.pump([watch.interval] * int(keepalive.ROUND_SECONDS / watch.interval))
     assert set(looked) == set(connections) - {connections[3]}
     watch.stop()
     assert done.called

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from chat_protocol.domain.limits import Limits
+from chat_protocol.protocol.connection import ChatProtocol
 from chat_protocol.wire.codec import decode, encode
 from chat_protocol.wire.codes import Code
 from chat_protocol.wire.commands import (
@@ -60,7 +61,7 @@ class Peer2(Peer):
 class Server2(Server):
     def connect(self) -> Peer2:
         protocol = self.factory.buildProtocol(None)
-        assert protocol is not None
+        assert isinstance(protocol, ChatProtocol)
         return Peer2(self, protocol)
 
     def on(self, name: str, **properties: str) -> Peer2:

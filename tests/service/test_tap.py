@@ -6,6 +6,7 @@ import pytest
 from twisted.python import usage
 
 from chat_protocol.domain.limits import Limits
+from chat_protocol.domain.rates import Rate
 from chat_protocol.service.config import ServerConfig
 from chat_protocol.service.tap import Options, makeService
 
@@ -27,12 +28,19 @@ def test_every_option_arrives() -> None:
     assert parse(
         "--listen", "tcp:1", "-l", "tcp:2:interface=127.0.0.1", "--store", "memory:",
         "--mailbox-limit", "5", "--max-connections=6", "--max-connections-per-address", "7",
-        "--status-interval", "0.5", "--retention", "90d",
+        "--status-interval", "0.5", "--retention", "90d", "--connection-rate-per-address", "1/2",
+        "--login-rate-per-address", "3/4", "--login-rate", "0.5/6", "--message-rate", "7/8",
+        "--message-rate-per-address", "0", "--login-seconds", "9", "--frame-seconds", "0",
     ) == ServerConfig(
         ("tcp:1", "tcp:2:interface=127.0.0.1"),
         "memory:",
         0.5,
-        Limits(mailbox=5, connections=6, connections_per_address=7),
+        Limits(
+            mailbox=5, connections=6, connections_per_address=7,
+            connection_rate_per_address=Rate(1, 2), login_rate_per_address=Rate(3, 4),
+            login_rate=Rate(0.5, 6), message_rate=Rate(7, 8), message_rate_per_address=Rate(0, 0),
+            login_seconds=9, frame_seconds=0,
+        ),
         retention=90 * 24 * 3600,
     )  # fmt: skip
 
@@ -43,6 +51,10 @@ def test_every_option_arrives() -> None:
         (["--mailbox-limit", "-1"], "--mailbox-limit wants a whole number"),
         (["--max-connections", "x"], "--max-connections wants a whole number"),
         (["--max-connections-per-address", "1.5"], "per-address wants a whole number"),
+        (["--message-rate", "5"], "--message-rate wants a number a second and one at once"),
+        (["--message-rate", "5/x"], "--message-rate wants a number a second and one at once"),
+        (["--login-rate", "-1/5"], "--login-rate wants a number a second and one at once"),
+        (["--login-rate", "inf/5"], "--login-rate wants a number a second and one at once"),
         (["--status-interval", "nan"], "--status-interval wants a number of seconds"),
         (["--status-interval", "soon"], "--status-interval wants a number of seconds"),
         (["--retention", "90"], "--retention: '90' is no length of time"),

@@ -1,0 +1,475 @@
+"""Rates and times of one server: who is refused, who is read more slowly, and what is said."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from twisted.internet.address import IPv4Address
+from twisted.internet.error import ConnectionDone
+from twisted.internet.task import Clock
+from twisted.internet.testing import StringTransport
+from twisted.logger import ILogObserver, LogEvent, formatEvent, globalLogPublisher
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from chat_protocol.domain.limits import Limits
+from chat_protocol.domain.rates import Rate
+from chat_protocol.protocol.connection import ChatProtocol, State
+from chat_protocol.protocol.limit_log import LINES, SECONDS, LimitLog
+from chat_protocol.protocol.tarpit import TARPIT, TARPIT_SECONDS, Refused
+from chat_protocol.wire.codes import Code
+from chat_protocol.wire.commands import (
+    Ack,
+    Deliver,
+    Heartbeat,
+    Login2,
+    LoginAnswer,
+    Publish,
+    Response2,
+)
+
+from .line import Peer, Response, Server, frame, login, message
+from .test_version2 import Peer2
+
+OK = 1
+ERROR = 2
+
+
+@pytest.fixture
+def log() -> Iterator[list[str]]:
+    lines: list[str] = []
+
+    @implementer(ILogObserver)
+    def observe(event: LogEvent) -> None:
+        lines.append(formatEvent(event))
+
+    globalLogPublisher.addObserver(observe)
+    yield lines
+    globalLogPublisher.removeObserver(observe)
+
+
+class FairServer(Server):
+    """Its peers come from anywhere."""
+
+    def connect(self, host: str = "192.0.2.1") -> Peer2:
+        protocol = self.factory.buildProtocol(IPv4Address("TCP", host, 4000))
+        assert isinstance(protocol, ChatProtocol)
+        return Peer2(self, protocol, host)
+
+    @property
+    def met(self) -> dict[str, int]:
+        return self.factory.counters.limits
+
+    def on(self, name: str) -> Peer2:
+        peer = self.connect()
+        answer, *_ = peer.say(Login2(name, {}))
+        assert answer.code == Code.OK
+        return peer
+
+    def until(self, peer: Peer, seconds: float) -> float:
+        """How long it takes until a peer is read from again."""
+        waited = 0.0
+        while not peer.reading:
+            assert waited < seconds
+            self.clock.advance(0.01)
+            waited += 0.01
+        return waited
+
+
+def server(**limits: object) -> FairServer:
+    return FairServer(limits=Limits(**limits))  # type: ignore[arg-type]
+
+
+# Messages.
+
+
+@pytest.mark.parametrize("fast", [True, False])
+def test_version_1_above_its_rate_is_read_more_slowly(fast: bool, log: list[str]) -> None:
+    own = server(message_rate=Rate(10, 20))
+    alice = own.connect()
+    alice.send(login("alice"))
+    # One of another spelling of the sender does not go the short way.
+    sender = "alice" if fast else "x"
+    sent = 0
+    while alice.reading:
+        assert sent < 100
+        assert Response(sent, OK) in alice.send(message("m", sender, "alice", sent))
+        sent += 1
+    assert 20 <= sent <= 25
+    assert own.met == {"message_rate": 1}
+    (line,) = [line for line in log if "(message_rate)" in line]
+    assert line == (
+        "'alice' at 192.0.2.1:4000: sends too much, 10 a second, 20 at once: read more slowly"
+        " (message_rate)"
+    )
+    for _ in range(20):
+        waited = own.until(alice, 1)
+        assert 0.05 <= waited <= 0.4
+        alice.send(message("m", sender, "alice"))
+    alice.lose()
+    assert not own.clock.getDelayedCalls()
+
+
+@pytest.mark.parametrize("fast", [True, False])
+def test_what_has_come_already_is_handled_at_the_rate_as_well(fast: bool) -> None:
+    own = server(message_rate=Rate(10, 20))
+    alice = own.connect()
+    alice.send(login("alice"))
+    alice.send(message("m", "alice", "alice"))
+    sender = "alice" if fast else "x"
+    answers = alice.send(*(message("m", sender, "alice", n) for n in range(100)))
+    at_once = sum(isinstance(one, Response) for one in answers)
+    assert 15 <= at_once <= 25
+    waited = 0.0
+    while len(answers) < 200:
+        assert waited < 10
+        own.clock.advance(0.1)
+        own.turn()
+        answers += alice.received()
+        waited += 0.1
+    assert waited >= (100 - at_once) / 10 - 1
+    assert [one.correlation_id for one in answers if isinstance(one, Response)] == list(range(100))
+    alice.lose()
+
+
+@pytest.mark.parametrize("sender", ["alice", "x"])
+def test_long_messages_count_for_several(sender: str) -> None:
+    own = server(message_rate=Rate(10, 100))
+    alice = own.connect()
+    alice.send(login("alice"))
+    sent = 0
+    while alice.reading:
+        alice.send(message("m" * 9000, sender, "alice"))
+        sent += 1
+    assert 10 <= sent <= 13
+    alice.lose()
+
+
+def publish(peer: Peer2, count: int) -> list[Response2]:
+    answers = peer.say(*(Publish(0, "m", 0, ("bob",), 5) for _ in range(count)))
+    return [one for one in answers if isinstance(one, Response2)]
+
+
+def test_version_2_above_its_rate_is_refused_and_told_when(log: list[str]) -> None:
+    own = server(message_rate=Rate(10, 20))
+    own.on("bob").lose()
+    alice = own.on("alice")
+    answers = publish(alice, 50)
+    ok = [one for one in answers if one.code == Code.OK]
+    refused = [one for one in answers if one.code == Code.RATE_LIMITED]
+    assert 20 <= len(ok) <= 23
+    assert len(ok) + len(refused) == 50
+    assert refused[0].detail == "too many messages, 10 a second, 20 at once; try again in 0.1 s"
+    assert alice.reading
+    assert own.met == {"message_rate": len(refused)}
+    assert any("alice" in line and "(message_rate)" in line for line in log)
+    own.clock.advance(1)
+    answers = publish(alice, 20)
+    assert sum(one.code == Code.OK for one in answers) in (10, 11)
+    alice.lose()
+
+
+def test_who_goes_on_after_many_refusals_is_read_more_slowly() -> None:
+    own = server(message_rate=Rate(10, 20))
+    own.on("bob").lose()
+    alice = own.on("alice")
+    publish(alice, 90)
+    assert alice.reading
+    publish(alice, 60)
+    assert not alice.reading
+    own.until(alice, 1)
+    alice.lose()
+
+
+def test_a_new_session_has_what_was_left() -> None:
+    own = server(message_rate=Rate(1, 40))
+    own.on("bob").lose()
+    for attempt in range(3):
+        alice = own.on("alice")
+        ok = sum(one.code == Code.OK for one in publish(alice, 60))
+        assert ok <= (45 if not attempt else 3)
+        alice.lose()
+
+
+def test_who_acknowledges_much_is_no_flood() -> None:
+    own = server(message_rate=Rate(1, 20))
+    bob = own.on("bob")
+    senders = [own.on(f"sender{n}") for n in range(10)]
+    for sender in senders:
+        publish(sender, 15)
+    delivered = [one for one in bob.heard() if isinstance(one, Deliver)]
+    assert len(delivered) == 150
+    for one in delivered:
+        assert bob.say(Ack(one.offset)) == []
+    assert bob.reading
+    for _ in range(30):
+        bob.say(Ack(1))
+    assert not bob.reading
+    for peer in (bob, *senders):
+        peer.lose()
+
+
+def test_other_requests_count_and_are_read_more_slowly() -> None:
+    own = server(message_rate=Rate(10, 20))
+    peer = own.connect()
+    for _ in range(30):
+        assert all(one == Response2(Code.OK, "") for one in peer.say(Heartbeat()))
+    assert not peer.reading
+    peer.lose()
+
+
+def test_those_at_one_address_share_its_rate() -> None:
+    own = server(message_rate_per_address=Rate(10, 40))
+    own.on("bob").lose()
+    users = [own.on(f"user{n}") for n in range(4)]
+    answers = [one for user in users for one in publish(user, 20)]
+    assert 30 <= sum(one.code == Code.OK for one in answers) <= 40
+    refused = [one for one in answers if one.code == Code.RATE_LIMITED]
+    assert set(own.met) == {"message_rate_per_address"}
+    assert refused
+
+
+def test_by_default_messages_have_no_rate() -> None:
+    own = FairServer()
+    alice = own.connect()
+    alice.send(login("alice"))
+    for _ in range(10):
+        alice.send(*(message("m", "alice", "alice", n) for n in range(1000)))
+    assert alice.reading
+    assert own.met == {}
+    alice.lose()
+
+
+# Logins.
+
+
+def test_too_many_logins_with_a_name_are_refused(log: list[str]) -> None:
+    own = server(login_rate=Rate(1, 5))
+    for _ in range(5):
+        peer = own.on("alice")
+        peer.lose()
+    peer = own.connect()
+    (answer,) = peer.say(Login2("alice", {}))
+    assert isinstance(answer, LoginAnswer)
+    assert answer.code == Code.RATE_LIMITED
+    assert "too many logins, 1 a second, 5 at once (login_rate); try again in 1.0 s" in (
+        answer.detail
+    )
+    assert own.met == {"login_rate": 1}
+    assert any("192.0.2.1:4000: refused, too many logins" in line for line in log)
+    assert not peer.reading
+    own.clock.advance(1.01)
+    assert peer.reading
+    (answer,) = peer.say(Login2("alice", {}))
+    assert answer.code == Code.OK
+    # Others are not concerned, nor is the name from elsewhere.
+    assert own.on("bob")
+    elsewhere = own.connect("192.0.2.2")
+    assert elsewhere.send(login("alice")) == [Response(1, 4)]
+
+
+def test_too_many_logins_of_an_address_are_refused() -> None:
+    own = server(login_rate_per_address=Rate(1, 5))
+    for n in range(5):
+        own.on(f"user{n}")
+    peer = own.connect()
+    assert peer.send(login("other")) == [Response(1, ERROR)]
+    assert own.met == {"login_rate_per_address": 1}
+    assert own.connect("192.0.2.2").send(login("other")) == [Response(1, OK)]
+
+
+def test_a_long_wait_for_a_login_is_not_held_for_ever() -> None:
+    own = server(login_rate=Rate(0.001, 1))
+    own.on("alice").lose()
+    peer = own.connect()
+    peer.say(Login2("alice", {}))
+    assert 4.9 <= own.until(peer, 6) <= 5.1
+    peer.lose()
+    assert not own.clock.getDelayedCalls()
+
+
+# Connections.
+
+
+def test_too_many_connections_of_an_address_are_closed(log: list[str]) -> None:
+    own = server(connection_rate_per_address=Rate(1, 3))
+    address = IPv4Address("TCP", "192.0.2.1", 4000)
+    for _ in range(3):
+        own.connect().lose()
+    refused = own.factory.buildProtocol(address)
+    assert isinstance(refused, Refused)
+    assert own.met == {"connection_rate_per_address": 1}
+    assert "192.0.2.1: connects too often, 1 a second, 3 at once (connection_rate_per_address)" in (
+        log
+    )
+    transport = StringTransport()
+    refused.makeConnection(transport)
+    assert transport.producerState == "paused"
+    own.connect("192.0.2.2")
+    own.clock.advance(TARPIT_SECONDS)
+    assert transport.disconnected
+    own.connect()
+
+
+def test_of_the_refused_so_many_are_kept() -> None:
+    own = server(connection_rate_per_address=Rate(1, 1))
+    own.connect()
+    transports = []
+    for _ in range(TARPIT + 2):
+        protocol = own.factory.buildProtocol(IPv4Address("TCP", "192.0.2.1", 4000))
+        assert isinstance(protocol, Refused)
+        transports.append(StringTransport())
+        last = protocol
+        last.makeConnection(transports[-1])
+    assert [one.disconnected for one in transports[:3]] == [True, True, False]
+    last.connectionLost(Failure(ConnectionDone()))
+    own.factory.stopFactory()
+    assert [one.disconnected for one in transports[-2:]] == [True, False]
+    assert not own.clock.getDelayedCalls()
+
+
+@pytest.mark.parametrize("limit", ["connections_per_address", "connection_rate_per_address"])
+def test_a_proxys_clients_are_counted_where_they_are(limit: str) -> None:
+    own = server(**{limit: 1 if limit == "connections_per_address" else Rate(0.1, 1)})
+    peers, answers = [], []
+    for n, host in enumerate(("192.0.2.7", "192.0.2.7", "192.0.2.8")):
+        peer = own.connect("127.0.0.1")
+        peer.transport.peerAddr = IPv4Address("TCP", host, 4000)
+        peers.append(peer)
+        answers.append(peer.send(login(f"user{n}")))
+    assert answers == [[Response(1, OK)], [], [Response(1, OK)]]
+    second = peers[1]
+    assert own.met == {limit: 1}
+    assert not second.reading
+    own.clock.advance(TARPIT_SECONDS)
+    assert second.transport.disconnected
+    for peer in peers:
+        peer.lose()
+    assert not own.factory._by_host
+
+
+def test_this_machine_has_no_rate() -> None:
+    one = Rate(1, 1)
+    own = server(
+        connection_rate_per_address=one, login_rate=one, login_rate_per_address=one,
+        message_rate_per_address=one,
+    )  # fmt: skip
+    for _ in range(5):
+        peer = own.connect("127.0.0.1")
+        assert peer.send(login("alice")) == [Response(1, OK)]
+        for n in range(5):
+            assert Response(n, OK) in peer.send(message("m", "alice", "alice", n))
+        peer.lose()
+    assert own.met == {}
+
+
+# Times.
+
+
+@pytest.fixture
+def watched() -> Iterator[FairServer]:
+    own = server(login_seconds=100, frame_seconds=30)
+    own.factory.startFactory()
+    yield own
+    own.factory.stopFactory()
+
+
+def pass_time(own: FairServer, seconds: int) -> None:
+    for _ in range(seconds):
+        own.clock.advance(1)
+
+
+def closing(peer: Peer) -> bool:
+    return peer.protocol.state in (State.ENDING, State.LINGERING, State.GONE)
+
+
+def test_a_connection_that_never_logs_in_is_closed(watched: FairServer, log: list[str]) -> None:
+    first = watched.connect()
+    pass_time(watched, 50)
+    second, third = watched.connect(), watched.connect()
+    third.send(login("alice"))
+    pass_time(watched, 49)
+    # Requests without a login, and one that is refused, are no login.
+    first.say(Heartbeat())
+    assert not closing(first)
+    pass_time(watched, 2)
+    assert closing(first)
+    assert not closing(second)
+    pass_time(watched, 50)
+    assert closing(second)
+    assert not closing(third)
+    assert watched.met == {"login_seconds": 2}
+    assert any("closed, it has not logged in within 100 s (login_seconds)" in one for one in log)
+
+
+def test_who_has_gone_is_not_waited_for(watched: FairServer) -> None:
+    watched.connect().lose()
+    pass_time(watched, 200)
+    assert watched.met == {}
+
+
+def test_a_frame_that_is_not_finished_ends_the_connection(
+    watched: FairServer, log: list[str]
+) -> None:
+    alice, bob = watched.connect(), watched.connect()
+    alice.send(login("alice"))
+    bob.send(login("bob"))
+    data = message("m" * 1000, "alice", "bob")
+    at = 0
+    while not closing(alice):
+        assert at < 60
+        alice.protocol.dataReceived(data[at : at + 1])
+        # Slow, but each frame is done in time.
+        for n in range(0, 50, 25):
+            bob.protocol.dataReceived(frame(0x0009, b"\0\0\0\7")[n // 25 * 5 :][: 5 + n])
+        watched.clock.advance(1)
+        at += 1
+    assert 30 <= at <= 51
+    assert not closing(bob)
+    assert watched.met == {"frame_seconds": 1}
+    assert any("closed, it has not finished a frame within 30 s" in one for one in log)
+
+
+def test_time_in_which_the_server_does_not_read_does_not_count(watched: FairServer) -> None:
+    alice = watched.connect()
+    alice.send(login("alice"))
+    alice.protocol.dataReceived(message("m", "alice", "alice")[:5])
+    alice.protocol.hold("test")
+    pass_time(watched, 100)
+    assert not closing(alice)
+    alice.protocol.release("test")
+    pass_time(watched, 20)
+    assert not closing(alice)
+
+
+def test_0_turns_the_times_off() -> None:
+    own = server(login_seconds=0, frame_seconds=0)
+    own.factory.startFactory()
+    peer = own.connect()
+    peer.protocol.dataReceived(b"\0")
+    pass_time(own, 10_000)
+    assert not closing(peer)
+    own.factory.stopFactory()
+
+
+# The log.
+
+
+def test_a_flood_does_not_flood_the_log(log: list[str]) -> None:
+    clock = Clock()
+    limits = LimitLog(clock)
+    for n in range(1000):
+        limits.write("kind", "line {n}", n=n)
+        limits.look()
+    limits.write("other", "another")
+    assert log == [
+        *(f"line {n}" for n in range(LINES)),
+        f"More of that kind (kind) are only counted for the next {SECONDS:.0f} s",
+        "another",
+    ]
+    clock.advance(SECONDS)
+    log.clear()
+    limits.look()
+    limits.write("kind", "again")
+    assert log == [f"990 more of that kind (kind) in {SECONDS:.0f} s", "again"]
