@@ -82,12 +82,13 @@ class Throttle:
     def check(self, host: str, name: str) -> None:
         """RateLimited, saying for how long, while one has to wait."""
         now = self._clock.seconds()
-        keys = ((host, name), (host, ""))
-        wait = max(
-            (self._guessers[key].free_at - now for key in keys if key in self._guessers), default=0
-        )
-        if wait > 0:
-            raise RateLimited(f"too many wrong passwords, try again in {int(wait) + 1} s")
+        for key, limit in (((host, ""), "FREE_GUESSES_OF_ADDRESS"), ((host, name), "FREE_GUESSES")):
+            guesser = self._guessers.get(key)
+            wait = guesser.free_at - now if guesser is not None else 0
+            if wait > 0:
+                raise RateLimited(
+                    f"too many wrong passwords, try again in {int(wait) + 1} s", limit
+                )
 
     def wrong(self, host: str, name: str) -> None:
         """A wrong password: perhaps the next has to wait."""

@@ -150,8 +150,9 @@ def test_guessing_one_name_gets_slower_and_the_wait_is_said() -> None:
         throttle.wrong("host", "alice")
     waits = []
     for _ in range(8):
-        with pytest.raises(RateLimited, match=r"try again in \d+ s"):
+        with pytest.raises(RateLimited, match=r"try again in \d+ s") as caught:
             throttle.check("host", "alice")
+        assert caught.value.limit == "FREE_GUESSES"
         waited = 0
         while True:
             clock.advance(1)
