@@ -37,7 +37,7 @@ from chat_protocol.wire.codec import MAX_FRAME, MAX_FRAME_BEFORE_LOGIN, encode
 from chat_protocol.wire.codes import Code
 from chat_protocol.wire.commands import Close
 from chat_protocol.wire.fields import STRING
-from chat_protocol.wire.scan import scan_acks, scan_messages, scan_publishes
+from chat_protocol.wire.scan import ACK_SIZE, scan_acks, scan_messages, scan_publishes
 
 if TYPE_CHECKING:
     from chat_protocol.protocol.factory import ChatFactory
@@ -198,24 +198,33 @@ class ChatProtocol(FrameReceiver):
             most = 64 * max(1, int(self.budget))
         scan = scan_messages(data, position, MAX_FRAME, session.routes, most)
         if scan is None:
-            return position if session.version == 1 else self._take_2(session, data, position)
+            if session.version == 1:
+                return position
+            return self._take_2(session, data, position, most)
         end, recipient, correlation_ids, texts, frames, _ = scan
         self.factory.exchange.submit(
             Run(session, recipient, correlation_ids, texts, frames, end - position)
         )
-        self.budget -= len(correlation_ids) + (end - position >> _COST_SHIFT)
-        if self.budget < 0:
-            self.factory.fairness.overspent(self)
+        self._spend(len(correlation_ids), end - position)
         return end
 
-    def _take_2(self, session: Session, data: bytes, position: int) -> int:
+    def _spend(self, requests: int, size: int) -> None:
+        self.budget -= requests + (size >> _COST_SHIFT)
+        if self.budget < 0:
+            self.factory.fairness.overspent(self)
+
+    def _take_2(self, session: Session, data: bytes, position: int, most: int | None) -> int:
         """The same for Publishes, and Acks."""
         end, acked = scan_acks(data, position)
         if end != position:
-            session.delivery.ack(acked)
+            if not session.delivery.ack(acked):
+                self._spend((end - position) // ACK_SIZE, 0)
             return end
+        if self.budget < 1:
+            # Each of them is admitted or refused.
+            return position
         sender = STRING.encode(session.user.name)
-        scan = scan_publishes(data, position, session.published, sender, session.routes)
+        scan = scan_publishes(data, position, session.published, sender, session.routes, most)
         if scan is None:
             return position
         end, recipient, correlation_ids, texts, frames, first = scan
@@ -225,14 +234,13 @@ class ChatProtocol(FrameReceiver):
         self.factory.exchange.submit(
             Run(session, recipient, correlation_ids, texts, frames, size, 2, first)
         )
+        self._spend(len(correlation_ids), size)
         return end
 
     def stringReceived(self, string: bytes) -> None:
         """Any other payload."""
         self.factory.dispatcher.dispatch(self, string)
-        self.budget -= 1 + (len(string) >> _COST_SHIFT)
-        if self.budget < 0:
-            self.factory.fairness.overspent(self)
+        self._spend(1, len(string))
 
     # The factory's side.
 

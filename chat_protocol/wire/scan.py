@@ -18,7 +18,7 @@ import struct
 from collections.abc import Mapping
 from typing import Generic, NamedTuple, TypeVar
 
-__all__ = ["Scan", "scan_acks", "scan_messages", "scan_publishes"]
+__all__ = ["ACK_SIZE", "Scan", "scan_acks", "scan_messages", "scan_publishes"]
 
 R = TypeVar("R")
 
@@ -29,6 +29,7 @@ _DELIVERED = struct.pack(">BHI", _VERSION, _KEY, 0)
 _PUBLISH = struct.Struct(">IBHIQH")
 _PUBLISH_KEY = 0x0102
 _ACK = struct.Struct(">IBHIQ")
+ACK_SIZE = _ACK.size
 _ACK_HEAD = struct.pack(">IBH", _ACK.size - 4, 2, 0x010A)
 _TIME = 8
 _FIXED = _MESSAGE.size - 4 + _TIME
@@ -99,7 +100,12 @@ def scan_messages(
 
 
 def scan_publishes(
-    data: bytes, position: int, published: int, sender: bytes, routes: Mapping[bytes, R]
+    data: bytes,
+    position: int,
+    published: int,
+    sender: bytes,
+    routes: Mapping[bytes, R],
+    most: int | None = None,
 ) -> Scan[R] | None:
     """Take the Publishes that stand at ``position``, go to one known user and are new.
 
@@ -110,11 +116,12 @@ def scan_publishes(
             behind the other, or those that have none.
         sender: the name, as a string of the protocol.
         routes: the known users, as wire.deliver.encode_address writes them.
+        most: bytes that are taken at most; None: all there are.
 
     Returns:
         None if there is not even one that can be taken.
     """
-    end = len(data)
+    end = len(data) if most is None else min(len(data), position + most)
     route = None
     address = delivered_route = b""
     first = next_id = 0
