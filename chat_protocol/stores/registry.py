@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from chat_protocol.interfaces import IStore
+from chat_protocol.stores.care import Caretaker
 from chat_protocol.stores.memory import MemoryStore
 from chat_protocol.stores.sqlite import SQLiteStore
+from chat_protocol.stores.sqlite_care import SQLiteCaretaker
 
-__all__ = ["STORES", "StoreKind", "store_from_url"]
+__all__ = ["STORES", "StoreKind", "caretaker_from_url", "store_from_url"]
 
 
 @dataclass(frozen=True)
@@ -18,19 +20,25 @@ class StoreKind:
     """One kind of store.
 
     ``make`` gets what stands behind the scheme, the mailbox limit (0: none) and the reactor;
-    it raises ValueError with a sentence if the rest of the URL is wrong.
+    it raises ValueError with a sentence if the rest of the URL is wrong. So does ``care_for``,
+    which gets the first of these.
     """
 
     scheme: str
     usage: str
     make: Callable[[str, int, Any], IStore]
+    care_for: Callable[[str], Caretaker]
+
+
+def _nothing_to_care_for(rest: str) -> Caretaker:
+    raise ValueError("memory: keeps nothing when the server stops, so there is nothing to care for")
 
 
 STORES = {
     kind.scheme: kind
     for kind in (
-        StoreKind("memory", "memory:", MemoryStore.from_url),
-        StoreKind("sqlite", "sqlite:PATH", SQLiteStore.from_url),
+        StoreKind("memory", "memory:", MemoryStore.from_url, _nothing_to_care_for),
+        StoreKind("sqlite", "sqlite:PATH", SQLiteStore.from_url, SQLiteCaretaker.from_url),
     )
 }
 
@@ -41,9 +49,24 @@ def store_from_url(url: str, mailbox_limit: int, reactor: Any) -> IStore:
     Raises:
         ValueError: there is no such store; the text is a sentence for the one who wrote it.
     """
+    kind, rest = _kind_of(url)
+    return kind.make(rest, mailbox_limit, reactor)
+
+
+def caretaker_from_url(url: str) -> Caretaker:
+    """Who takes care of the data of the store that ``url`` names.
+
+    Raises:
+        ValueError: there is no such store, or it keeps nothing; the text is a sentence.
+    """
+    kind, rest = _kind_of(url)
+    return kind.care_for(rest)
+
+
+def _kind_of(url: str) -> tuple[StoreKind, str]:
     scheme, colon, rest = url.partition(":")
     kind = STORES.get(scheme) if colon else None
     if kind is None:
         usages = " or ".join(kind.usage for kind in STORES.values())
         raise ValueError(f"{url!r} is no store: give {usages}")
-    return kind.make(rest, mailbox_limit, reactor)
+    return kind, rest

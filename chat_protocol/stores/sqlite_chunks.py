@@ -28,9 +28,11 @@ __all__ = [
     "pack_moves",
     "pack_publication",
     "pack_run",
+    "recipients_of",
     "unpack_moves",
     "unpack_publication",
     "unpack_published",
+    "without_user",
 ]
 
 CHUNK_BYTES = 3500
@@ -62,6 +64,8 @@ class Kind(IntEnum):
     PUBLISHED = 6
     """The publishing id of the first message of the run that follows; how many have one stands
     for the recipient."""
+    GONE = 7
+    """Numbers of messages that went with a user who was deleted."""
 
 
 class Entry(NamedTuple):
@@ -186,7 +190,7 @@ def messages_of(first: int, data: bytes, begin: int, end: int) -> list[Stored]:
         offset = entry.offset
         if offset >= end:
             break
-        if not entry.messages or offset + entry.messages <= begin:
+        if entry.kind == Kind.GONE or not entry.messages or offset + entry.messages <= begin:
             continue
         if entry.kind == Kind.PUBLICATION:
             messages.append(_publication(entry, data))
@@ -224,6 +228,36 @@ def _publication(entry: Entry, data: bytes) -> Stored:
     sender = data[name_start:to_start].decode()
     to = tuple(data[to_start:text_start].decode().split("\0")) if to_size else ()
     return Stored(entry.offset, sender, time, data[text_start : entry.end], scope, to)
+
+
+def recipients_of(entry: Entry, data: bytes) -> tuple[int, ...]:
+    """The ids of those whom the messages of an entry are for; none if that is everyone."""
+    if entry.kind in (Kind.WAITING_RUN, Kind.LIVE_RUN):
+        return (entry.recipient,)
+    return unpack_publication(entry, data)[1] if entry.kind == Kind.PUBLICATION else ()
+
+
+def without_user(first: int, data: bytes, user: int, name: str) -> tuple[bytes, list[Entry]]:
+    """A chunk without what a user sent and what only that user was sent.
+
+    With it the entries that are gone. Where there are other recipients the user is left out.
+    """
+    parts: list[bytes] = []
+    gone: list[Entry] = []
+    for entry in entries_of(first, data):
+        recipients = recipients_of(entry, data)
+        if entry.messages and (entry.sender == user or recipients == (user,)):
+            gone.append(entry)
+            parts.append(_HEAD.pack(Kind.GONE, 0, 0, entry.messages, 0))
+        elif entry.kind == Kind.PUBLICATION and user in recipients:
+            stored = _publication(entry, data)
+            stored = stored._replace(to=tuple(one for one in stored.to if one != name))
+            ids = [one for one in recipients if one != user]
+            publishing_id, _ = unpack_publication(entry, data)
+            parts.append(pack_message(stored, entry.sender, ids, publishing_id))
+        else:
+            parts.append(data[entry.start - _HEAD.size : entry.end])
+    return b"".join(parts), gone
 
 
 def unpack_publication(entry: Entry, data: bytes) -> tuple[int, tuple[int, ...]]:

@@ -23,7 +23,7 @@ from chat_protocol.stores.sqlite_chunks import (
 from chat_protocol.stores.sqlite_file import connect, lock
 from chat_protocol.stores.sqlite_forgetting import Moments, Sweep
 from chat_protocol.stores.sqlite_queries import Queries
-from chat_protocol.stores.sqlite_recent import Recent
+from chat_protocol.stores.sqlite_recent import read_recent
 from chat_protocol.wire.codes import Code
 from chat_protocol.wire.commands import Scope
 
@@ -115,24 +115,13 @@ class Database:
 
     def _load(self) -> None:
         """Learn from the file what is kept in memory."""
-        row = self._one("SELECT last FROM filing ORDER BY first DESC LIMIT 1")
-        filed = row[0] if row is not None else 0
-        self._recent = Recent(filed)
-        (below,) = self._one("SELECT below FROM forgotten")
+        self._recent, below, last = read_recent(self._connection)
         self._queries = Queries(self._connection, self._recent, below)
         # What the last process had not come to.
         self._sweep = Sweep(self._connection, below) if below else None
         self._mailboxes: dict[int, _Mailbox] = {}
         self._publishing: dict[int, Ranges] = {}
         self._edges = 0
-        last = filed
-        chunks = self._connection.execute(
-            "SELECT first, entries FROM chunk WHERE first > ? ORDER BY first", (filed,)
-        )
-        for first, entries in chunks:
-            # One without messages has used up a number all the same.
-            last = max(first, self._recent.replay(first, entries) - 1)
-        self._recent.forget(below)
         self._writer = ChunkWriter(last)
         self._moments.load()
         (everyones,) = self._one("SELECT max(offset) FROM everyone")

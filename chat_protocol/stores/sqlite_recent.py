@@ -22,7 +22,7 @@ from chat_protocol.stores.sqlite_chunks import (
     unpack_published,
 )
 
-__all__ = ["Recent", "filed_runs"]
+__all__ = ["Recent", "filed_runs", "read_recent", "records_between"]
 
 ENTRIES = 8192
 """So many messages to one recipient, or runs of them, are held at most."""
@@ -213,6 +213,25 @@ class Recent:
         self._begin(last)
 
 
+def read_recent(connection: sqlite3.Connection) -> tuple[Recent, int, int]:
+    """What the tables of a file do not know.
+
+    With it the offset below which messages are forgotten, and the last that was given.
+    """
+    row = connection.execute("SELECT last FROM filing ORDER BY first DESC LIMIT 1").fetchone()
+    last = filed = row[0] if row is not None else 0
+    recent = Recent(filed)
+    chunks = connection.execute(
+        "SELECT first, entries FROM chunk WHERE first > ? ORDER BY first", (filed,)
+    )
+    for first, entries in chunks:
+        # One without messages has used up a number all the same.
+        last = max(first, recent.replay(first, entries) - 1)
+    (below,) = connection.execute("SELECT below FROM forgotten").fetchone()
+    recent.forget(below)
+    return recent, below, last
+
+
 def _rows(sets: dict[int, Ranges], less: int) -> list[tuple[int, int, int]]:
     """The last number, less something, and the length of each range."""
     return [(key, end - 1 - less, end - begin) for key in sorted(sets) for begin, end in sets[key]]
@@ -223,8 +242,14 @@ def filed_runs(
 ) -> Iterator[tuple[int, int]]:
     """The same as :meth:`Recent.runs`, from the filing that begins with this offset."""
     prefix = struct.pack(">I", user) + (struct.pack(">I", other) if other else b"")
-    low, high = (prefix.ljust(_RECORD.size, byte) for byte in (b"\0", b"\xff"))
-    for (records,) in connection.execute(_FILED_CONVERSATION, (first, low, high)):
+    for records in records_between(connection, first, prefix):
         for one, two, begin, count in _RECORD.iter_unpack(records):
             if one == user and other in (0, two):
                 yield first + begin, first + begin + count
+
+
+def records_between(connection: sqlite3.Connection, first: int, prefix: bytes) -> Iterator[bytes]:
+    """Rows of records of a filing, among them all that begin with ``prefix``."""
+    low, high = (prefix.ljust(_RECORD.size, byte) for byte in (b"\0", b"\xff"))
+    for (records,) in connection.execute(_FILED_CONVERSATION, (first, low, high)):
+        yield records

@@ -1,0 +1,1 @@
+"""The program for whoever looks after a server's data: ``chatadmin``."""

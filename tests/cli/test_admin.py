@@ -1,0 +1,233 @@
+"""``chatadmin`` as its users meet it: words, JSON and exit codes."""
+
+from __future__ import annotations
+
+import io
+import json
+import sqlite3
+import stat
+import subprocess
+import sys
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from chat_protocol.cli.admin.main import Exit, main
+from chat_protocol.cli.admin.options import EXIT_CODES
+
+from ..stores.conftest import sqlite_store
+from ..stores.helpers import commit, now, publication, publish, register, run
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> str:
+    """With three users and three messages, of a server that was stopped."""
+    made = sqlite_store(tmp_path / "chat.db")
+    now(made.open())
+    alice, bob, _ = register(made, "alice", "bob", "ev\\i l")
+    commit(made, run(alice, bob, "1", "2"))
+    publish(made, publication(bob, "3"))
+    now(made.close())
+    return f"sqlite:{tmp_path / 'chat.db'}"
+
+
+class Ran:
+    def __init__(self, code: int, out: str, err: str) -> None:
+        self.code, self.out, self.err = code, out, err
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+
+ChatAdmin = Callable[..., Ran]
+
+
+@pytest.fixture
+def chatadmin(capsys: pytest.CaptureFixture[str]) -> ChatAdmin:
+    def run_it(*arguments: object) -> Ran:
+        try:
+            code = main([str(argument) for argument in arguments])
+        except SystemExit as error:
+            code = int(error.code or 0)
+        out, err = capsys.readouterr()
+        assert "Traceback" not in err
+        return Ran(code, out, err)
+
+    return run_it
+
+
+def test_the_help_names_every_exit_code(chatadmin: ChatAdmin) -> None:
+    shown = chatadmin("--help")
+    assert shown.code == 0
+    assert EXIT_CODES in shown.out
+    listed = {
+        int(line.split()[0]) for line in EXIT_CODES.splitlines() if line[:5].strip().isdigit()
+    }
+    assert listed == set(Exit)
+    assert chatadmin("--version").out.startswith("chatadmin ")
+
+
+def test_users(chatadmin: ChatAdmin, store: str) -> None:
+    listed = chatadmin("--store", store, "users", "list")
+    assert listed.code == 0
+    assert listed.out.splitlines() == [
+        "alice\t1970-01-01T00:00:00Z\t1",
+        "bob\t1970-01-01T00:00:00Z\t2",
+        "ev\\\\i l\t1970-01-01T00:00:00Z\t1",
+    ]
+    lines = chatadmin("-s", store, "users", "list", "--json").out.splitlines()
+    assert json.loads(lines[1]) == {
+        "name": "bob",
+        "last_login": 1001,
+        "last_login_iso": "1970-01-01T00:00:00Z",
+        "waiting": 2,
+    }
+    shown = chatadmin("-s", store, "users", "show", "bob")
+    assert "bob: last login 1970-01-01T00:00:00Z, 2 messages wait, 3 from or to" in shown.out
+    assert chatadmin("-s", store, "users", "show", "bob", "--json").json["messages"] == 3
+    deleted = chatadmin("-s", store, "users", "delete", "bob")
+    assert (deleted.code, deleted.out) == (0, "bob is deleted, and 3 messages with it\n")
+    again = chatadmin("-s", store, "users", "delete", "bob")
+    assert (again.code, again.err) == (1, "chatadmin: there is no user bob\n")
+    assert chatadmin("-s", store, "users", "show", " x").code == 1
+
+
+def test_backup_restore_check_and_figures(chatadmin: ChatAdmin, store: str, tmp_path: Path) -> None:
+    backup = tmp_path / "backup.db"
+    made = chatadmin("-s", store, "backup", backup)
+    assert made.code == 0
+    assert made.out.startswith(f"{backup}: {backup.stat().st_size:,} bytes, in ")
+    again = chatadmin("-s", store, "backup", backup)
+    assert (again.code, again.err) == (
+        1,
+        f"chatadmin: {backup} is there already; --force replaces what it holds\n",
+    )
+    forced = chatadmin("-s", store, "backup", backup, "--force", "--json")
+    assert forced.json["bytes"] == backup.stat().st_size
+    refused = chatadmin("-s", store, "restore", backup)
+    assert (refused.code, "--force" in refused.err) == (1, True)
+    assert chatadmin("-s", store, "restore", "--force", backup).code == 0
+    elsewhere = f"sqlite:{tmp_path / 'elsewhere.db'}"
+    assert chatadmin("-s", elsewhere, "restore", backup).code == 0
+    checked = chatadmin("-s", elsewhere, "check")
+    assert checked.code == 0
+    assert checked.out.startswith("no fault found (looked at 3 users, 3 messages")
+    assert chatadmin("-s", elsewhere, "check", "--json").json["faults"] == []
+    figures = chatadmin("-s", elsewhere, "stats", "--json").json
+    assert (figures["users"], figures["messages"], figures["waiting"]) == (3, 3, 2)
+    assert figures["oldest_iso"] is None or figures["oldest_iso"].endswith("Z")
+    words = chatadmin("-s", elsewhere, "stats").out
+    assert [line.split()[-1] for line in words.splitlines()[:2]] == ["3", "3"]
+
+
+def test_purge_and_compact(chatadmin: ChatAdmin, store: str) -> None:
+    purged = chatadmin("-s", store, "purge", "--older-than", "1d")
+    assert (purged.code, purged.out) == (0, "0 messages removed\n")
+    assert chatadmin("-s", store, "purge", "--older-than", "1d", "--json").json == {"messages": 0}
+    assert "bytes given back" in chatadmin("-s", store, "compact").out
+    for age in ("0", "soon"):
+        wrong = chatadmin("-s", store, "purge", "--older-than", age)
+        assert (wrong.code, "such as 90d" in wrong.err) == (2, True)
+
+
+def test_damage_is_told_with_a_code_of_its_own(
+    chatadmin: ChatAdmin, store: str, tmp_path: Path
+) -> None:
+    with closing(sqlite3.connect(tmp_path / "chat.db")) as connection:
+        connection.execute("INSERT INTO inbox VALUES (1, 1, 1)")
+        connection.commit()
+    checked = chatadmin("-s", store, "check")
+    assert checked.code == 3
+    assert checked.out.startswith("FAULT: ")
+    assert "restore a backup" in checked.out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "sentence"),
+    [
+        (["--store", "memory:", "stats"], 2, "keeps nothing"),
+        (["--store", "redis:x", "stats"], 2, "is no store"),
+        (["--store", "sqlite:no.db", "stats"], 1, "there is no file"),
+        (["--store", "sqlite:no/such.db", "restore", "x"], 1, "directory that exists"),
+        (["stats", "extra"], 2, "unrecognized"),
+        ([], 2, "required"),
+        (["users"], 2, "required"),
+    ],
+)
+def test_what_cannot_be_done(
+    arguments: list[str],
+    code: int,
+    sentence: str,
+    chatadmin: ChatAdmin,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = chatadmin(*arguments)
+    assert done.code == code
+    assert sentence in done.err
+
+
+def test_passwords(chatadmin: ChatAdmin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "passwords"
+
+    def put(name: str, password: str) -> Ran:
+        monkeypatch.setattr(sys, "stdin", io.StringIO(f"{password}\nnot read\n"))
+        return chatadmin("password", "set", "--file", file, name)
+
+    assert put("alice", "päss word").out == "alice has a password, from the next login on\n"
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    file.write_text(file.read_text() + "# by hand\nbob:1\nalicea:2\nbob:2")
+    file.chmod(0o640)
+    assert put("bob", "new").out == "bob has another password, from the next login on\n"
+    assert file.read_text() == "alice:päss word\n# by hand\nbob:new\nalicea:2\n"
+    assert stat.S_IMODE(file.stat().st_mode) == 0o640
+    assert [path.name for path in tmp_path.iterdir()] == ["passwords"]
+    for name, password, sentence in (
+        ("alice", "a:b", "no colon"),
+        ("alice", " x", "white space"),
+        ("alice", "a\x00", "control character"),
+        ("alice", "", "cannot be empty"),
+        ("a:b", "x", "name with a colon"),
+        ("", "x", "name"),
+    ):
+        refused = put(name, password)
+        assert refused.code == 1
+        assert sentence in refused.err
+    cleared = chatadmin("password", "clear", "--file", file, "alice")
+    assert (cleared.code, cleared.out) == (0, "alice has no password any more\n")
+    assert file.read_text() == "# by hand\nbob:new\nalicea:2\n"
+    again = chatadmin("password", "clear", "--file", file, "alice")
+    assert (again.code, "has no password of alice" in again.err) == (1, True)
+    missing = chatadmin("password", "clear", "--file", tmp_path / "no", "alice")
+    assert (missing.code, "there is no file" in missing.err) == (1, True)
+    nowhere = chatadmin("password", "set", "--file", tmp_path / "no" / "no", "alice")
+    assert nowhere.code == 1
+
+
+def test_the_checker_of_twisted_reads_what_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from twisted.cred.checkers import FilePasswordDB
+
+    file = tmp_path / "passwords"
+    for name, password in (("ä b", "ö ü"), ("bob", "x")):
+        monkeypatch.setattr(sys, "stdin", io.StringIO(f"{password}\n"))
+        assert main(["password", "set", "--file", str(file), name]) == 0
+    checker = FilePasswordDB(str(file))
+    assert checker.getUser("ä b".encode()) == ("ä b".encode(), "ö ü".encode())
+    monkeypatch.setattr(sys, "stdin", io.StringIO("y\n"))
+    assert main(["password", "set", "--file", str(file), "bob"]) == 0
+    assert checker.getUser(b"bob") == (b"bob", b"y")
+
+
+def test_it_is_a_program_and_a_reader_may_go_away(store: str) -> None:
+    program = Path(sys.executable).with_name("chatadmin")
+    command = f"{program} --store {store} users list | head -n 1; exit ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("alice\t")
+    assert done.stderr == ""

@@ -1,0 +1,136 @@
+"""Each command of docs/operations.md, run against a server in the order of the text."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from ..blackbox.client import Client
+from ..blackbox.mailbox import register
+from ..blackbox.server import Server
+from ..blackbox.wire import OK
+from .markdown import ROOT, read, sections
+
+TEXT = read("operations.md")
+SECTIONS = sections(TEXT)
+
+
+def commands(section: str) -> list[str]:
+    blocks = re.findall(r"^```console\n(.*?)^```$", SECTIONS[section], re.MULTILINE | re.DOTALL)
+    return [line[2:] for block in blocks for line in block.splitlines() if line.startswith("$ ")]
+
+
+class Machine:
+    """With the directories that the text names, below one of the test's."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        for folder in ("var/lib/chat", "var/backups/chat", "etc/chat", "run/credentials", "tmp"):
+            (root / folder).mkdir(parents=True)
+        (root / "run/credentials/alice").write_text("secret\n")
+        self.server = Server(
+            root / "var/lib/chat", ["--store", f"sqlite:{root}/var/lib/chat/chat.db"]
+        )
+        self.output: dict[str, str] = {}
+
+    def run(self, command: str) -> None:
+        if command == "systemctl stop chat":
+            assert self.server.terminate() == 0
+        elif command == "systemctl start chat":
+            self.server.start()
+        elif command.startswith("twistd "):
+            self._serve(command.partition("chatserver ")[2].split())
+        else:
+            assert command.startswith("chatadmin ")
+            self.output[command] = self._sh(command)
+
+    def _placed(self, text: str) -> str:
+        return re.sub(r"(?<=[ :])/(?=(?:var|etc|run|tmp)/)", f"{self.root}/", text)
+
+    def _sh(self, command: str) -> str:
+        done = subprocess.run(
+            ["sh", "-c", self._placed(command)],
+            cwd=self.root,
+            capture_output=True,
+            text=True,
+            env={**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"},
+            stdin=subprocess.DEVNULL,
+        )
+        assert (done.returncode, done.stderr) == (0, ""), command
+        return done.stdout
+
+    def _serve(self, options: list[str]) -> None:
+        """In the place of the server that runs."""
+        assert self.server.terminate() == 0
+        self.server = Server(
+            self.root / "var/lib/chat", [self._placed(f" {option}")[1:] for option in options]
+        )
+        self.server.start()
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Machine:
+    return Machine(tmp_path)
+
+
+def after_backup(machine: Machine) -> None:
+    with Client(machine.server.address, "alice") as alice:
+        assert alice.send("only until the restore", "bob") == OK
+
+
+def restored(machine: Machine) -> None:
+    with Client(machine.server.address, "bob") as bob:
+        assert bob.receive().text == "kept"
+        assert bob.send("fence", "bob") == OK
+        assert bob.receive().text == "fence"
+    assert (machine.root / "tmp/elsewhere.db").stat().st_size > 0
+
+
+def deleted(machine: Machine) -> None:
+    names = [output.split() for command, output in machine.output.items() if "list" in command]
+    assert any("alice" in words for words in names)
+    with Client(machine.server.address, "bob") as bob:
+        assert bob.send("x", "alice") == 3
+
+
+STEPS: dict[str, dict[int, Callable[[Machine], None]]] = {
+    "Backup and restore": {2: after_backup, 6: restored},
+    "Retention": {},
+    "Users": {6: deleted},
+}
+"""What is looked at behind so many commands."""
+
+
+@pytest.mark.parametrize("section", STEPS)
+def test_every_command_works(section: str, machine: Machine) -> None:
+    listed = commands(section)
+    assert len(listed) > 3
+    assert max(STEPS[section], default=0) <= len(listed)
+    with machine.server:
+        register(machine.server.address, "alice", "bob")
+        with Client(machine.server.address, "alice") as alice:
+            assert alice.send("kept", "bob") == OK
+        for number, command in enumerate(listed, 1):
+            machine.run(command)
+            STEPS[section].get(number, _nothing)(machine)
+        machine.server.check_log()
+    machine.server.kill9()
+
+
+def _nothing(machine: Machine) -> None:
+    """Nothing to look at."""
+
+
+def test_the_sections_with_chatadmin_are_run() -> None:
+    assert {name for name, text in SECTIONS.items() if "$ chatadmin" in text} == set(STEPS)
+
+
+def test_the_documents_that_are_linked_exist() -> None:
+    links = re.findall(r"\]\(([^)#]+)\)", TEXT)
+    assert [link for link in links if not (ROOT / "docs" / link).is_file()] == []
