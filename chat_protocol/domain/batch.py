@@ -9,7 +9,7 @@ from chat_protocol.wire.deliver import encode_deliver, encode_strings
 
 if TYPE_CHECKING:
     from chat_protocol.domain.directory import User
-    from chat_protocol.domain.session import Session
+    from chat_protocol.domain.session import Claim, Session
 
 __all__ = [
     "Account",
@@ -224,21 +224,33 @@ class Publication:
 
 
 class Registration:
-    """A login: the user is made known if new, and the time of the login kept."""
+    """A login: the user is made known if new, and the time of the login kept.
 
-    __slots__ = ("name", "user_id", "when")
+    ``user_id``, ``number`` and ``failed`` are the store's answer.
+    """
 
-    def __init__(self, name: str, when: int) -> None:
+    __slots__ = ("failed", "name", "number", "shown", "token", "user_id", "when")
+
+    def __init__(self, name: str, when: int, token: str = "", shown: str = "") -> None:
         self.name = name
         self.when = when
         """Nanoseconds since the epoch."""
+        self.token = token
+        """Of the session that begins; empty: nobody can take it over."""
+        self.shown = shown
+        """The token of the session that is to be taken over; empty: none."""
         self.user_id = 0
+        self.number = 0
+        """Of the session, among all of them; 0: another process has the user. A store that is
+        not shared gives all the same one."""
+        self.failed = False
+        """The store could not say."""
 
 
 class Batch:
     """Changes that are stored together or not at all, in the order of the attributes."""
 
-    __slots__ = ("messages", "registrations", "returned", "taken")
+    __slots__ = ("messages", "registrations", "released", "returned", "taken")
 
     def __init__(
         self,
@@ -246,6 +258,7 @@ class Batch:
         messages: list[Run | Publication],
         returned: list[Waiting],
         taken: dict[int, int],
+        released: list[Session | Claim] | None = None,
     ) -> None:
         self.registrations = registrations
         self.messages = messages
@@ -253,6 +266,8 @@ class Batch:
         """Messages that go back to a mailbox; one that is there already stays there once."""
         self.taken = taken
         """User id -> offset: that user's mailbox loses everything up to there."""
+        self.released = released or []
+        """Sessions that are over; a store that is not shared need not know."""
 
 
 class Lookup:
@@ -281,13 +296,15 @@ class Account:
 class UserList:
     """Users with names above one, in the order of their names' bytes."""
 
-    __slots__ = ("after", "limit", "users")
+    __slots__ = ("after", "limit", "online", "users")
 
     def __init__(self, after: str, limit: int) -> None:
         self.after = after
         self.limit = limit
         self.users: list[tuple[str, int]] = []
         """Name and last login, in nanoseconds since the epoch."""
+        self.online: set[str] | None = None
+        """Who of them has a session; None: this process knows them all."""
 
 
 class Conversation:

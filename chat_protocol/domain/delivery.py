@@ -3,7 +3,8 @@
 Rule 1: everything that changes the state is in the table.
 
 CATCHING UP asks the store for the oldest page of the mailbox; HELD waits until the connection
-has taken what was written; LIVE gets messages as they are stored, past the mailbox. A receiver
+has taken what was written; LIVE gets messages as they are stored, past the mailbox, or, where
+other processes store as well, is rung and reads the mailbox again. A receiver
 that stops reading goes from LIVE to HELD when the kernel's send buffer is full, and from then on
 costs no more memory: its messages wait in the mailbox.
 """
@@ -47,6 +48,7 @@ class Event(Enum):
     PAGE = auto()
     LAST_PAGE = auto()
     DRAINED = auto()
+    RUNG = auto()
     OVERRUN = auto()
     LOST = auto()
 
@@ -58,6 +60,7 @@ _NEXT = {
     (State.HELD, Event.DRAINED): State.CATCHING_UP,
     (State.HELD, Event.LOST): State.CLOSED,
     (State.LIVE, Event.OVERRUN): State.HELD,
+    (State.LIVE, Event.RUNG): State.CATCHING_UP,
     (State.LIVE, Event.LOST): State.CLOSED,
 }
 
@@ -79,6 +82,7 @@ class Delivery:
         "_output",
         "_promised",
         "_promised_count",
+        "_rung",
         "_sent",
         "_state",
         "_taken",
@@ -98,6 +102,8 @@ class Delivery:
         self._promised = 0
         """Bytes of messages that are being stored and come here then."""
         self._promised_count = 0
+        self._rung = False
+        """Something may have come since the page was asked for that is on its way."""
         self._sent = 0
         """The last offset written that is in the mailbox."""
 
@@ -170,6 +176,20 @@ class Delivery:
             self._sent = page.messages[-1].offset
             self._write_stored(page.messages)
         self._step(Event.LAST_PAGE if page.complete else Event.PAGE)
+        if self._rung:
+            self.rung()
+
+    def rung(self) -> None:
+        """Something may wait in the mailbox that another process has put there."""
+        self._rung = self._state is State.CATCHING_UP
+        if self._state is not State.LIVE:
+            # What is HELD reads it all when it goes on.
+            return
+        if self._output.backlog or self._room() <= 0:
+            self._step(Event.OVERRUN)
+        else:
+            self._step(Event.RUNG)
+            self._ask_page()
 
     def page_failed(self) -> None:
         """The store cannot read now: ask again."""

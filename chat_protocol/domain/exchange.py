@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from twisted.internet.defer import Deferred, fail
+from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -26,10 +26,10 @@ from chat_protocol.domain.batch import (
 from chat_protocol.domain.delivery import Delivery
 from chat_protocol.domain.directory import User
 from chat_protocol.domain.limits import Limits
-from chat_protocol.domain.session import Session
+from chat_protocol.domain.session import Claim, Session
 from chat_protocol.domain.turn import Turn
-from chat_protocol.errors import Unavailable
-from chat_protocol.interfaces import IStore
+from chat_protocol.errors import Unavailable, UserAlreadyLogged
+from chat_protocol.interfaces import ISharedStore, IStore
 from chat_protocol.wire.codec import encode_answers
 from chat_protocol.wire.codes import Code
 from chat_protocol.wire.commands import Scope
@@ -43,18 +43,20 @@ _RETRY_SECONDS = 1.0
 class _Work:
     """What is being stored, and what beside the messages waits for that."""
 
-    __slots__ = ("batch", "committing", "registrations", "returning")
+    __slots__ = ("batch", "committing", "registrations", "released", "returning")
 
     def __init__(
         self,
         batch: Batch,
-        registrations: list[tuple[Registration, Deferred[int]]],
+        registrations: list[tuple[Registration, Deferred[Registration]]],
         returning: list[Run],
+        released: list[tuple[Session | Claim, Deferred[None]]],
         committing: Deferred[None],
     ) -> None:
         self.batch = batch
         self.registrations = registrations
         self.returning = returning
+        self.released = released
         self.committing = committing
 
 
@@ -80,6 +82,7 @@ class Exchange:
         online: Callable[[], Iterable[User]],
     ) -> None:
         self._store = store
+        self._shared = ISharedStore.providedBy(store)
         self._turn = turn
         self._limits = limits
         self._clock = clock
@@ -91,7 +94,8 @@ class Exchange:
         self._held: set[Session] = set()
         self._messages: list[Run | Publication] = []
         self._stored: list[Run | Publication] = []
-        self._registrations: list[tuple[Registration, Deferred[int]]] = []
+        self._registrations: list[tuple[Registration, Deferred[Registration]]] = []
+        self._released: list[tuple[Session | Claim, Deferred[None]]] = []
         self._returned: list[Waiting] = []
         self._returning: list[Run] = []
         self._taken: dict[int, int] = {}
@@ -119,18 +123,40 @@ class Exchange:
             session.connection.hold(self)
             self._held.add(session)
 
-    def register(self, name: str, when: int) -> Deferred[int]:
-        """Store a login; fires with the user's id.
+    def register(
+        self, name: str, when: int, token: str = "", shown: str = ""
+    ) -> Deferred[Registration]:
+        """Store a login; fires with the store's answer.
 
-        Where the store cannot write, a user who is known gets in all the same, to read.
+        Where a store that is this process' own cannot write, a user who is known gets in all the
+        same, to read.
+
+        Args:
+            name: of the user.
+            when: nanoseconds since the epoch.
+            token: see Registration.
+            shown: see Registration.
 
         Raises:
+            UserAlreadyLogged: in the Deferred; the user has a session in another process.
             Unavailable: in the Deferred; the store cannot take a new user now.
         """
-        registered: Deferred[int] = Deferred()
-        self._registrations.append((Registration(name, when), registered))
+        registered: Deferred[Registration] = Deferred()
+        self._registrations.append((Registration(name, when, token, shown), registered))
         self._turn.request()
         return registered
+
+    def release(self, session: Session | Claim) -> Deferred[None]:
+        """A session is over; fires when any process may log its user in.
+
+        What was taken from its mailbox is stored before that.
+        """
+        if not self._shared:
+            return succeed(None)
+        released: Deferred[None] = Deferred()
+        self._released.append((session, released))
+        self._turn.request()
+        return released
 
     def ask(self, delivery: Delivery, page: Page) -> None:
         """Have a page read behind all that is stored by then."""
@@ -224,7 +250,8 @@ class Exchange:
     def _changes(self) -> bool:
         if self._messages or self._registrations:
             return True
-        return bool(self._returned or self._returning or self._taken) and self._retry is None
+        more = self._returned or self._returning or self._taken or self._released
+        return bool(more) and self._retry is None
 
     def _pending(self) -> bool:
         return bool(self._pages or self._queries) or self._changes()
@@ -236,23 +263,29 @@ class Exchange:
         returned, self._returned = self._returned, []
         returning, self._returning = self._returning, []
         taken, self._taken = self._taken, {}
+        released, self._released = self._released, []
         for message in messages:
             if isinstance(message, Run):
                 self._admit_run(message)
             else:
                 self._admit_publication(message)
         batch = Batch(
-            [registration for registration, _ in registrations], messages, returned, taken
+            [registration for registration, _ in registrations],
+            messages,
+            returned,
+            taken,
+            [session for session, _ in released],
         )
         try:
             committing = self._store.commit(batch)
         except Exception as error:
             committing = fail(error)
-        return _Work(batch, registrations, returning, committing)
+        return _Work(batch, registrations, returning, released, committing)
 
     def _committed(self, work: _Work) -> None:
-        for registration, registered in work.registrations:
-            registered.callback(registration.user_id)
+        self._registered(work.registrations)
+        for _, freed in work.released:
+            freed.callback(None)
         self._stored += work.returning
         self._hand_out(work.batch.messages)
 
@@ -264,8 +297,18 @@ class Exchange:
         self._returned = batch.returned + self._returned
         self._returning = work.returning + self._returning
         self._taken = batch.taken | self._taken
+        self._released = work.released + self._released
         await self._look_up(work.registrations)
         self._hand_out(batch.messages)
+
+    def _registered(self, registrations: list[tuple[Registration, Deferred[Registration]]]) -> None:
+        for registration, registered in registrations:
+            if registration.failed:
+                registered.errback(Unavailable("no logins now, try again later"))
+            elif self._shared and not registration.number:
+                registered.errback(UserAlreadyLogged(f"{registration.name} is logged in elsewhere"))
+            else:
+                registered.callback(registration)
 
     def _store_refused(self, error: Exception) -> None:
         """Say so once, and try again by itself what nobody asks for again."""
@@ -288,28 +331,38 @@ class Exchange:
             delivery.page_failed()
         self._turn.request()
 
-    async def _look_up(self, registrations: list[tuple[Registration, Deferred[int]]]) -> None:
+    async def _look_up(
+        self, registrations: list[tuple[Registration, Deferred[Registration]]]
+    ) -> None:
         if not registrations:
+            return
+        if self._shared:
+            # Only the store knows whether another process has the user.
+            for _, registered in registrations:
+                registered.errback(Unavailable("no logins now, try again later"))
             return
         lookups = [Lookup(registration.name) for registration, _ in registrations]
         try:
             await self._store.read(lookups)
         except Exception as error:
             self._store_refused(error)
-        for lookup, (_, registered) in zip(lookups, registrations, strict=True):
+        for lookup, (registration, registered) in zip(lookups, registrations, strict=True):
             if lookup.user_id:
-                registered.callback(lookup.user_id)
+                registration.user_id = lookup.user_id
+                registered.callback(registration)
             else:
                 registered.errback(Unavailable("no new users now, try again later"))
 
     def _admit_run(self, run: Run) -> None:
-        session = run.recipient.session
+        session = None if self._shared else run.recipient.session
         if session is not None and session.delivery.admit(run.size, len(run.texts)):
             run.live = session
             run.waits = session.delivery.in_mailbox
         run.recipient_id = run.recipient.id
 
     def _admit_publication(self, publication: Publication) -> None:
+        if self._shared:
+            return
         recipients = publication.recipients
         if publication.scope == Scope.EVERYONE:
             sender = publication.sender.user

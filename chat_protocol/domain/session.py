@@ -8,7 +8,24 @@ from chat_protocol.domain.limits import Limits
 from chat_protocol.interfaces import IConnection, IOutput
 from chat_protocol.wire.deliver import encode_address, encode_route
 
-__all__ = ["Session"]
+__all__ = ["Claim", "Session"]
+
+
+class Claim:
+    """A user that a login has taken, before the session begins.
+
+    Args:
+        user: who.
+        token: of the session that is to be.
+    """
+
+    __slots__ = ("number", "token", "user")
+
+    def __init__(self, user: User, token: str) -> None:
+        self.user = user
+        self.token = token
+        self.number = 0
+        """See Session."""
 
 
 class Session:
@@ -26,6 +43,7 @@ class Session:
         "_routes",
         "connection",
         "delivery",
+        "number",
         "output",
         "outstanding",
         "published",
@@ -42,6 +60,8 @@ class Session:
         self.connection = connection
         self.delivery = delivery
         self.version = version
+        self.number = 0
+        """Tells it from others of the user's, in a store that several processes share."""
         self.token = ""
         """Who shows it at a login takes the session over; empty: nobody can."""
         self.outstanding = 0

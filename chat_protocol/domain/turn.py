@@ -42,6 +42,8 @@ class Turn:
         self._delivering: list[Flushable] = []
         self.store: Callable[[], None] = _nothing
         self.answer: Callable[[], None] = _nothing
+        self.check: Callable[[], None] = _nothing
+        """Comes before everything else."""
 
     def request(self) -> None:
         """Have the end of this turn come when its events are handled."""
@@ -88,6 +90,7 @@ class Turn:
         self._call = None
         self._ending = True
         try:
+            self.check()
             self.store()
             delivering, self._delivering = self._delivering, []
             for output in delivering:

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import (
     IDelayedCall,
@@ -289,9 +289,12 @@ class ChatProtocol(FrameReceiver):
         if self.state is not State.GONE:
             self.output.write(frame)
 
-    def log_out(self) -> None:
-        """The user is off-line and the name free; the connection goes on for its answers."""
-        self._end_session(connectionDone)
+    def log_out(self) -> Deferred[None]:
+        """The user is off-line; the connection goes on for its answers.
+
+        Fires when the name is free.
+        """
+        return self._end_session(connectionDone)
 
     def close(self) -> None:
         """Read no more, send what is owed, then end the connection.
@@ -325,6 +328,13 @@ class ChatProtocol(FrameReceiver):
         if self.session is not None and self.session.version > 1:
             self.answer(encode(Close(code, reason)))
         self.close()
+
+    def drop(self) -> None:
+        """See IConnection."""
+        if self.state is not State.GONE:
+            self.stop_parsing()
+            self._end_session(connectionDone)
+            self._transport.abortConnection()
 
     def hold(self, cause: object) -> None:
         """See IConnection."""
@@ -368,11 +378,12 @@ class ChatProtocol(FrameReceiver):
         self._set_deadline(self.factory.limits.close_seconds)
         self._linger_if_answered()
 
-    def _end_session(self, reason: Failure) -> None:
+    def _end_session(self, reason: Failure) -> Deferred[None]:
         session = self.session
-        if session is not None and not session.delivery.closed:
-            clean = reason.check(ConnectionDone) is not None  # type: ignore[no-untyped-call]
-            self.factory.left(self, session, "" if clean else why_lost(reason))
+        if session is None or session.delivery.closed:
+            return succeed(None)
+        clean = reason.check(ConnectionDone) is not None  # type: ignore[no-untyped-call]
+        return self.factory.left(self, session, "" if clean else why_lost(reason))
 
     def _linger_if_answered(self) -> None:
         owed = self.session.outstanding if self.session is not None else 0

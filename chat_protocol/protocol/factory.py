@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+import secrets
 from collections import Counter
 from collections.abc import Callable
 from random import Random
@@ -21,7 +22,7 @@ from chat_protocol.domain.directory import Directory, User
 from chat_protocol.domain.exchange import Exchange
 from chat_protocol.domain.limits import Limits
 from chat_protocol.domain.names import normalise_username
-from chat_protocol.domain.session import Session
+from chat_protocol.domain.session import Claim, Session
 from chat_protocol.domain.turn import Turn
 from chat_protocol.errors import (
     InvalidUsername,
@@ -30,13 +31,14 @@ from chat_protocol.errors import (
     UserAlreadyLogged,
     UserNotFound,
 )
-from chat_protocol.interfaces import IStore
+from chat_protocol.interfaces import ISharedStore, IStore
 from chat_protocol.protocol.authentication import Authenticator
 from chat_protocol.protocol.connection import ChatProtocol, Event, State
 from chat_protocol.protocol.dispatch import Dispatcher, Request, handles
 from chat_protocol.protocol.fairness import Fairness
 from chat_protocol.protocol.keepalive import keep_alive
 from chat_protocol.protocol.limit_log import LimitLog
+from chat_protocol.protocol.neighbours import Neighbours
 from chat_protocol.protocol.opening import Opening
 from chat_protocol.protocol.patience import Patience
 from chat_protocol.protocol.peers import Heartbeats, PeerWatch
@@ -59,6 +61,8 @@ _LATE = {
 }
 
 _ENDED = "the connection has ended, so there is no session"
+
+_REPLACED = "a new connection of yours took over"
 
 
 class ChatFactory(Version2Handlers, ServerFactory):
@@ -107,6 +111,9 @@ class ChatFactory(Version2Handlers, ServerFactory):
         self._empty: list[Deferred[None]] = []
         self.presences = Presences(limits.missed_presences)
         self.heartbeats = Heartbeats(_heartbeat_missed, clock)
+        self.neighbours = Neighbours(self, store) if ISharedStore.providedBy(store) else None
+        if self.neighbours is not None:
+            self.turn.check = self.neighbours.check
         self._tarpit = Tarpit(clock)
         self.patience = Patience(limits, self._late, self.limit_log.look, clock)
         self._watch = PeerWatch(
@@ -223,9 +230,14 @@ class ChatFactory(Version2Handlers, ServerFactory):
             for one in empty:
                 one.callback(None)
 
-    def left(self, connection: ChatProtocol, session: Session, why: str) -> None:
-        """A user is off-line; what the connection has not taken goes back to the mailbox."""
+    def left(self, connection: ChatProtocol, session: Session, why: str) -> Deferred[None]:
+        """A user is off-line; what the connection has not taken goes back to the mailbox.
+
+        Fires when the name is free.
+        """
         user = session.user
+        if self.neighbours is not None:
+            self.neighbours.ends(session)
         self.exchange.give_back(session.delivery.end())
         user.session = None
         self.directory.release(user)
@@ -233,6 +245,7 @@ class ChatFactory(Version2Handlers, ServerFactory):
         self.heartbeats.forget(connection)
         self.presences.tell(user.name, False, self.wall_clock())
         self.log.info("{user!a} left{why}", user=user.name, why=f": {why}" if why else "")
+        return self.exchange.release(session)
 
     def refused(self, connection: ChatProtocol, code: Code, detail: str) -> None:
         """A connection's first request that was refused with that code."""
@@ -289,10 +302,12 @@ class ChatFactory(Version2Handlers, ServerFactory):
         return Deferred.fromCoroutine(self._log_in_1(connection, command.username))
 
     async def _log_in_1(self, connection: ChatProtocol, username: str) -> Code:
-        user = await self.claim(connection, self.login_name(connection, username), None, 1)
+        claim = await self.claim(connection, self.login_name(connection, username), None, 1)
         exchange = self.exchange
-        delivery = PlainDelivery(user, connection.output, self.limits, exchange.ask, exchange.taken)
-        self.begin_session(connection, user, delivery, 1)
+        delivery = PlainDelivery(
+            claim.user, connection.output, self.limits, exchange.ask, exchange.taken
+        )
+        self.begin_session(connection, claim, delivery, 1)
         return Code.OK
 
     def login_name(self, connection: ChatProtocol, username: str) -> str:
@@ -305,15 +320,15 @@ class ChatFactory(Version2Handlers, ServerFactory):
         name: str,
         password: str | None,
         version: int,
-        token: str = "",
-    ) -> User:
+        shown: str = "",
+    ) -> Claim:
         """The user of a normalised name, registered and this connection's.
 
         :meth:`begin_session` or :meth:`give_up` follows.
 
         Args:
-            token: of the session that the user has, to take it over. It is not read from until
-                the login has succeeded, which ends it, or failed.
+            shown: the token of the session that the user has, to take it over. It is not read from
+                until the login has succeeded, which ends it, or failed.
 
         Raises:
             UserAlreadyLogged: the connection has a session, or the user has one.
@@ -328,7 +343,7 @@ class ChatFactory(Version2Handlers, ServerFactory):
             await self._authenticator.check(connection.host, name, password, version, certified)
             if connection.state is not State.CONNECTED:
                 raise Unavailable(_ENDED)
-        session = self._session_to_take_over(name, token)
+        session = self._session_to_take_over(name, shown)
         if session is None:
             user = self.directory.claim(name)
         else:
@@ -336,12 +351,15 @@ class ChatFactory(Version2Handlers, ServerFactory):
             self.directory.claim_next(user)
             session.connection.hold(connection)
         connection.step(Event.LOGIN)
+        claim = Claim(user, secrets.token_urlsafe(24) if version > 1 else "")
         try:
-            user.id = await self.exchange.register(user.name, self.wall_clock())
+            answer = await self.exchange.register(name, self.wall_clock(), claim.token, shown)
         except BaseException:
-            self.give_up(connection, user)
+            self.give_up(connection, claim)
             raise
-        return user
+        user.id = answer.user_id
+        claim.number = answer.number
+        return claim
 
     def _session_to_take_over(self, name: str, token: str) -> Session | None:
         """The session of that name, if it has that token."""
@@ -350,29 +368,41 @@ class ChatFactory(Version2Handlers, ServerFactory):
             return None
         return session if hmac.compare_digest(session.token.encode(), token.encode()) else None
 
-    def give_up(self, connection: ChatProtocol, user: User) -> None:
-        """A login came to nothing; a session that it was to take over goes on."""
+    def give_up(self, connection: ChatProtocol, claim: Claim) -> None:
+        """A login came to nothing; a session that it was to take over goes on.
+
+        Where several processes share the store it does not: there it was replaced already.
+        """
+        user = claim.user
         self.directory.release(user)
-        if user.session is not None:
+        if claim.number:
+            self.exchange.release(claim)
+            if user.session is not None:
+                user.session.connection.end(Code.REPLACED, _REPLACED)
+        elif user.session is not None:
             user.session.connection.release(connection)
         if connection.state is State.LOGGING_IN:
             connection.step(Event.LOGIN_REFUSED)
 
     def begin_session(
-        self, connection: ChatProtocol, user: User, delivery: Delivery, version: int
+        self, connection: ChatProtocol, claim: Claim, delivery: Delivery, version: int
     ) -> Session:
         """A claimed user is on-line; the session that is taken over, if it is still there, ends.
 
         Raises:
             Unavailable: the connection has ended in the meantime; the login is given up.
         """
+        user = claim.user
         if not connection.logging_in:
-            self.give_up(connection, user)
+            self.give_up(connection, claim)
             raise Unavailable(_ENDED)
         if user.session is not None:
-            user.session.connection.end(Code.REPLACED, "a new connection of yours took over")
+            user.session.connection.end(Code.REPLACED, _REPLACED)
         session = Session(user, connection.output, connection, delivery, version)
+        session.token, session.number = claim.token, claim.number
         user.session = session
+        if self.neighbours is not None:
+            self.neighbours.begins(session)
         connection.begin_session(session)
         self.patience.logged_in(connection)
         self.fairness.begin(connection, user.name)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Callable, Mapping
 from importlib.metadata import version
 from typing import TYPE_CHECKING, NamedTuple
@@ -36,7 +35,7 @@ if TYPE_CHECKING:
     from chat_protocol.domain.directory import Directory, User
     from chat_protocol.domain.exchange import Exchange
     from chat_protocol.domain.limits import Limits
-    from chat_protocol.domain.session import Session
+    from chat_protocol.domain.session import Claim, Session
     from chat_protocol.protocol.connection import ChatProtocol
     from chat_protocol.protocol.peers import Heartbeats
     from chat_protocol.protocol.presence import Presences
@@ -106,15 +105,15 @@ class Version2Handlers:
             name: str,
             password: str | None,
             version: int,
-            token: str = "",
-        ) -> User:
+            shown: str = "",
+        ) -> Claim:
             """See ChatFactory."""
 
-        def give_up(self, connection: ChatProtocol, user: User) -> None:
+        def give_up(self, connection: ChatProtocol, claim: Claim) -> None:
             """See ChatFactory."""
 
         def begin_session(
-            self, connection: ChatProtocol, user: User, delivery: Delivery, version: int
+            self, connection: ChatProtocol, claim: Claim, delivery: Delivery, version: int
         ) -> Session:
             """See ChatFactory."""
 
@@ -133,19 +132,18 @@ class Version2Handlers:
         self, connection: ChatProtocol, username: str, wishes: _Wishes
     ) -> LoginAnswer:
         name = self.login_name(connection, username)
-        user = await self.claim(connection, name, wishes.password, 2, wishes.session)
-        account = Account(user.id)
+        claim = await self.claim(connection, name, wishes.password, 2, wishes.session)
+        account = Account(claim.user.id)
         try:
             await self.exchange.query(account)
         except BaseException:
-            self.give_up(connection, user)
+            self.give_up(connection, claim)
             raise
         exchange, window = self.exchange, wishes.window
         delivery = AckedDelivery(
-            user, connection.output, self.limits, exchange.ask, exchange.taken, window
+            claim.user, connection.output, self.limits, exchange.ask, exchange.taken, window
         )
-        session = self.begin_session(connection, user, delivery, 2)
-        session.token = secrets.token_urlsafe(24)
+        session = self.begin_session(connection, claim, delivery, 2)
         session.published = account.publishing_id
         if wishes.heartbeat:
             self.heartbeats.expect(connection, wishes.heartbeat)
@@ -258,16 +256,25 @@ class Version2Handlers:
             size += len(name.encode()) + 11
             if size > _ANSWER_BYTES:
                 break
-            online = self.directory.session_of(name) is not None
+            if asked.online is None:
+                online = self.directory.session_of(name) is not None
+            else:
+                online = name in asked.online
             users.append(UserStatus(name, int(online), last_login))
         return UsersAnswer(Code.OK, "", tuple(users))
 
     @handles(Close)
     def handle_close(self, connection: ChatProtocol, command: Close, request: Request) -> None:
         """Log out: the name is free before the answer goes out."""
-        connection.log_out()
-        connection.answer(request.encode(Code.OK))
-        connection.close()
+
+        def free(_: None) -> None:
+            connection.answer(request.encode(Code.OK))
+            connection.close()
+
+        freed = connection.log_out()
+        if not freed.called:
+            connection.hold(request)
+        freed.addCallback(free)
 
     @handles(Heartbeat)
     def handle_heartbeat(

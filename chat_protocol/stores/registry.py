@@ -15,6 +15,17 @@ from chat_protocol.stores.sqlite_care import SQLiteCaretaker
 __all__ = ["STORES", "StoreKind", "caretaker_from_url", "store_from_url"]
 
 
+def _postgres(rest: str, mailbox_limit: int, reactor: Any) -> IStore:
+    # Its driver is an extra.
+    try:
+        from chat_protocol.stores.postgres import PostgresStore
+    except ImportError as error:
+        raise ValueError(
+            f"postgresql: needs a driver ({error}); pip install 'chat-protocol[postgres]'"
+        ) from None
+    return PostgresStore.from_url(rest, mailbox_limit, reactor)
+
+
 @dataclass(frozen=True)
 class StoreKind:
     """One kind of store.
@@ -34,11 +45,19 @@ def _nothing_to_care_for(rest: str) -> Caretaker:
     raise ValueError("memory: keeps nothing when the server stops, so there is nothing to care for")
 
 
+def _own_tools(rest: str) -> Caretaker:
+    raise ValueError(
+        "postgresql: is cared for with PostgreSQL's own tools: pg_dump and pg_restore for backups,"
+        " psql for the tables of the schema chat"
+    )
+
+
 STORES = {
     kind.scheme: kind
     for kind in (
         StoreKind("memory", "memory:", MemoryStore.from_url, _nothing_to_care_for),
         StoreKind("sqlite", "sqlite:PATH", SQLiteStore.from_url, SQLiteCaretaker.from_url),
+        StoreKind("postgresql", "postgresql://[USER@]HOST/DATABASE", _postgres, _own_tools),
     )
 }
 

@@ -9,11 +9,13 @@ from typing import TypeVar
 
 import pytest
 from twisted.internet.defer import Deferred, maybeDeferred, succeed
+from twisted.internet.task import Clock
 
 from chat_protocol.domain.batch import Batch, Query
 from chat_protocol.interfaces import IStore
 from chat_protocol.stores import sqlite_recent
 from chat_protocol.stores.memory import MemoryStore
+from chat_protocol.stores.postgres import PostgresStore
 from chat_protocol.stores.sqlite import SQLiteStore
 
 T = TypeVar("T")
@@ -44,6 +46,16 @@ class ImmediateWorker:
         return succeed(None)
 
 
+class StillReactor(Clock):
+    """Has time, and watches over descriptors in which nothing happens."""
+
+    def addReader(self, reader: object) -> None:
+        pass
+
+    def removeReader(self, reader: object) -> None:
+        pass
+
+
 class ForgetfulStore(SQLiteStore):
     """Knows what the file says, and nothing else: it is read again before each call."""
 
@@ -68,7 +80,15 @@ def wall_clock() -> WallClock:
     return WallClock()
 
 
-@pytest.fixture(params=["memory", "sqlite", "sqlite, filed at once", "sqlite, read again"])
+@pytest.fixture(
+    params=[
+        "memory",
+        "sqlite",
+        "sqlite, filed at once",
+        "sqlite, read again",
+        pytest.param("postgresql", marks=pytest.mark.postgresql),
+    ]
+)
 def make_store(
     request: pytest.FixtureRequest,
     tmp_path: Path,
@@ -78,11 +98,18 @@ def make_store(
     """Makes a store with a mailbox limit; what it is depends on the parameter."""
     if request.param == "sqlite, filed at once":
         monkeypatch.setattr(sqlite_recent, "ENTRIES", 1)
+    url = None
+    if request.param == "postgresql":
+        url = request.getfixturevalue("postgres").new_database()
     kind = ForgetfulStore if request.param == "sqlite, read again" else SQLiteStore
 
     def make(mailbox_limit: int) -> IStore:
         if request.param == "memory":
             return MemoryStore(mailbox_limit, wall_clock=wall_clock)
+        if url is not None:
+            return PostgresStore(
+                url, mailbox_limit, StillReactor(), ImmediateWorker(), ImmediateWorker()
+            )
         return kind(str(tmp_path / "chat.db"), mailbox_limit, ImmediateWorker(), wall_clock)
 
     return make

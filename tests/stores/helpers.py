@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any, TypeVar, cast
+from weakref import WeakKeyDictionary
 
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
@@ -42,6 +43,11 @@ class Sender:
 
     def __init__(self, user: User) -> None:
         self.user = user
+        self.number = _NUMBERS.get(user, 0)
+
+
+_NUMBERS: WeakKeyDictionary[User, int] = WeakKeyDictionary()
+"""Of the sessions that were registered."""
 
 
 def register(store: IStore, *names: str) -> list[User]:
@@ -51,6 +57,7 @@ def register(store: IStore, *names: str) -> list[User]:
     for registration in registrations:
         user = User(registration.name)
         user.id = registration.user_id
+        _NUMBERS[user] = registration.number
         users.append(user)
     return users
 

@@ -275,7 +275,7 @@ def test_a_batch_waits_for_a_program_that_holds_the_file(sqlite_path: Path) -> N
 
 def test_a_url_names_a_store() -> None:
     reactor = object()
-    assert set(STORES) == {"memory", "sqlite"}
+    assert set(STORES) == {"memory", "sqlite", "postgresql"}
     assert "forgets" in store_from_url("memory:", 0, reactor).description
     assert "chat.db" in store_from_url("sqlite:chat.db", 0, reactor).description
 

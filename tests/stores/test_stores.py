@@ -123,7 +123,7 @@ def test_what_is_delivered_at_once_enters_no_mailbox(store: IStore) -> None:
     assert page(store, bob).messages == []
     waiting = run(alice, bob, "i")
     commit(store, waiting)
-    assert waiting.offset == live.offset + 8
+    assert waiting.offset >= live.offset + 8
 
 
 def test_taking_is_for_one_user_and_can_be_repeated(store: IStore) -> None:
