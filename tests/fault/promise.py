@@ -6,6 +6,7 @@ again. In the end every message must have reached each recipient once, each send
 
     python -m tests.fault.promise --kills 50
     python -m tests.fault.promise --store memory --kills 0 --harms 200
+    python -m tests.fault.promise --store postgresql --nodes 3 --database-kills 10
     python -m tests.fault.promise --without-deduplication       # has to fail
 """
 
@@ -26,12 +27,15 @@ from typing import Any
 from twisted.internet.defer import Deferred, DeferredSemaphore, gatherResults
 from twisted.internet.endpoints import TCP4ClientEndpoint, TCP4ServerEndpoint
 from twisted.internet.task import deferLater, react
+from twisted.internet.threads import deferToThread
 
 from chat_protocol.client import ChatClient, ReceivedMessage, State
 
+from ..postgres.server import PostgresServer
 from .proxy import ChaosProxy
 
 HOST = "127.0.0.1"
+STORES = {"sqlite": "sqlite:chat.db", "memory": "memory:"}
 IN_FLIGHT = 20
 HEARTBEAT = 2
 WINDOW = 50
@@ -42,15 +46,16 @@ SETTLE_SECONDS = 90
 class Server:
     """A chat server in a process of its own."""
 
-    def __init__(self, folder: str, store: str) -> None:
+    def __init__(self, folder: str, store: str, number: int) -> None:
         with socket.create_server((HOST, 0)) as free:
             self.port = free.getsockname()[1]
         self._folder = folder
         self._store = store
+        self._log = Path(folder, f"log{number}")
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        with Path(self._folder, "log").open("ab") as log:
+        with self._log.open("ab") as log:
             self._process = subprocess.Popen(
                 [
                     str(Path(sys.executable).with_name("twistd")),
@@ -69,7 +74,7 @@ class Server:
 
     @property
     def log(self) -> str:
-        return Path(self._folder, "log").read_text()
+        return self._log.read_text()
 
 
 class User:
@@ -147,18 +152,23 @@ def verdict(users: list[User]) -> list[str]:
 async def run(reactor: Any, options: argparse.Namespace) -> None:
     random = Random(options.seed)
     folder = tempfile.mkdtemp(prefix="promise-")
-    server = Server(folder, "memory:" if options.store == "memory" else "sqlite:chat.db")
-    server.start()
-    proxy = ChaosProxy(
-        reactor, TCP4ClientEndpoint(reactor, HOST, server.port), random, options.no_ids
-    )
+    database = PostgresServer() if options.store == "postgresql" else None
+    store = database.new_database() if database is not None else STORES[options.store]
+    servers = [Server(folder, store, number) for number in range(options.nodes)]
+    for server in servers:
+        server.start()
+    endpoints = [TCP4ClientEndpoint(reactor, HOST, server.port) for server in servers]
+    proxy = ChaosProxy(reactor, endpoints, random, options.no_ids)
     port: Any = await TCP4ServerEndpoint(reactor, 0, interface=HOST).listen(proxy)
     names = [f"user{number}" for number in range(options.users)]
     users = [User(name, names, reactor, port.getHost().port, random) for name in names]
     for user in users:
         user.service.startService()
     await gatherResults([user.service.send(user.name, f"{user.name}:hello") for user in users])
-    print(f"seed {options.seed}, {options.users} users, store {options.store}, in {folder}")
+    print(
+        f"seed {options.seed}, {options.users} users, store {options.store},"
+        f" {options.nodes} nodes, in {folder}"
+    )
 
     started = time.monotonic()
     chaos = True
@@ -174,15 +184,22 @@ async def run(reactor: Any, options: argparse.Namespace) -> None:
 
     sending = [Deferred.fromCoroutine(keep_sending(user)) for user in users]
     faults = ["kill"] * options.kills + ["harm"] * options.harms
+    faults += ["database"] * options.database_kills
     random.shuffle(faults)
     for fault in faults:
         await deferLater(reactor, random.uniform(0.05, 0.5))
         if fault == "harm" or random.random() < 0.7:
             await somebody_is_online()
         if fault == "kill":
+            server = random.choice(servers)
             server.kill()
             await deferLater(reactor, random.uniform(0, 0.3))
             server.start()
+        elif fault == "database":
+            assert database is not None
+            database.kill()
+            await deferLater(reactor, random.uniform(0, 0.5))
+            await deferToThread(database.start)
         else:
             proxy.do_harm()
     chaos = False
@@ -201,15 +218,18 @@ async def run(reactor: Any, options: argparse.Namespace) -> None:
         f"{user.name}: {len(user.unanswered)} unanswered" for user in users if user.unanswered
     ]
     print(
-        f"{options.kills} kills, {proxy.harm}: {total} messages sent, {arrived} arrivals in"
-        f" {time.monotonic() - started:.0f} s"
+        f"{options.kills} kills, {options.database_kills} of the database, {proxy.harm}:"
+        f" {total} messages sent, {arrived} arrivals in {time.monotonic() - started:.0f} s"
     )
     await gatherResults([user.service.stopService() for user in users], consumeErrors=True)
     await port.stopListening()
     proxy.stop()
-    server.kill()
-    if "Traceback" in server.log or "Unhandled" in server.log:
-        wrong.append(f"the server's log has a traceback: {folder}/log")
+    for server in servers:
+        server.kill()
+        if "Traceback" in server.log or "Unhandled" in server.log:
+            wrong.append(f"a server's log has a traceback: {folder}")
+    if database is not None:
+        database.stop()
     for fault in wrong[:20]:
         print("FAULT", fault)
     print("PASS: each message once, in order" if not wrong else "FAIL")
@@ -226,7 +246,9 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--harms", type=int, default=100, help="acts of the proxy [100]")
     parser.add_argument("--users", type=int, default=6, help="users that send and receive [6]")
     parser.add_argument("--rate", type=float, default=40, help="messages a second of each [40]")
-    parser.add_argument("--store", choices=("sqlite", "memory"), default="sqlite")
+    parser.add_argument("--store", choices=(*STORES, "postgresql"), default="sqlite")
+    parser.add_argument("--nodes", type=int, default=1, help="servers over one postgresql [1]")
+    parser.add_argument("--database-kills", type=int, default=0, help="SIGKILLs of PostgreSQL [0]")
     parser.add_argument("--seed", type=int, default=int.from_bytes(os.urandom(4), "big"))
     parser.add_argument(
         "--without-deduplication",
@@ -237,6 +259,8 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     options = parser.parse_args(arguments)
     if options.store == "memory" and options.kills:
         parser.error("a memory store forgets when it is killed: give --kills 0")
+    if options.store != "postgresql" and (options.nodes > 1 or options.database_kills):
+        parser.error("--nodes and --database-kills are for --store postgresql")
     return options
 
 

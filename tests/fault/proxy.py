@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 from random import Random
 from typing import Any
 
@@ -105,7 +106,7 @@ class ChaosProxy(Factory):
 
     Args:
         reactor: connects and times.
-        server: where the connections go.
+        servers: where the connections go, each to one at random.
         random: decides.
         without_ids: takes the publishing ids out of what clients send.
     """
@@ -115,12 +116,12 @@ class ChaosProxy(Factory):
     def __init__(
         self,
         reactor: Any,
-        server: IStreamClientEndpoint,
+        servers: Sequence[IStreamClientEndpoint],
         random: Random,
         without_ids: bool = False,
     ) -> None:
         self._reactor = reactor
-        self._server = server
+        self._servers = servers
         self._random = random
         self.without_ids = without_ids
         self.links: set[Link] = set()
@@ -132,7 +133,7 @@ class ChaosProxy(Factory):
     def dial(self, link: Link) -> None:
         factory = Factory.forProtocol(lambda: _Side(link))  # type: ignore[arg-type]
         factory.noisy = False
-        self._server.connect(factory).addErrback(lambda _: link.cut())
+        self._random.choice(self._servers).connect(factory).addErrback(lambda _: link.cut())
 
     def do_harm(self) -> None:
         """Something to one connection."""
