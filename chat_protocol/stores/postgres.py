@@ -22,7 +22,7 @@ from chat_protocol.errors import StoreUnusable, Unavailable
 from chat_protocol.interfaces import INeighbours, ISharedStore
 from chat_protocol.stores import postgres_sessions as sessions
 from chat_protocol.stores.postgres_bell import Bell, Notes, hear
-from chat_protocol.stores.postgres_database import Database, Outcome, refused
+from chat_protocol.stores.postgres_database import Database, Outcome, reason, refused
 from chat_protocol.stores.postgres_schema import IDLE_IN_TRANSACTION, connect, prepare
 from chat_protocol.stores.worker import IWorker, ThreadWorker
 
@@ -135,7 +135,7 @@ class PostgresStore:
             await self._keeper.run(self._join)
         except psycopg.Error as error:
             raise StoreUnusable(
-                f"{self.description.partition(' ')[0]} cannot be used: {str(error).strip()};"
+                f"{self.description.partition(' ')[0]} cannot be used: {reason(error)};"
                 " check --store, and that PostgreSQL runs and lets this user create a schema"
             ) from error
         self._joined()
@@ -309,9 +309,7 @@ class PostgresStore:
             elif result:
                 self._sweep(*result)
         except psycopg.Error as error:
-            self.log.warn(
-                "Cannot keep the lease: {reason}", reason=str(error).strip() or type(error).__name__
-            )
+            self.log.warn("Cannot keep the lease: {reason}", reason=reason(error))
             await self._keeper.run(lambda: self._disconnect("lease"))
         finally:
             self._keeping = None

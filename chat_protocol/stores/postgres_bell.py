@@ -12,6 +12,7 @@ is about::
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Collection
 from typing import Any
 
@@ -118,7 +119,8 @@ class Bell:
         self._connection = connection
         self._heard = heard
         self._lost = lost
-        self._descriptor = connection.fileno()
+        # Its own: libpq closes that of a connection that breaks before the reactor has let go.
+        self._descriptor = os.dup(connection.fileno())
         reactor.addReader(self)
 
     @staticmethod
@@ -154,5 +156,8 @@ class Bell:
 
     def stop(self) -> None:
         """Listen no more."""
-        self._reactor.removeReader(self)
+        if self._descriptor >= 0:
+            self._reactor.removeReader(self)
+            os.close(self._descriptor)
+            self._descriptor = -1
         self._connection.close()

@@ -25,7 +25,7 @@ from chat_protocol.stores.postgres_admission import Admission, Known
 from chat_protocol.stores.postgres_queries import Queries
 from chat_protocol.wire.commands import Scope
 
-__all__ = ["EVERYONE_LOCK", "NODE_LOCKS", "Database", "Outcome", "refused"]
+__all__ = ["EVERYONE_LOCK", "NODE_LOCKS", "Database", "Outcome", "reason", "refused"]
 
 EVERYONE_LOCK = 0x43686174_00000001
 NODE_LOCKS = 0x43686174
@@ -278,6 +278,11 @@ def _recipients(message: Run | Publication) -> Iterable[Any]:
     return (message.recipient,) if isinstance(message, Run) else message.recipients
 
 
+def reason(error: psycopg.Error) -> str:
+    """What went wrong, in one line."""
+    return " ".join(str(error).split()) or type(error).__name__
+
+
 def refused(error: psycopg.Error) -> Unavailable:
     """What the exchange is told."""
-    return Unavailable(f"PostgreSQL: {str(error).strip() or type(error).__name__}")
+    return Unavailable(f"PostgreSQL: {reason(error)}")

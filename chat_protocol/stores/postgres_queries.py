@@ -22,25 +22,19 @@ __all__ = ["Queries"]
 _FIELDS = """m."offset", u.name, m.time, m.text, m.scope, m.recipients, r.name"""
 _JOINS = "JOIN account AS u ON u.id = m.sender LEFT JOIN account AS r ON r.id = m.recipient"
 
+# One statement, so that it sees one moment: of two, the second could find a message to everyone
+# whose offset is above that of one that the first was too early for.
 _WAITING = f"""
-SELECT p.place, {_FIELDS}
-FROM unnest(%b::integer[], %b::bigint[], %b::bigint[], %b::integer[])
-    AS p (place, user_id, after, most)
-CROSS JOIN LATERAL (
-    SELECT "offset" FROM inbox WHERE inbox.user_id = p.user_id AND "offset" > p.after
-    ORDER BY "offset" LIMIT p.most
-) AS i
-JOIN message AS m USING ("offset") {_JOINS}
-"""
-
-_TO_EVERYONE = f"""
 SELECT p.place, {_FIELDS}
 FROM unnest(%b::integer[], %b::bigint[], %b::bigint[], %b::integer[])
     AS p (place, user_id, after, most)
 JOIN account AS a ON a.id = p.user_id
 CROSS JOIN LATERAL (
-    SELECT "offset" FROM message WHERE scope = 1 AND "offset" > greatest(p.after, a.seen)
-    AND sender <> p.user_id ORDER BY "offset" LIMIT p.most
+    (SELECT "offset" FROM inbox WHERE inbox.user_id = p.user_id AND "offset" > p.after
+    ORDER BY "offset" LIMIT p.most)
+    UNION ALL
+    (SELECT "offset" FROM message WHERE scope = 1 AND "offset" > greatest(p.after, a.seen)
+    AND sender <> p.user_id ORDER BY "offset" LIMIT p.most)
 ) AS i
 JOIN message AS m USING ("offset") {_JOINS}
 """
@@ -133,9 +127,8 @@ class Queries:
             [page.max_messages + 1 for page in pages],
         )
         found: list[list[tuple[Any, ...]]] = [[] for _ in pages]
-        for query in (_WAITING, _TO_EVERYONE):
-            for row in self._rows(query, places):
-                found[row[0]].append(row[1:])
+        for row in self._rows(_WAITING, places):
+            found[row[0]].append(row[1:])
         self._learn_names(row for rows in found for row in rows)
         for page, rows in zip(pages, found, strict=True):
             rows.sort()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from importlib.resources import files
 from typing import Any
 
@@ -26,6 +27,10 @@ would hold up the others."""
 
 _SCHEMA_LOCK = 0x43686174_00000000
 """The advisory lock of whoever looks at the schema: several nodes may start at once."""
+
+
+# Every error of a connection is handled here; its own warnings would go to stderr.
+logging.getLogger("psycopg").addHandler(logging.NullHandler())
 
 
 def connect(conninfo: str, application: str, **settings: str) -> psycopg.Connection[Any]:

@@ -28,8 +28,10 @@ from twisted.internet.defer import Deferred, DeferredSemaphore, gatherResults
 from twisted.internet.endpoints import TCP4ClientEndpoint, TCP4ServerEndpoint
 from twisted.internet.task import deferLater, react
 from twisted.internet.threads import deferToThread
+from twisted.python.failure import Failure
 
 from chat_protocol.client import ChatClient, ReceivedMessage, State
+from chat_protocol.errors import Unavailable
 
 from ..postgres.server import PostgresServer
 from .proxy import ChaosProxy
@@ -88,6 +90,8 @@ class User:
         self.sent: list[tuple[int, frozenset[str]]] = []
         self.got: list[tuple[str, int]] = []
         self.refused: list[str] = []
+        self.unavailable: set[int] = set()
+        """What the server said that it has not stored."""
         self.unanswered: set[Deferred[None]] = set()
         endpoint = TCP4ClientEndpoint(reactor, HOST, port, timeout=5)
         self.service = ChatClient(
@@ -122,8 +126,14 @@ class User:
             sending = self.service.send(recipients[0], text)
         self.sent.append((number, frozenset(recipients)))
         self.unanswered.add(sending)
-        sending.addErrback(lambda failure: self.refused.append(failure.getErrorMessage()))
+        sending.addErrback(self._refused, number)
         sending.addBoth(self._answered, sending)
+
+    def _refused(self, failure: Failure, number: int) -> None:
+        if failure.check(Unavailable):
+            self.unavailable.add(number)
+        else:
+            self.refused.append(failure.getErrorMessage())
 
     def _answered(self, _: object, sending: Deferred[None]) -> None:
         self.unanswered.discard(sending)
@@ -135,7 +145,11 @@ def verdict(users: list[User]) -> list[str]:
     faults = []
     for recipient in users:
         for sender in users:
-            expected = [number for number, to in sender.sent if recipient.name in to]
+            expected = [
+                number
+                for number, to in sender.sent
+                if recipient.name in to and number not in sender.unavailable
+            ]
             got = [number for name, number in recipient.got if name == sender.name]
             if got == expected:
                 continue
@@ -219,7 +233,8 @@ async def run(reactor: Any, options: argparse.Namespace) -> None:
     ]
     print(
         f"{options.kills} kills, {options.database_kills} of the database, {proxy.harm}:"
-        f" {total} messages sent, {arrived} arrivals in {time.monotonic() - started:.0f} s"
+        f" {total} messages sent, {sum(len(user.unavailable) for user in users)} of them refused"
+        f" as the database was away, {arrived} arrivals in {time.monotonic() - started:.0f} s"
     )
     await gatherResults([user.service.stopService() for user in users], consumeErrors=True)
     await port.stopListening()
