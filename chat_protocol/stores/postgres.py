@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any, TypeVar
 
@@ -20,6 +20,7 @@ from zope.interface import implementer
 from chat_protocol.domain.batch import Batch, Query
 from chat_protocol.errors import StoreUnusable, Unavailable
 from chat_protocol.interfaces import INeighbours, ISharedStore
+from chat_protocol.stores import postgres_forgetting as forgetting
 from chat_protocol.stores import postgres_sessions as sessions
 from chat_protocol.stores.postgres_bell import Bell, Notes, hear
 from chat_protocol.stores.postgres_database import Database, Outcome, reason, refused
@@ -40,7 +41,7 @@ WATCH_SECONDS = 0.25
 """How often a node looks at its clock, beside each turn of the reactor."""
 
 COUNT_ROUNDS = 40
-"""Every so many renewals it is asked how many users there are."""
+"""Every so many renewals it is asked how many users there are, and marked what is how old."""
 
 SWEEP_ROUNDS = 4
 """Every so many renewals a node looks for what waits: a notification can be lost."""
@@ -67,14 +68,22 @@ class PostgresStore:
         reactor: provides IReactorTime and IReactorFDSet.
         worker: where batches and questions go.
         keeper: where the lease is kept.
+        wall_clock: nanoseconds since the epoch.
     """
 
     log = Logger()
 
     def __init__(
-        self, conninfo: str, mailbox_limit: int, reactor: Any, worker: IWorker, keeper: IWorker
+        self,
+        conninfo: str,
+        mailbox_limit: int,
+        reactor: Any,
+        worker: IWorker,
+        keeper: IWorker,
+        wall_clock: Callable[[], int] = time.time_ns,
     ) -> None:
         self._conninfo = conninfo
+        self._wall_clock = wall_clock
         parts = conninfo_to_dict(conninfo)
         where = f"{parts.get('host', 'local')}/{parts.get('dbname', '')}"
         self.description = f"postgresql://{where} (committed before OK)"
@@ -235,7 +244,7 @@ class PostgresStore:
                 if node != self._node:
                     notes.ring(node, user_ids)
         for session in batch.released:
-            notes.came_or_went(self._node, session.user.name, False, time.time_ns())
+            notes.came_or_went(self._node, session.user.name, False, self._wall_clock())
 
     def _register(self, batch: Batch, notes: Notes) -> None:
         registrations = batch.registrations
@@ -264,6 +273,17 @@ class PostgresStore:
     def _read(self, queries: Sequence[Query]) -> None:
         try:
             self._usable().read(queries)
+        except psycopg.Error as error:
+            raise refused(error) from error
+
+    def forget(self, before: int) -> Deferred[bool]:
+        """See IStore."""
+        return self._worker.run(lambda: self._forget(before))
+
+    def _forget(self, before: int) -> bool:
+        self._usable()
+        try:
+            return forgetting.forget(self._connect("batches"), before)
         except psycopg.Error as error:
             raise refused(error) from error
 
@@ -327,6 +347,7 @@ class PostgresStore:
             Bell.listen(self._connect("bell"), self._node)
         if not self._round % COUNT_ROUNDS:
             self.registered = sessions.count_users(connection)
+            forgetting.mark(connection, self._wall_clock())
         names = sessions.clear_dead_nodes(connection)
         if names:
             notes = Notes()

@@ -165,12 +165,15 @@ class Admission:
         run.refusal = Code.OK
         recipient = run.recipient_id
         if recipient not in self._waiting:
-            run.refuse(Code.USER_NOT_FOUND, "")
+            run.refuse(Code.USER_NOT_FOUND, f"there is no user {run.recipient.name}")
             return
         room = self._room(recipient) if run.waits else len(run.texts)
         if run.accepted > room:
             run.accepted = room
-            run.refusal = Code.MAILBOX_FULL
+            run.refuse_rest(
+                Code.MAILBOX_FULL,
+                f"{self._limit} messages wait for {run.recipient.name} already",
+            )
         accepted = run.accepted
         if not accepted:
             return
@@ -189,6 +192,11 @@ class Admission:
             users += [recipient] * accepted
             inbox += offsets
         self._converse(sender, recipient, offsets[-1], accepted)
+        first = run.publishing_id
+        if first:
+            published = self._known.published(run.sender)
+            for publishing_id in range(first, first + accepted):
+                self._remember(sender, publishing_id, published)
 
     def _admit_publication(self, publication: Publication) -> None:
         publication.refuse(Code.OK, "")

@@ -133,11 +133,11 @@ class Bell:
         """See IFileDescriptor."""
         return self._descriptor
 
-    def logPrefix(self) -> str:  # noqa: N802
+    def logPrefix(self) -> str:
         """See ILoggingContext."""
         return "chat-bell"
 
-    def doRead(self) -> None:  # noqa: N802
+    def doRead(self) -> None:
         """See IReadDescriptor."""
         pgconn = self._connection.pgconn
         try:

@@ -66,7 +66,9 @@ WHERE account.id = m.id
 """
 _RETURN = """
 WITH back AS (
-    INSERT INTO inbox SELECT * FROM unnest(%b::bigint[], %b::bigint[]) ON CONFLICT DO NOTHING
+    INSERT INTO inbox SELECT user_id, "offset"
+    FROM unnest(%b::bigint[], %b::bigint[]) AS back (user_id, "offset")
+    JOIN message USING ("offset") ON CONFLICT DO NOTHING
     RETURNING user_id
 ), counted AS (SELECT user_id, count(*) AS more FROM back GROUP BY user_id)
 UPDATE account SET waiting = waiting + more FROM counted WHERE id = user_id
@@ -209,8 +211,8 @@ class Database:
                 recipients.update(message.recipient_ids)
                 count += 1
                 everyone |= message.scope == Scope.EVERYONE
-                if message.publishing_id and not self._known.publishes(message.sender):
-                    publishers.add(message.sender.user.id)
+            if message.publishing_id and not self._known.publishes(message.sender):
+                publishers.add(message.sender.user.id)
         locked = recipients | batch.taken.keys() | {one.user_id for one in batch.returned}
         execute = self._connection.execute
         execute("BEGIN")

@@ -13,7 +13,7 @@ from twisted.internet.task import Clock
 
 from chat_protocol.domain.batch import Batch, Query
 from chat_protocol.interfaces import IStore
-from chat_protocol.stores import sqlite_recent
+from chat_protocol.stores import postgres_forgetting, sqlite_recent
 from chat_protocol.stores.memory import MemoryStore
 from chat_protocol.stores.postgres import PostgresStore
 from chat_protocol.stores.sqlite import SQLiteStore
@@ -75,6 +75,27 @@ class ForgetfulStore(SQLiteStore):
         self._open_database()._stale = True
 
 
+class MarkingStore(PostgresStore):
+    """Marks how old messages are when the clock is looked at again, as it else does by itself."""
+
+    _stored = 0
+
+    def commit(self, batch: Batch) -> Deferred[None]:
+        self._mark()
+        self._stored = self._wall_clock()
+        return super().commit(batch)
+
+    def forget(self, before: int) -> Deferred[bool]:
+        self._mark()
+        return super().forget(before)
+
+    def _mark(self) -> None:
+        now = self._wall_clock()
+        if self._stored and now != self._stored:
+            postgres_forgetting.mark(self._connect("lease"), self._stored + 60 * 10**9)
+            self._stored = now
+
+
 @pytest.fixture
 def wall_clock() -> WallClock:
     return WallClock()
@@ -107,9 +128,8 @@ def make_store(
         if request.param == "memory":
             return MemoryStore(mailbox_limit, wall_clock=wall_clock)
         if url is not None:
-            return PostgresStore(
-                url, mailbox_limit, StillReactor(), ImmediateWorker(), ImmediateWorker()
-            )
+            worker = ImmediateWorker()
+            return MarkingStore(url, mailbox_limit, StillReactor(), worker, worker, wall_clock)
         return kind(str(tmp_path / "chat.db"), mailbox_limit, ImmediateWorker(), wall_clock)
 
     return make

@@ -31,6 +31,12 @@ CREATE TABLE message (
 );
 CREATE INDEX message_to_everyone ON message ("offset") WHERE scope = 1;
 
+-- Messages with offsets below `first` were stored by then, in nanoseconds since the epoch.
+CREATE TABLE moment (
+    first bigint PRIMARY KEY,
+    time bigint NOT NULL
+);
+
 -- What waits for a user.
 CREATE TABLE inbox (
     user_id bigint NOT NULL,
