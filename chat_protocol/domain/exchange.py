@@ -8,27 +8,26 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.defer import Deferred, fail
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from chat_protocol.domain.batch import (
     Batch,
-    Lookup,
     Page,
     Publication,
     Query,
-    Registration,
     Run,
     Waiting,
 )
 from chat_protocol.domain.delivery import Delivery
 from chat_protocol.domain.directory import User
 from chat_protocol.domain.limits import Limits
-from chat_protocol.domain.session import Claim, Session
+from chat_protocol.domain.logins import GatheredLogins, Logins
+from chat_protocol.domain.session import Session
 from chat_protocol.domain.turn import Turn
-from chat_protocol.errors import Unavailable, UserAlreadyLogged
+from chat_protocol.errors import Unavailable
 from chat_protocol.interfaces import ISharedStore, IStore
 from chat_protocol.wire.codec import encode_answers
 from chat_protocol.wire.codes import Code
@@ -43,20 +42,18 @@ _RETRY_SECONDS = 1.0
 class _Work:
     """What is being stored, and what beside the messages waits for that."""
 
-    __slots__ = ("batch", "committing", "registrations", "released", "returning")
+    __slots__ = ("batch", "committing", "logins", "returning")
 
     def __init__(
         self,
         batch: Batch,
-        registrations: list[tuple[Registration, Deferred[Registration]]],
+        logins: GatheredLogins,
         returning: list[Run],
-        released: list[tuple[Session | Claim, Deferred[None]]],
         committing: Deferred[None],
     ) -> None:
         self.batch = batch
-        self.registrations = registrations
+        self.logins = logins
         self.returning = returning
-        self.released = released
         self.committing = committing
 
 
@@ -94,8 +91,7 @@ class Exchange:
         self._held: set[Session] = set()
         self._messages: list[Run | Publication] = []
         self._stored: list[Run | Publication] = []
-        self._registrations: list[tuple[Registration, Deferred[Registration]]] = []
-        self._released: list[tuple[Session | Claim, Deferred[None]]] = []
+        self.logins = Logins(store, turn.request)
         self._returned: list[Waiting] = []
         self._returning: list[Run] = []
         self._taken: dict[int, int] = {}
@@ -122,41 +118,6 @@ class Exchange:
         ):
             session.connection.hold(self)
             self._held.add(session)
-
-    def register(
-        self, name: str, when: int, token: str = "", shown: str = ""
-    ) -> Deferred[Registration]:
-        """Store a login; fires with the store's answer.
-
-        Where a store that is this process' own cannot write, a user who is known gets in all the
-        same, to read.
-
-        Args:
-            name: of the user.
-            when: nanoseconds since the epoch.
-            token: see Registration.
-            shown: see Registration.
-
-        Raises:
-            UserAlreadyLogged: in the Deferred; the user has a session in another process.
-            Unavailable: in the Deferred; the store cannot take a new user now.
-        """
-        registered: Deferred[Registration] = Deferred()
-        self._registrations.append((Registration(name, when, token, shown), registered))
-        self._turn.request()
-        return registered
-
-    def release(self, session: Session | Claim) -> Deferred[None]:
-        """A session is over; fires when any process may log its user in.
-
-        What was taken from its mailbox is stored before that.
-        """
-        if not self._shared:
-            return succeed(None)
-        released: Deferred[None] = Deferred()
-        self._released.append((session, released))
-        self._turn.request()
-        return released
 
     def ask(self, delivery: Delivery, page: Page) -> None:
         """Have a page read behind all that is stored by then."""
@@ -218,7 +179,7 @@ class Exchange:
     def _is_done_with(self, work: _Work) -> bool:
         """Whether it is stored already and nothing else is asked of the store."""
         stored = work.committing
-        if not stored.called or self._pages or self._queries or work.registrations:
+        if not stored.called or self._pages or self._queries or work.logins.registrations:
             return False
         return not isinstance(stored.result, (Failure, Deferred))
 
@@ -248,9 +209,9 @@ class Exchange:
         self.log.failure("The exchange failed", failure)
 
     def _changes(self) -> bool:
-        if self._messages or self._registrations:
+        if self._messages or self.logins.coming:
             return True
-        more = self._returned or self._returning or self._taken or self._released
+        more = self._returned or self._returning or self._taken or self.logins.leaving
         return bool(more) and self._retry is None
 
     def _pending(self) -> bool:
@@ -259,33 +220,30 @@ class Exchange:
     def _commit(self) -> _Work:
         """Give the store all that has gathered."""
         messages, self._messages = self._messages, []
-        registrations, self._registrations = self._registrations, []
+        logins = self.logins.gather()
         returned, self._returned = self._returned, []
         returning, self._returning = self._returning, []
         taken, self._taken = self._taken, {}
-        released, self._released = self._released, []
         for message in messages:
             if isinstance(message, Run):
                 self._admit_run(message)
             else:
                 self._admit_publication(message)
         batch = Batch(
-            [registration for registration, _ in registrations],
+            [registration for registration, _ in logins.registrations],
             messages,
             returned,
             taken,
-            [session for session, _ in released],
+            [session for session, _ in logins.released],
         )
         try:
             committing = self._store.commit(batch)
         except Exception as error:
             committing = fail(error)
-        return _Work(batch, registrations, returning, released, committing)
+        return _Work(batch, logins, returning, committing)
 
     def _committed(self, work: _Work) -> None:
-        self._registered(work.registrations)
-        for _, freed in work.released:
-            freed.callback(None)
+        self.logins.stored(work.logins)
         self._stored += work.returning
         self._hand_out(work.batch.messages)
 
@@ -297,18 +255,8 @@ class Exchange:
         self._returned = batch.returned + self._returned
         self._returning = work.returning + self._returning
         self._taken = batch.taken | self._taken
-        self._released = work.released + self._released
-        await self._look_up(work.registrations)
+        await self.logins.refused(work.logins, self._store_refused)
         self._hand_out(batch.messages)
-
-    def _registered(self, registrations: list[tuple[Registration, Deferred[Registration]]]) -> None:
-        for registration, registered in registrations:
-            if registration.failed:
-                registered.errback(Unavailable("no logins now, try again later"))
-            elif self._shared and not registration.number:
-                registered.errback(UserAlreadyLogged(f"{registration.name} is logged in elsewhere"))
-            else:
-                registered.callback(registration)
 
     def _store_refused(self, error: Exception) -> None:
         """Say so once, and try again by itself what nobody asks for again."""
@@ -330,28 +278,6 @@ class Exchange:
         for delivery in unread:
             delivery.page_failed()
         self._turn.request()
-
-    async def _look_up(
-        self, registrations: list[tuple[Registration, Deferred[Registration]]]
-    ) -> None:
-        if not registrations:
-            return
-        if self._shared:
-            # Only the store knows whether another process has the user.
-            for _, registered in registrations:
-                registered.errback(Unavailable("no logins now, try again later"))
-            return
-        lookups = [Lookup(registration.name) for registration, _ in registrations]
-        try:
-            await self._store.read(lookups)
-        except Exception as error:
-            self._store_refused(error)
-        for lookup, (registration, registered) in zip(lookups, registrations, strict=True):
-            if lookup.user_id:
-                registration.user_id = lookup.user_id
-                registered.callback(registration)
-            else:
-                registered.errback(Unavailable("no new users now, try again later"))
 
     def _admit_run(self, run: Run) -> None:
         session = None if self._shared else run.recipient.session

@@ -245,7 +245,7 @@ class ChatFactory(Version2Handlers, ServerFactory):
         self.heartbeats.forget(connection)
         self.presences.tell(user.name, False, self.wall_clock())
         self.log.info("{user!a} left{why}", user=user.name, why=f": {why}" if why else "")
-        return self.exchange.release(session)
+        return self.exchange.logins.release(session)
 
     def refused(self, connection: ChatProtocol, code: Code, detail: str) -> None:
         """A connection's first request that was refused with that code."""
@@ -353,7 +353,9 @@ class ChatFactory(Version2Handlers, ServerFactory):
         connection.step(Event.LOGIN)
         claim = Claim(user, secrets.token_urlsafe(24) if version > 1 else "")
         try:
-            answer = await self.exchange.register(name, self.wall_clock(), claim.token, shown)
+            answer = await self.exchange.logins.register(
+                name, self.wall_clock(), claim.token, shown
+            )
         except BaseException:
             self.give_up(connection, claim)
             raise
@@ -376,7 +378,7 @@ class ChatFactory(Version2Handlers, ServerFactory):
         user = claim.user
         self.directory.release(user)
         if claim.number:
-            self.exchange.release(claim)
+            self.exchange.logins.release(claim)
             if user.session is not None:
                 user.session.connection.end(Code.REPLACED, _REPLACED)
         elif user.session is not None:

@@ -26,7 +26,7 @@ def test_what_is_given_back_waits_for_a_store_that_takes_it() -> None:
     """Not a message of it may be lost, nor its order, however often the store refuses."""
     clock, store = Clock(), FullStore()
     exchange = Exchange(store, Turn(clock), Limits(), clock, list)
-    exchange.register("bob", 1)
+    exchange.logins.register("bob", 1)
     clock.advance(0)
     store.full = True
     for offset in (7, 8):
