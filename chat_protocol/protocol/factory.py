@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hmac
-import secrets
 from collections import Counter
 from collections.abc import Callable
 from random import Random
@@ -17,23 +15,21 @@ from twisted.python.failure import Failure
 
 from chat_protocol.domain.batch import Run
 from chat_protocol.domain.counters import Counters
-from chat_protocol.domain.delivery import Delivery, PlainDelivery
+from chat_protocol.domain.delivery import PlainDelivery
 from chat_protocol.domain.directory import Directory, User
 from chat_protocol.domain.exchange import Exchange
 from chat_protocol.domain.limits import Limits
 from chat_protocol.domain.names import normalise_username
-from chat_protocol.domain.session import Claim, Session
+from chat_protocol.domain.session import Session
 from chat_protocol.domain.turn import Turn
 from chat_protocol.errors import (
     InvalidUsername,
     RateLimited,
-    Unavailable,
-    UserAlreadyLogged,
     UserNotFound,
 )
 from chat_protocol.interfaces import ISharedStore, IStore
 from chat_protocol.protocol.authentication import Authenticator
-from chat_protocol.protocol.connection import ChatProtocol, Event, State
+from chat_protocol.protocol.connection import ChatProtocol
 from chat_protocol.protocol.dispatch import Dispatcher, Request, handles
 from chat_protocol.protocol.fairness import Fairness
 from chat_protocol.protocol.keepalive import keep_alive
@@ -59,10 +55,6 @@ _LATE = {
     "login_seconds": "closed, it has not logged in within {seconds:g} s",
     "frame_seconds": "closed, it has not finished a frame within {seconds:g} s",
 }
-
-_ENDED = "the connection has ended, so there is no session"
-
-_REPLACED = "a new connection of yours took over"
 
 
 class ChatFactory(Version2Handlers, ServerFactory):
@@ -309,109 +301,6 @@ class ChatFactory(Version2Handlers, ServerFactory):
         )
         self.begin_session(connection, claim, delivery, 1)
         return Code.OK
-
-    def login_name(self, connection: ChatProtocol, username: str) -> str:
-        """The normalised name of a Login; an empty one is that of the client's certificate."""
-        return normalise_username(username or self.opening.name_of(connection) or "")
-
-    async def claim(
-        self,
-        connection: ChatProtocol,
-        name: str,
-        password: str | None,
-        version: int,
-        shown: str = "",
-    ) -> Claim:
-        """The user of a normalised name, registered and this connection's.
-
-        :meth:`begin_session` or :meth:`give_up` follows.
-
-        Args:
-            shown: the token of the session that the user has, to take it over. It is not read from
-                until the login has succeeded, which ends it, or failed.
-
-        Raises:
-            UserAlreadyLogged: the connection has a session, or the user has one.
-            AuthenticationFailed, RateLimited: see Authenticator.check.
-            Unavailable: see Exchange.register; or the connection has ended.
-        """
-        self.fairness.check_login(connection, name)
-        if connection.session is not None:
-            raise UserAlreadyLogged(f"this connection is {connection.session.user.name}'s")
-        if self._authenticator is not None:
-            certified = self.opening.name_of(connection)
-            await self._authenticator.check(connection.host, name, password, version, certified)
-            if connection.state is not State.CONNECTED:
-                raise Unavailable(_ENDED)
-        session = self._session_to_take_over(name, shown)
-        if session is None:
-            user = self.directory.claim(name)
-        else:
-            user = session.user
-            self.directory.claim_next(user)
-            session.connection.hold(connection)
-        connection.step(Event.LOGIN)
-        claim = Claim(user, secrets.token_urlsafe(24) if version > 1 else "")
-        try:
-            answer = await self.exchange.logins.register(
-                name, self.wall_clock(), claim.token, shown
-            )
-        except BaseException:
-            self.give_up(connection, claim)
-            raise
-        user.id = answer.user_id
-        claim.number = answer.number
-        return claim
-
-    def _session_to_take_over(self, name: str, token: str) -> Session | None:
-        """The session of that name, if it has that token."""
-        session = self.directory.session_of(name)
-        if session is None or not session.token:
-            return None
-        return session if hmac.compare_digest(session.token.encode(), token.encode()) else None
-
-    def give_up(self, connection: ChatProtocol, claim: Claim) -> None:
-        """A login came to nothing; a session that it was to take over goes on.
-
-        Where several processes share the store it does not: there it was replaced already.
-        """
-        user = claim.user
-        self.directory.release(user)
-        if claim.number:
-            self.exchange.logins.release(claim)
-            if user.session is not None:
-                user.session.connection.end(Code.REPLACED, _REPLACED)
-        elif user.session is not None:
-            user.session.connection.release(connection)
-        if connection.state is State.LOGGING_IN:
-            connection.step(Event.LOGIN_REFUSED)
-
-    def begin_session(
-        self, connection: ChatProtocol, claim: Claim, delivery: Delivery, version: int
-    ) -> Session:
-        """A claimed user is on-line; the session that is taken over, if it is still there, ends.
-
-        Raises:
-            Unavailable: the connection has ended in the meantime; the login is given up.
-        """
-        user = claim.user
-        if not connection.logging_in:
-            self.give_up(connection, claim)
-            raise Unavailable(_ENDED)
-        if user.session is not None:
-            user.session.connection.end(Code.REPLACED, _REPLACED)
-        session = Session(user, connection.output, connection, delivery, version)
-        session.token, session.number = claim.token, claim.number
-        user.session = session
-        if self.neighbours is not None:
-            self.neighbours.begins(session)
-        connection.begin_session(session)
-        self.patience.logged_in(connection)
-        self.fairness.begin(connection, user.name)
-        delivery.begin()
-        self.log.info("{peer} logged in", peer=connection.peer)
-        self.presences.tell(user.name, True, self.wall_clock(), connection)
-        return session
 
     @handles(Message)
     def handle_message(self, connection: ChatProtocol, command: Message, request: Request) -> None:

@@ -12,6 +12,7 @@ from chat_protocol.domain.acked import AckedDelivery
 from chat_protocol.domain.batch import Account, Conversation, Lookup, Publication, UserList
 from chat_protocol.errors import Malformed, UserNotFound
 from chat_protocol.protocol.dispatch import Request, handles
+from chat_protocol.protocol.login import LoginSteps
 from chat_protocol.wire.codec import MAX_FRAME
 from chat_protocol.wire.codes import Code
 from chat_protocol.wire.commands import (
@@ -31,11 +32,9 @@ from chat_protocol.wire.commands import (
 )
 
 if TYPE_CHECKING:
-    from chat_protocol.domain.delivery import Delivery
     from chat_protocol.domain.directory import Directory, User
     from chat_protocol.domain.exchange import Exchange
     from chat_protocol.domain.limits import Limits
-    from chat_protocol.domain.session import Claim, Session
     from chat_protocol.protocol.connection import ChatProtocol
     from chat_protocol.protocol.peers import Heartbeats
     from chat_protocol.protocol.presence import Presences
@@ -85,7 +84,7 @@ def _number(properties: Mapping[str, str], name: str) -> int:
     return int(text) if text.isdecimal() and text.isascii() and len(text) < 10 else 0
 
 
-class Version2Handlers:
+class Version2Handlers(LoginSteps):
     """Mixed into the factory, whose attributes these are."""
 
     if TYPE_CHECKING:
@@ -95,27 +94,6 @@ class Version2Handlers:
         limits: Limits
         presences: Presences
         wall_clock: Callable[[], int]
-
-        def login_name(self, connection: ChatProtocol, username: str) -> str:
-            """See ChatFactory."""
-
-        async def claim(
-            self,
-            connection: ChatProtocol,
-            name: str,
-            password: str | None,
-            version: int,
-            shown: str = "",
-        ) -> Claim:
-            """See ChatFactory."""
-
-        def give_up(self, connection: ChatProtocol, claim: Claim) -> None:
-            """See ChatFactory."""
-
-        def begin_session(
-            self, connection: ChatProtocol, claim: Claim, delivery: Delivery, version: int
-        ) -> Session:
-            """See ChatFactory."""
 
         def recipient(self, name: str) -> User:
             """See ChatFactory."""
