@@ -144,6 +144,10 @@ class ChatProtocol(FrameReceiver):
         for outcome in list(self.unanswered):
             outcome.cancel()
         self.factory.disconnected(self)
+        # No cycles: a crowd that comes and goes is not left to the garbage collector, whose
+        # pauses everybody would feel.
+        self.session = None
+        self.output.disown()
 
     def dataReceived(self, data: bytes) -> None:
         """See IProtocol."""

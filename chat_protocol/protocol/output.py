@@ -37,6 +37,19 @@ class Owner(Protocol):
         """The peer has left so many bytes of answers untaken."""
 
 
+class _Nobody:
+    """The owner of what is left of a connection."""
+
+    def output_drained(self) -> None:
+        """See Owner."""
+
+    def output_unread(self, size: int) -> None:
+        """See Owner."""
+
+
+_NOBODY = _Nobody()
+
+
 @implementer(IOutput)
 class Output:
     """What both kinds share: the gathering."""
@@ -107,6 +120,10 @@ class Output:
     def untaken(self) -> list[tuple[int, bytes]]:
         """See IOutput."""
         raise NotImplementedError
+
+    def disown(self) -> None:
+        """The owner is gone: nobody is told anything any more."""
+        self._owner = _NOBODY
 
     def finish(self) -> None:
         """Nothing follows, and what was written is taken: the transport may be closed."""

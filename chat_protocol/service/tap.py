@@ -38,7 +38,7 @@ _SWITCH_INTERVAL = 0.0005
 """Seconds after which the reactor's thread gives the GIL to the store's. The default of 5 ms
 would add that much to every commit on a busy server."""
 
-_GC_THRESHOLDS = (10_000, 20, 20)
+_GC_THRESHOLDS = (5_000, 5, 10)
 """What is allocated between two collections is mostly messages on their way, and no garbage."""
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import struct
+import weakref
 from collections.abc import Iterator
 from functools import partial
 from typing import Any
@@ -11,11 +13,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.internet.defer import Deferred
+from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 
 from chat_protocol.domain.limits import Limits
 from chat_protocol.errors import Unavailable
-from chat_protocol.protocol.connection import State
+from chat_protocol.protocol.connection import ChatProtocol, State
 from chat_protocol.wire.commands import CorrelationIdTest
 
 from .line import Message, Response, Server, frame, login, message, response
@@ -624,3 +627,30 @@ def test_however_the_bytes_are_split_the_conversation_is_the_same(data: st.DataO
         [Response(n, OK) for n in range(6)] + [Response(256, ERROR), Response(99, NOT_FOUND)]
     )
     assert bob.received() == [Message(f"text {n}", "alice", "bob", 5) for n in range(6)]
+
+
+def test_what_is_left_of_a_connection_is_no_garbage() -> None:
+    """It goes when it ends, and not when the garbage collector comes by."""
+    server = Server()
+    gc.collect()
+    gc.disable()
+    try:
+        for again in range(2):
+            protocol = server.factory.buildProtocol(None)
+            assert isinstance(protocol, ChatProtocol)
+            protocol.makeConnection(StringTransport())
+            protocol.dataReceived(login("alice"))
+            server.turn()
+            protocol.dataReceived(message("to myself", "alice", "alice"))
+            server.turn()
+            assert protocol.session is not None
+            left: list[weakref.ref[Any]] = [
+                weakref.ref(protocol),
+                weakref.ref(protocol.session.user),
+            ]
+            protocol.connectionLost()
+            server.turn()
+            del protocol
+            assert [one() for one in left] == [None, None], again
+    finally:
+        gc.enable()
