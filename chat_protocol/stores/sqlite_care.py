@@ -25,6 +25,11 @@ __all__ = ["SQLiteCaretaker"]
 _PATIENCE = 5.0
 """Seconds to wait for another program."""
 
+_OLDEST = """
+SELECT time FROM moment WHERE first <= (SELECT min(first) FROM chunk WHERE first >= ?)
+ORDER BY first DESC LIMIT 1
+"""
+
 _IN_INBOX = """
 SELECT user, sum(min(count, last - ?1 + 1)) FROM inbox WHERE last >= ?1 GROUP BY user
 """
@@ -79,10 +84,7 @@ class SQLiteCaretaker:
         with _reading(self._path) as connection, _one_moment(connection):
             view = _View(connection)
             (users,) = connection.execute("SELECT count(*) FROM user").fetchone()
-            (oldest,) = connection.execute(
-                "SELECT time FROM moment WHERE first <= ? ORDER BY first DESC LIMIT 1",
-                (view.below,),
-            ).fetchone() or (0,)
+            (oldest,) = connection.execute(_OLDEST, (view.below,)).fetchone() or (0,)
             (pages,), (size,), (free,) = (
                 connection.execute(f"PRAGMA {name}").fetchone()
                 for name in ("page_count", "page_size", "freelist_count")
