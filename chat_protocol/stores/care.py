@@ -68,6 +68,12 @@ class Caretaker(Protocol):
             FileExistsError: there are users already, and ``force`` is not given.
         """
 
+    def renumber(self) -> None:
+        """Number messages from now on above all that can ever have been given (clause S61).
+
+        For a store that was restored by other means.
+        """
+
     def check(self) -> Findings:
         """Look for damage and for contradictions; a server may run."""
 

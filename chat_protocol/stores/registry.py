@@ -16,14 +16,20 @@ __all__ = ["STORES", "StoreKind", "caretaker_from_url", "store_from_url"]
 
 
 def _postgres(rest: str, mailbox_limit: int, reactor: Any) -> IStore:
-    # Its driver is an extra.
+    _need_driver()
+    from chat_protocol.stores.postgres import PostgresStore
+
+    return PostgresStore.from_url(rest, mailbox_limit, reactor)
+
+
+def _need_driver() -> None:
+    """ValueError without that of PostgreSQL, which is an extra."""
     try:
-        from chat_protocol.stores.postgres import PostgresStore
+        import psycopg  # noqa: F401
     except ImportError as error:
         raise ValueError(
             f"postgresql: needs a driver ({error}); pip install 'chat-protocol[postgres]'"
         ) from None
-    return PostgresStore.from_url(rest, mailbox_limit, reactor)
 
 
 @dataclass(frozen=True)
@@ -45,11 +51,11 @@ def _nothing_to_care_for(rest: str) -> Caretaker:
     raise ValueError("memory: keeps nothing when the server stops, so there is nothing to care for")
 
 
-def _own_tools(rest: str) -> Caretaker:
-    raise ValueError(
-        "postgresql: is cared for with PostgreSQL's own tools: pg_dump and pg_restore for backups,"
-        " psql for the tables of the schema chat"
-    )
+def _care_for_postgres(rest: str) -> Caretaker:
+    _need_driver()
+    from chat_protocol.stores.postgres_care import PostgresCaretaker
+
+    return PostgresCaretaker.from_url(rest)
 
 
 STORES = {
@@ -57,7 +63,7 @@ STORES = {
     for kind in (
         StoreKind("memory", "memory:", MemoryStore.from_url, _nothing_to_care_for),
         StoreKind("sqlite", "sqlite:PATH", SQLiteStore.from_url, SQLiteCaretaker.from_url),
-        StoreKind("postgresql", "postgresql://[USER@]HOST/DATABASE", _postgres, _own_tools),
+        StoreKind("postgresql", "postgresql://[USER@]HOST/DATABASE", _postgres, _care_for_postgres),
     )
 }
 

@@ -66,7 +66,7 @@ class SQLiteCaretaker:
                 if not force:
                     raise FileExistsError(target)
             try:
-                copy_database(connection, target)
+                copy_database(connection, target, gently=True)
             except (OSError, sqlite3.Error) as error:
                 raise StoreUnusable(
                     f"no backup was made, {target} cannot be written: {error}; give a file in a"
@@ -145,6 +145,11 @@ class SQLiteCaretaker:
             raise StoreUnusable(f"{source} cannot be restored: {error}") from error
         finally:
             _remove(made)
+
+    def renumber(self) -> None:
+        """See Caretaker."""
+        with _alone(self._path) as database:
+            database.number_above(time.time_ns() // 1000)
 
     def delete_user(self, name: str) -> int:
         """See Caretaker."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 
@@ -16,7 +17,7 @@ _PAGES_UNSYNCED = 1024
 """Pages after which what was copied is synced, so that nobody else's sync has to wait for all."""
 
 
-def copy_database(connection: sqlite3.Connection, path: str) -> None:
+def copy_database(connection: sqlite3.Connection, path: str, gently: bool = False) -> None:
     """Copy what is committed to a file, over what is there; synced, and under its name at the end.
 
     It is as of the beginning: a server goes on writing meanwhile. The copy needs no other file
@@ -25,6 +26,7 @@ def copy_database(connection: sqlite3.Connection, path: str) -> None:
     Args:
         connection: in no transaction.
         path: of the copy; ``.part`` behind it names it while it is not whole.
+        gently: take half of the time only, for a server that uses the same disk.
 
     Raises:
         OSError, sqlite3.Error: there is no copy; what was at ``path`` is still there.
@@ -34,7 +36,10 @@ def copy_database(connection: sqlite3.Connection, path: str) -> None:
     try:
         # Only its owner is to read it, from the beginning.
         os.close(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
-        with closing(sqlite3.connect(part, isolation_level=None)) as copy, _synced(part) as sync:
+        with (
+            closing(sqlite3.connect(part, isolation_level=None)) as copy,
+            _synced(part, gently) as sync,
+        ):
             copy.execute("PRAGMA synchronous = OFF")
             # Read from one snapshot: otherwise each write of a server would have it begin anew.
             connection.execute("BEGIN")
@@ -52,10 +57,10 @@ def copy_database(connection: sqlite3.Connection, path: str) -> None:
 
 
 @contextmanager
-def _synced(path: str) -> Iterator[_Sync]:
+def _synced(path: str, gently: bool) -> Iterator[_Sync]:
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        yield _Sync(descriptor)
+        yield _Sync(descriptor, gently)
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
@@ -66,16 +71,22 @@ class _Sync:
 
     Args:
         descriptor: of the file.
+        gently: rest as long as it worked.
     """
 
-    def __init__(self, descriptor: int) -> None:
+    def __init__(self, descriptor: int, gently: bool) -> None:
         self._descriptor = descriptor
+        self._gently = gently
         self._steps = 0
+        self._began = time.monotonic()
 
     def __call__(self) -> None:
         self._steps += 1
         if self._steps * _PAGES % _PAGES_UNSYNCED == 0:
             os.fdatasync(self._descriptor)
+            if self._gently:
+                time.sleep(time.monotonic() - self._began)
+                self._began = time.monotonic()
 
 
 def synced_folder(path: str) -> None:

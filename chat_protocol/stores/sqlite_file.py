@@ -29,6 +29,7 @@ PRAGMA wal_autocheckpoint = 2000;
 PRAGMA journal_size_limit = 33554432;
 PRAGMA busy_timeout = 5000;
 PRAGMA cache_size = -4096;
+PRAGMA secure_delete = FAST;
 """
 
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from chat_protocol.cli.admin import main as program
 from chat_protocol.cli.admin.main import Exit, main
 from chat_protocol.cli.admin.options import EXIT_CODES
 
@@ -47,7 +48,10 @@ ChatAdmin = Callable[..., Ran]
 
 
 @pytest.fixture
-def chatadmin(capsys: pytest.CaptureFixture[str]) -> ChatAdmin:
+def chatadmin(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> ChatAdmin:
+    # This process goes on as it is.
+    monkeypatch.setattr(program, "_NICENESS", 0)
+
     def run_it(*arguments: object) -> Ran:
         try:
             code = main([str(argument) for argument in arguments])
@@ -113,6 +117,7 @@ def test_backup_restore_check_and_figures(chatadmin: ChatAdmin, store: str, tmp_
     assert chatadmin("-s", store, "restore", "--force", backup).code == 0
     elsewhere = f"sqlite:{tmp_path / 'elsewhere.db'}"
     assert chatadmin("-s", elsewhere, "restore", backup).code == 0
+    assert chatadmin("-s", elsewhere, "renumber").code == 0
     checked = chatadmin("-s", elsewhere, "check")
     assert checked.code == 0
     assert checked.out.startswith("no fault found (looked at 3 users, 3 messages")
@@ -214,6 +219,7 @@ def test_the_checker_of_twisted_reads_what_is_written(
 ) -> None:
     from twisted.cred.checkers import FilePasswordDB
 
+    monkeypatch.setattr(program, "_NICENESS", 0)
     file = tmp_path / "passwords"
     for name, password in (("ä b", "ö ü"), ("bob", "x")):
         monkeypatch.setattr(sys, "stdin", io.StringIO(f"{password}\n"))

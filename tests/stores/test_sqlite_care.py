@@ -16,6 +16,7 @@ import pytest
 from chat_protocol.domain.batch import Conversation, Waiting
 from chat_protocol.domain.directory import User
 from chat_protocol.errors import StoreUnusable, UserNotFound
+from chat_protocol.interfaces import IStore
 from chat_protocol.stores import sqlite_chunks, sqlite_recent
 from chat_protocol.stores.care import Caretaker
 from chat_protocol.stores.registry import caretaker_from_url
@@ -51,7 +52,7 @@ def opened(path: Path, clock: Callable[[], int] = time.time_ns) -> SQLiteStore:
     return store
 
 
-def traffic(store: SQLiteStore, users: list[User], rnd: random.Random, count: int = 200) -> None:
+def traffic(store: IStore, users: list[User], rnd: random.Random, count: int = 200) -> None:
     """Of every kind, with unique texts."""
     for number in range(count):
         sender, *others = rnd.sample(users, 4)
@@ -75,13 +76,13 @@ def traffic(store: SQLiteStore, users: list[User], rnd: random.Random, count: in
                 commit(store, taken={reader.id: rnd.choice(waiting).offset})
 
 
-def history(store: SQLiteStore, user: User) -> list[tuple[Any, ...]]:
+def history(store: IStore, user: User) -> list[tuple[Any, ...]]:
     asked = Conversation(user.id, 0, 0, 10_000, 1 << 30)
     now(store.read([asked]))
     return [tuple(message) for message in asked.messages]
 
 
-def state(store: SQLiteStore, users: list[User]) -> dict[str, Any]:
+def state(store: IStore, users: list[User]) -> dict[str, Any]:
     return {
         user.name: (history(store, user), [tuple(one) for one in page(store, user).messages])
         for user in users
@@ -216,6 +217,22 @@ def test_what_is_restored_numbers_above_all_that_was_ever_given(
         *("chat.db", "chat.db-lock", "backup.db", "elsewhere.db", "elsewhere.db-lock"),
     }
     assert not list(tmp_path.glob("*restored*"))
+
+
+def test_numbers_are_raised_for_a_file_that_was_put_back_by_hand(sqlite_path: Path) -> None:
+    for _ in range(2):
+        store = opened(sqlite_path)
+        alice, bob = register(store, "alice", "bob")
+        commit(store, run(alice, bob, "1"))
+        now(store.close())
+        before = time.time_ns() // 1000
+        care(sqlite_path).renumber()
+        store = opened(sqlite_path)
+        sent = run(alice, bob, "2")
+        commit(store, sent)
+        assert sent.offset > before
+        now(store.close())
+        assert care(sqlite_path).check().faults == []
 
 
 def test_a_store_without_users_is_restored_into(sqlite_path: Path, tmp_path: Path) -> None:

@@ -25,6 +25,9 @@ from chat_protocol.stores.registry import caretaker_from_url
 __all__ = ["Exit", "main"]
 
 
+_NICENESS = 10
+
+
 class Exit(IntEnum):
     """The exit codes."""
 
@@ -77,6 +80,8 @@ def _complain(sentence: str, code: Exit) -> Exit:
 
 
 def _run(options: argparse.Namespace) -> Exit:
+    # A server beside it comes first.
+    os.nice(_NICENESS)
     if options.command == "password":
         return _password(options)
     try:
@@ -105,6 +110,12 @@ def _backup(store: Caretaker, options: argparse.Namespace) -> Exit:
 def _restore(store: Caretaker, options: argparse.Namespace) -> Exit:
     store.restore(options.file, options.force)
     print(f"restored from {options.file}; the server can be started")
+    return Exit.OK
+
+
+def _renumber(store: Caretaker, options: argparse.Namespace) -> Exit:
+    store.renumber()
+    print("new messages have numbers above all that were ever given")
     return Exit.OK
 
 
@@ -184,6 +195,7 @@ def _delete_user(store: Caretaker, options: argparse.Namespace) -> Exit:
 _COMMANDS = {
     "backup": _backup,
     "restore": _restore,
+    "renumber": _renumber,
     "check": _check,
     "stats": _stats,
     "purge": _purge,

@@ -12,9 +12,10 @@ from chat_protocol.stores.registry import STORES
 __all__ = ["EXIT_CODES", "parser"]
 
 EXIT_CODES = """\
-Commands that change the store (restore, purge, compact, users delete) want the server stopped, and
-say so if it runs; the others, backup too, work beside it. Run chatadmin as the user that the server
-runs as.
+Commands that change a sqlite: store (restore, renumber, purge, compact, users delete) want the
+server stopped, and say so if it runs; the others, backup too, work beside it. With postgresql: all
+work beside the servers, but backup, restore and compact are for PostgreSQL's own tools. Run
+chatadmin as the user that the server runs as.
 
 exit codes:
     0  done; check found no fault
@@ -74,6 +75,13 @@ def parser() -> argparse.ArgumentParser:
     restore.add_argument("file", metavar="FILE")
     restore.add_argument(
         "--force", action="store_true", help="replace users and messages that are there"
+    )
+
+    commands.add_parser(
+        "renumber",
+        help="after a restore by other means, such as pg_restore: have new messages taken for new",
+        description="Number messages from now on above all that can ever have been given. restore"
+        " does that; a store that was put back by other means needs it, before the server starts.",
     )
 
     check = commands.add_parser("check", help="look for damage and contradictions")
