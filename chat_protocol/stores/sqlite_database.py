@@ -44,7 +44,7 @@ PUBLISHING_IDS = 1000
 _BYTES_AT_HAND = 1024 * 1024
 """A larger batch takes milliseconds to be copied."""
 
-_SWEEP_SECONDS = 0.002
+_SWEEP_SECONDS = 0.0005
 """Of work on what is forgotten in one step: batches wait for it."""
 
 _PATIENCE = 5000

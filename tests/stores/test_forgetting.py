@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
+from twisted.internet.defer import Deferred
 
-from chat_protocol.domain.batch import UserList, Waiting
+from chat_protocol.domain.batch import Batch, Registration, UserList, Waiting
+from chat_protocol.domain.directory import User
 from chat_protocol.interfaces import IStore
 from chat_protocol.stores import sqlite_chunks, sqlite_database, sqlite_recent
+from chat_protocol.stores.sqlite import SQLiteStore
 from chat_protocol.wire.codes import Code
 
-from .conftest import MakeStore, WallClock, sqlite_store
+from .conftest import ImmediateWorker, MakeStore, WallClock, sqlite_store
 from .helpers import (
     account,
     commit,
@@ -27,6 +31,8 @@ from .helpers import (
     run,
     texts,
 )
+
+T = TypeVar("T")
 
 DAY = 24 * 3600
 
@@ -193,3 +199,50 @@ def test_the_tables_are_emptied_in_many_steps_and_the_file_does_not_grow(
         }
     assert max(sizes) <= sizes[0] * 1.2
     now(store.close())
+
+
+def test_a_batch_and_a_step_do_not_meet(sqlite_path: Path, wall_clock: WallClock) -> None:
+    """What comes during a step waits for it, and is not written in the reactor's thread."""
+    jobs: list[tuple[Callable[[], object], Deferred[object]]] = []
+
+    class SlowWorker(ImmediateWorker):
+        def run(self, function: Callable[[], T]) -> Deferred[T]:
+            outcome: Deferred[T] = Deferred()
+            jobs.append((function, outcome))  # type: ignore[arg-type]
+            return outcome
+
+        def work(self) -> None:
+            while jobs:
+                function, outcome = jobs.pop(0)
+                outcome.callback(function())
+
+    worker = SlowWorker()
+    store = SQLiteStore(str(sqlite_path), 0, worker, wall_clock)
+    opening = store.open()
+    worker.work()
+    now(opening)
+    registering = store.commit(Batch([Registration("alice", 1)], [], [], {}))
+    worker.work()
+    now(registering)
+    alice = User("alice")
+    alice.id = 1
+    database = store._open_database()
+    for _ in range(2):
+        sent = run(alice, alice, "x")
+        forgetting = store.forget(0)
+        committing = store.commit(Batch([], [sent], [], {}))
+        assert not database._connection.in_transaction
+        assert sent.offset == 0
+        worker.work()
+        now(forgetting)
+        now(committing)
+        assert sent.offset
+    # Without a step it is.
+    sent = run(alice, alice, "x")
+    committing = store.commit(Batch([], [sent], [], {}))
+    assert sent.offset
+    worker.work()
+    now(committing)
+    closing_ = store.close()
+    worker.work()
+    now(closing_)
