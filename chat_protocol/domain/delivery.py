@@ -23,7 +23,7 @@ from chat_protocol.interfaces import IOutput
 from chat_protocol.wire.codec import decode
 from chat_protocol.wire.deliver import encode_delivered, encode_route
 
-__all__ = ["Ask", "Delivery", "PlainDelivery", "Taken"]
+__all__ = ["Ask", "Delivery", "PlainDelivery", "State", "Taken"]
 
 
 Ask: TypeAlias = "Callable[[Delivery, Page], None]"
@@ -84,9 +84,9 @@ class Delivery:
         "_promised_count",
         "_rung",
         "_sent",
-        "_state",
         "_taken",
         "_user",
+        "state",
     )
 
     in_mailbox = True
@@ -98,7 +98,7 @@ class Delivery:
         self._limits = limits
         self._ask = ask
         self._taken = taken
-        self._state = State.CATCHING_UP
+        self.state = State.CATCHING_UP
         self._promised = 0
         """Bytes of messages that are being stored and come here then."""
         self._promised_count = 0
@@ -114,7 +114,7 @@ class Delivery:
     @property
     def closed(self) -> bool:
         """The connection is gone."""
-        return self._state is State.CLOSED
+        return self.state is State.CLOSED
 
     def admit(self, size: int, count: int) -> bool:
         """Whether so many messages that are about to be stored are to come here directly.
@@ -122,7 +122,7 @@ class Delivery:
         If so, :meth:`deliver_run` or :meth:`deliver_publication` follows; if not, they belong
         into the mailbox.
         """
-        if self._state is not State.LIVE:
+        if self.state is not State.LIVE:
             return False
         if (
             self._output.backlog
@@ -141,7 +141,7 @@ class Delivery:
         """Pass on the accepted messages of an admitted run; False: the connection is gone."""
         self._promised -= run.size
         self._promised_count -= len(run.texts)
-        if self._state is State.CLOSED:
+        if self.state is State.CLOSED:
             return False
         if run.accepted:
             self._write_run(run)
@@ -153,7 +153,7 @@ class Delivery:
         """Pass on an admitted publication, where it was stored."""
         self._promised -= publication.size
         self._promised_count -= 1
-        if self._state is State.CLOSED:
+        if self.state is State.CLOSED:
             return
         if publication.offset:
             self._sent = publication.offset
@@ -170,7 +170,7 @@ class Delivery:
 
     def page_read(self, page: Page) -> None:
         """The answer to a page that was asked for."""
-        if self._state is State.CLOSED:
+        if self.state is State.CLOSED:
             return
         if page.messages:
             self._sent = page.messages[-1].offset
@@ -181,8 +181,8 @@ class Delivery:
 
     def rung(self) -> None:
         """Something may wait in the mailbox that another process has put there."""
-        self._rung = self._state is State.CATCHING_UP
-        if self._state is not State.LIVE:
+        self._rung = self.state is State.CATCHING_UP
+        if self.state is not State.LIVE:
             # What is HELD reads it all when it goes on.
             return
         if self._output.backlog or self._room() <= 0:
@@ -193,7 +193,7 @@ class Delivery:
 
     def page_failed(self) -> None:
         """The store cannot read now: ask again."""
-        if self._state is State.CATCHING_UP:
+        if self.state is State.CATCHING_UP:
             self._ask_page()
 
     def drained(self) -> None:
@@ -235,12 +235,12 @@ class Delivery:
 
     def _catch_up(self) -> None:
         """Back to the mailbox, once everything that was to come directly has been written."""
-        if self._state is State.HELD and not self._promised_count:
+        if self.state is State.HELD and not self._promised_count:
             self._step(Event.DRAINED)
             self._ask_page()
 
     def _step(self, event: Event) -> None:
-        self._state = _NEXT[self._state, event]
+        self.state = _NEXT[self.state, event]
 
     def _ask_page(self) -> None:
         # Behind what was sent, not behind what is marked: the mark may not be stored yet.
@@ -276,7 +276,7 @@ class PlainDelivery(Delivery):
         if self._marked < self._sent:
             self._marked = self._sent
             self._taken(self._user, self._sent)
-        if self._state is State.HELD:
+        if self.state is State.HELD:
             self._catch_up()
 
     def _missing(self, untaken: list[tuple[int, bytes]]) -> list[Waiting]:

@@ -25,6 +25,7 @@ from chat_protocol.domain.delivery import Delivery
 from chat_protocol.domain.directory import User
 from chat_protocol.domain.limits import Limits
 from chat_protocol.domain.logins import GatheredLogins, Logins
+from chat_protocol.domain.meter import Meter
 from chat_protocol.domain.session import Session
 from chat_protocol.domain.turn import Turn
 from chat_protocol.errors import Unavailable
@@ -66,6 +67,7 @@ class Exchange:
         limits: ``session_backlog``, ``store_backlog``, ``pages_at_once`` and ``routes``.
         clock: times another attempt after the store refused one.
         online: the users that are on-line.
+        meter: is told of each batch.
     """
 
     log = Logger()
@@ -77,6 +79,7 @@ class Exchange:
         limits: Limits,
         clock: IReactorTime,
         online: Callable[[], Iterable[User]],
+        meter: Meter | None = None,
     ) -> None:
         self._store = store
         self._shared = ISharedStore.providedBy(store)
@@ -84,10 +87,12 @@ class Exchange:
         self._limits = limits
         self._clock = clock
         self._online = online
+        self._meter = meter
         self._busy = False
         self._starting = False
         """Within the end of a turn, which goes on with what is stored by then."""
-        self._waiting = 0
+        self.backlog = 0
+        """Bytes of messages that have no answer yet."""
         self._held: set[Session] = set()
         self._messages: list[Run | Publication] = []
         self._stored: list[Run | Publication] = []
@@ -107,14 +112,16 @@ class Exchange:
 
     def submit(self, message: Run | Publication) -> None:
         """Take messages; each is answered with a code when its fate is known."""
+        if self._meter is not None and not self._messages:
+            self._meter.came()
         self._messages.append(message)
         self._turn.request()
         session = message.sender
         session.outstanding += message.size
-        self._waiting += message.size
+        self.backlog += message.size
         if (
             session.outstanding > self._limits.session_backlog
-            or self._waiting > self._limits.store_backlog
+            or self.backlog > self._limits.store_backlog
         ):
             session.connection.hold(self)
             self._held.add(session)
@@ -236,6 +243,8 @@ class Exchange:
             taken,
             [session for session, _ in logins.released],
         )
+        if self._meter is not None:
+            self._meter.begins()
         try:
             committing = self._store.commit(batch)
         except Exception as error:
@@ -246,12 +255,16 @@ class Exchange:
         self.logins.stored(work.logins)
         self._stored += work.returning
         self._hand_out(work.batch.messages)
+        if self._meter is not None:
+            self._meter.stored(work.batch)
 
     async def _refused(self, work: _Work, error: Exception) -> None:
         batch = work.batch
         self._store_refused(error)
         for message in batch.messages:
             message.refuse(Code.UNAVAILABLE, "the store cannot take it now, try again")
+        if self._meter is not None:
+            self._meter.refused(batch)
         self._returned = batch.returned + self._returned
         self._returning = work.returning + self._returning
         self._taken = batch.taken | self._taken
@@ -260,6 +273,8 @@ class Exchange:
 
     def _store_refused(self, error: Exception) -> None:
         """Say so once, and try again by itself what nobody asks for again."""
+        if self._meter is not None:
+            self._meter.failed()
         if self._retry is not None:
             return
         if isinstance(error, Unavailable):
@@ -337,7 +352,7 @@ class Exchange:
                 else:
                     self._answer_publication(message)
                 message.sender.outstanding -= message.size
-                self._waiting -= message.size
+                self.backlog -= message.size
             if self._held:
                 self._release()
         # What a refusing store does not take is not waited for.
@@ -382,7 +397,7 @@ class Exchange:
             publication.sender.remember(publication.recipients[0], self._limits)
 
     def _release(self) -> None:
-        if self._waiting > self._limits.store_backlog // 2:
+        if self.backlog > self._limits.store_backlog // 2:
             return
         threshold = self._limits.session_backlog // 2
         for session in [one for one in self._held if one.outstanding <= threshold]:
@@ -411,6 +426,8 @@ class Exchange:
         else:
             for delivery, page in wanted:
                 delivery.page_read(page)
+            if self._meter is not None:
+                self._meter.read([page for _, page in wanted])
 
     async def _ask(self) -> None:
         count = self._limits.pages_at_once
@@ -422,5 +439,7 @@ class Exchange:
             for _, answered in asked:
                 answered.errback(Unavailable("the store cannot be read now, try again"))
         else:
+            if self._meter is not None:
+                self._meter.read([query for query, _ in asked])
             for _, answered in asked:
                 answered.callback(None)

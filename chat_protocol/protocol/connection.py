@@ -360,6 +360,7 @@ class ChatProtocol(FrameReceiver):
         if code not in self._refusals:
             self.factory.refused(self, code, detail)
         self._refusals[code] += count
+        self.factory.counters.refused(code, count)
         if code is Code.MAILBOX_FULL:
             self.factory.counters.limit("mailbox", count)
 

@@ -181,4 +181,5 @@ class Dispatcher:
             connection.answer(request.encode(error.code, error.detail))
         elif not isinstance(error, CancelledError):
             self.log.failure("A handler failed for {peer}", failure, peer=connection.peer)
+            connection.factory.counters.refused(Code.ERROR, 1)
             connection.answer(request.encode(Code.ERROR))

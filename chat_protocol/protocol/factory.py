@@ -19,6 +19,7 @@ from chat_protocol.domain.delivery import PlainDelivery
 from chat_protocol.domain.directory import Directory, User
 from chat_protocol.domain.exchange import Exchange
 from chat_protocol.domain.limits import Limits
+from chat_protocol.domain.meter import Meter
 from chat_protocol.domain.names import normalise_username
 from chat_protocol.domain.session import Session
 from chat_protocol.domain.turn import Turn
@@ -68,6 +69,7 @@ class ChatFactory(Version2Handlers, ServerFactory):
         random: chooses the delays of CorrelationIdTest.
         authenticator: checks passwords and certificates; without one nobody needs any.
         opening: looks at the first bytes of connections; by default there is no TLS.
+        meter: is told what becomes of messages.
     """
 
     noisy = False
@@ -83,6 +85,7 @@ class ChatFactory(Version2Handlers, ServerFactory):
         random: Random | None = None,
         authenticator: Authenticator | None = None,
         opening: Opening | None = None,
+        meter: Meter | None = None,
     ) -> None:
         self._authenticator = authenticator
         self.opening = opening or Opening()
@@ -94,7 +97,9 @@ class ChatFactory(Version2Handlers, ServerFactory):
         self.turn = Turn(clock)
         self.readers = readers_for(clock, self.turn)
         self.directory = Directory()
-        self.exchange = Exchange(store, self.turn, limits, clock, lambda: self.directory.online)
+        self.exchange = Exchange(
+            store, self.turn, limits, clock, lambda: self.directory.online, meter
+        )
         self.dispatcher = Dispatcher(self)
         self.connections: set[ChatProtocol] = set()
         self._by_host: Counter[str] = Counter()
@@ -175,6 +180,7 @@ class ChatFactory(Version2Handlers, ServerFactory):
     def connected(self, connection: ChatProtocol) -> None:
         """A connection is made."""
         self.connections.add(connection)
+        self.counters.connections += 1
         connection.counted_for = connection.host
         self._by_host[connection.host] += 1
         self.fairness.begin(connection)
@@ -291,7 +297,8 @@ class ChatFactory(Version2Handlers, ServerFactory):
         self, connection: ChatProtocol, command: Login, request: Request
     ) -> Deferred[Code]:
         """Give the connection a version 1 session."""
-        return Deferred.fromCoroutine(self._log_in_1(connection, command.username))
+        logged_in = Deferred.fromCoroutine(self._log_in_1(connection, command.username))
+        return logged_in.addErrback(self.counters.login_failed, 1)
 
     async def _log_in_1(self, connection: ChatProtocol, username: str) -> Code:
         claim = await self.claim(connection, self.login_name(connection, username), None, 1)

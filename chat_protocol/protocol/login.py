@@ -16,6 +16,7 @@ from chat_protocol.wire.codes import Code
 if TYPE_CHECKING:
     from twisted.logger import Logger
 
+    from chat_protocol.domain.counters import Counters
     from chat_protocol.domain.delivery import Delivery
     from chat_protocol.domain.directory import Directory
     from chat_protocol.domain.exchange import Exchange
@@ -39,6 +40,7 @@ class LoginSteps:
 
     if TYPE_CHECKING:
         _authenticator: Authenticator | None
+        counters: Counters
         directory: Directory
         exchange: Exchange
         fairness: Fairness
@@ -148,6 +150,7 @@ class LoginSteps:
         self.patience.logged_in(connection)
         self.fairness.begin(connection, user.name)
         delivery.begin()
+        self.counters.login(version)
         self.log.info("{peer} logged in", peer=connection.peer)
         self.presences.tell(user.name, True, self.wall_clock(), connection)
         return session

@@ -48,5 +48,8 @@ class ServerConfig:
     tls: TLSConfig | None = None
     """None: no TLS but on endpoints that have it of their own, such as ssl:."""
 
+    status: tuple[str, ...] = ()
+    """Server endpoint strings for the pages about the server."""
+
     retention: float = 0
     """Seconds for which messages are kept, at least; 0: for ever."""

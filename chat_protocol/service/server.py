@@ -7,13 +7,15 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.defer import Deferred, gatherResults, maybeDeferred
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort, IStreamServerEndpoint
+from twisted.internet.protocol import Factory
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
 from chat_protocol.domain.limits import Limits
+from chat_protocol.domain.meter import Meter
 from chat_protocol.domain.retention import Retention
 from chat_protocol.errors import CertificateUnusable, ChatError, StoreUnusable
 from chat_protocol.interfaces import IStore
@@ -47,6 +49,8 @@ class ChatService(Service):
         authenticator: checks passwords and certificates; without one nobody needs any.
         tls: on every endpoint; needs what the extra ``tls`` installs.
         retention: seconds for which messages are kept, at least; 0: for ever.
+        status: where to show /metrics, /healthz and /readyz, each with the words that name it;
+            needs what the extra ``metrics`` installs.
     """
 
     log = Logger()
@@ -61,6 +65,7 @@ class ChatService(Service):
         authenticator: Authenticator | None = None,
         tls: TLSConfig | None = None,
         retention: float = 0,
+        status: Sequence[tuple[str, IStreamServerEndpoint]] = (),
     ) -> None:
         self._authenticator = authenticator
         self._tls = tls
@@ -68,6 +73,8 @@ class ChatService(Service):
         self._reactor = reactor
         self._store = store
         self._endpoints = endpoints
+        self._pages = status
+        self._meter = Meter(reactor.seconds) if status else None
         self._limits = limits
         self._retention = Retention(store, reactor, time.time_ns, retention) if retention else None
         self._status_interval = status_interval
@@ -75,10 +82,13 @@ class ChatService(Service):
         self._status.clock = reactor
         self._last_status: object = None
         self._starting: Deferred[None] | None = None
+        self._serves = False
         self.factory: ChatFactory | None = None
         """There while the store is open."""
         self.ports: list[IListeningPort] = []
         """Where it listens, in the order of the endpoints."""
+        self.status_ports: list[IListeningPort] = []
+        """The same for the pages about it."""
 
     def startService(self) -> None:
         """Begin to start; :meth:`when_serving` says how that ends."""
@@ -98,10 +108,37 @@ class ChatService(Service):
     async def _start(self) -> None:
         opening = self._open_tls()
         try:
+            await self._show_status()
+            await self._open_store()
+            await self._serve(opening)
+        except CannotServe:
+            await self._stop()
+            raise
+
+    async def _show_status(self) -> None:
+        if self._meter is None:
+            return
+        # Here, for the extra that it needs may not be installed.
+        from chat_protocol.service.metrics import registry_for
+        from chat_protocol.service.status import status_site
+
+        registry = registry_for(self._serving_factory, self._store, self._meter)
+        site = status_site(self._serving_factory, registry, self._reactor)
+        for words, endpoint in self._pages:
+            self.status_ports.append(await _listen(words, endpoint, site, "--status"))
+        self.log.info("Status on {ports}", ports=", ".join(words for words, _ in self._pages))
+
+    def _serving_factory(self) -> ChatFactory | None:
+        return self.factory if self._serves else None
+
+    async def _open_store(self) -> None:
+        try:
             await self._store.open()
         except StoreUnusable as error:
             await self._store.close()
             raise CannotServe(str(error)) from error
+
+    async def _serve(self, opening: Opening) -> None:
         factory = ChatFactory(
             self._store,
             self._reactor,
@@ -109,14 +146,12 @@ class ChatService(Service):
             self._limits,
             authenticator=self._authenticator,
             opening=opening,
+            meter=self._meter,
         )
         self.factory = factory
-        try:
-            for words, endpoint in self._endpoints:
-                await self._listen(words, endpoint, factory)
-        except CannotServe:
-            await self._stop()
-            raise
+        for words, endpoint in self._endpoints:
+            self.ports.append(await _listen(words, endpoint, factory, "--listen"))
+        self._serves = True
         if self._certificates is not None:
             self._certificates.start()
         self.log.info("Store {store}", store=self._store.description)
@@ -138,36 +173,18 @@ class ChatService(Service):
             raise CannotServe(str(error)) from error
         return Opening(self._certificates, self._tls.required)
 
-    async def _listen(
-        self, words: str, endpoint: IStreamServerEndpoint, factory: ChatFactory
-    ) -> None:
-        try:
-            port: IListeningPort = await endpoint.listen(factory)
-        except CannotListenError as error:
-            reason = error.socketError
-            reason = getattr(reason, "strerror", None) or reason
-            raise CannotServe(
-                f"cannot listen on {words}: {reason}; give another --listen, or stop what is there"
-            ) from error
-        except Exception as error:
-            # An endpoint may fail in any way; what it says is what the operator needs.
-            raise CannotServe(
-                f"cannot listen on {words}: {error}; give another --listen"
-            ) from error
-        self.ports.append(port)
-
     def stopService(self) -> Deferred[None]:
         """Stop accepting, answer what was accepted, close; fires when the store is closed."""
         super().stopService()  # type: ignore[no-untyped-call]
         return Deferred.fromCoroutine(self._stop())
 
     async def _stop(self) -> None:
+        self._serves = False
         if self._status.running:
             self._status.stop()
         if self._certificates is not None:
             self._certificates.stop()
-        ports, self.ports = self.ports, []
-        await gatherResults([_stop_listening(port) for port in ports], consumeErrors=True)
+        await _stop_listening(self.ports)
         factory, self.factory = self.factory, None
         if factory is not None:
             await factory.shut_down()
@@ -175,6 +192,7 @@ class ChatService(Service):
                 await self._retention.stop()
             await self._store.close()
             self.log.info("Stopped")
+        await _stop_listening(self.status_ports)
 
     def _log_status(self) -> None:
         factory = self.factory
@@ -198,10 +216,24 @@ class ChatService(Service):
         self.log.failure("The status line failed", failure)
 
 
-def _stop_listening(port: IListeningPort) -> Deferred[None]:
-    async def stop() -> None:
-        stopped = port.stopListening()
-        if isinstance(stopped, Deferred):
-            await stopped
+async def _listen(
+    words: str, endpoint: IStreamServerEndpoint, factory: Factory[Any], option: str
+) -> IListeningPort:
+    try:
+        port: IListeningPort = await endpoint.listen(factory)
+    except CannotListenError as error:
+        reason = error.socketError
+        reason = getattr(reason, "strerror", None) or reason
+        raise CannotServe(
+            f"cannot listen on {words}: {reason}; give another {option}, or stop what is there"
+        ) from error
+    except Exception as error:
+        # An endpoint may fail in any way; what it says is what the operator needs.
+        raise CannotServe(f"cannot listen on {words}: {error}; give another {option}") from error
+    return port
 
-    return Deferred.fromCoroutine(stop())
+
+async def _stop_listening(ports: list[IListeningPort]) -> None:
+    stopping = [maybeDeferred(port.stopListening) for port in ports]
+    ports.clear()
+    await gatherResults(stopping, consumeErrors=True)

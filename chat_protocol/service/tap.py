@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import gc
+import os
 import resource
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from importlib.util import find_spec
 from typing import Any
@@ -13,8 +14,9 @@ from typing import Any
 from twisted.application.service import IService
 from twisted.cred.credentials import IUsernamePassword
 from twisted.cred.strcred import AuthOptionMixin
+from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import serverFromString
-from twisted.logger import Logger
+from twisted.logger import ILogObserver, Logger
 from twisted.python import usage
 from twisted.python.failure import Failure
 
@@ -29,6 +31,8 @@ from chat_protocol.service.config import (
     TLSConfig,
 )
 from chat_protocol.service.exit import exit_with, stop_on_sigterm
+from chat_protocol.service.json_log import json_observer
+from chat_protocol.service.notify import Notifier
 from chat_protocol.service.server import CannotServe, ChatService
 from chat_protocol.stores.registry import STORES, store_from_url
 
@@ -96,6 +100,12 @@ def _age(option: str) -> Callable[[str], float]:
     return age
 
 
+def _log_format(text: str) -> str:
+    if text not in ("text", "json"):
+        raise usage.UsageError(f"--log-format is text or json, not {text!r}")
+    return text
+
+
 class Options(usage.Options, AuthOptionMixin):
     """The options of ``twistd chatserver``."""
 
@@ -131,6 +141,8 @@ class Options(usage.Options, AuthOptionMixin):
          "Seconds that a connection may be without a login", _seconds("login-seconds")],
         ["frame-seconds", None, Limits.frame_seconds, "Seconds that a frame may take to arrive",
          _seconds("frame-seconds")],
+        ["log-format", None, "text", "text, or json: an object a line, for programs that read"
+         " logs", _log_format],
         ["status-interval", None, ServerConfig.status_interval,
          "Seconds between status lines in the log, written when something changed; 0: none",
          _seconds("status-interval")],
@@ -153,12 +165,18 @@ class Options(usage.Options, AuthOptionMixin):
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self["listen"] = []
+        self["status"] = []
 
     def opt_listen(self, endpoint: str) -> None:
         """Listen on that server endpoint; may be given several times. [default: tcp:5555]"""
         self["listen"].append(endpoint)
 
     opt_l = opt_listen
+
+    def opt_status(self, endpoint: str) -> None:
+        """Show /metrics for Prometheus, /healthz and /readyz on that server endpoint, such as
+        tcp:9105:interface=127.0.0.1; no password is asked for. May be given several times."""
+        self["status"].append(endpoint)
 
     def parseArgs(self, *arguments: str) -> None:
         """Take no arguments."""
@@ -179,8 +197,26 @@ class Options(usage.Options, AuthOptionMixin):
             store_from_url(self["store"], 0, reactor)
         except ValueError as error:
             raise usage.UsageError(f"--store: {error}") from None
-        for endpoint in self["listen"]:
-            _endpoint(reactor, endpoint)
+        for option in ("listen", "status"):
+            for endpoint in self[option]:
+                _endpoint(reactor, endpoint, option)
+        if self["status"] and find_spec("prometheus_client") is None:
+            raise usage.UsageError(
+                "--status needs what is not installed: pip install 'chat-protocol[metrics]'"
+            )
+        twistd: Mapping[str, Any] = self.parent or {}
+        if self["log-format"] == "json" and (twistd.get("logger") or twistd.get("syslog")):
+            raise usage.UsageError(
+                "--log-format json goes with twistd's --logfile, not with --logger or --syslog"
+            )
+
+    @property
+    def json_log(self) -> str | None:
+        """Where the log goes as JSON, ``-`` for stdout; None: twistd's own way."""
+        if self["log-format"] != "json":
+            return None
+        twistd: Mapping[str, Any] = self.parent or {}
+        return twistd.get("logfile") or ("-" if twistd.get("nodaemon") else "twistd.log")
 
     def _check_tls(self) -> None:
         for option in ("certificate", "private-key", "client-authorities"):
@@ -229,18 +265,19 @@ class Options(usage.Options, AuthOptionMixin):
                 self["client-authorities"],
                 bool(self["require-tls"]),
             ),
+            status=tuple(self["status"]),
             retention=self["retention"],
         )
 
 
-def _endpoint(reactor: Any, description: str) -> Any:
+def _endpoint(reactor: Any, description: str, option: str = "listen") -> Any:
     try:
         return serverFromString(reactor, description)  # type: ignore[no-untyped-call]
     except Exception as error:
         # A plugin's parser may raise anything; what it says is what the user needs.
         reason = str(error) or type(error).__name__
         raise usage.UsageError(
-            f"--listen: {description!r} is no server endpoint ({reason});"
+            f"--{option}: {description!r} is no server endpoint ({reason});"
             " give one such as tcp:5555 or tcp:5555:interface=127.0.0.1"
         ) from None
 
@@ -261,7 +298,9 @@ def makeService(options: Options) -> IService:
         else None,
         config.tls,
         config.retention,
+        [(words, _endpoint(reactor, words, "status")) for words in config.status],
     )
+    service.json_log = options.json_log
     made: IService = service
     return made
 
@@ -270,12 +309,20 @@ class _Served(ChatService):
     """A ChatService that has the process to itself."""
 
     log = Logger(namespace="chat_protocol.service")
+    json_log: str | None = None
+
+    def setServiceParent(self, parent: Any) -> None:
+        """See IService: twistd's application, which can say how it is to log."""
+        super().setServiceParent(parent)  # type: ignore[no-untyped-call]
+        if self.json_log is not None:
+            parent.setComponent(ILogObserver, json_observer(self.json_log))
 
     def startService(self) -> None:
         """Start, or end the process with a sentence."""
         sys.setswitchinterval(_SWITCH_INTERVAL)
         _raise_file_limit()
         stop_on_sigterm(self._reactor)
+        self._notifier = Notifier(os.environ, self._reactor)
         super().startService()
         self.when_serving().addCallbacks(self._serving, self._not_serving)
 
@@ -285,6 +332,16 @@ class _Served(ChatService):
         gc.collect()
         gc.freeze()
         gc.set_threshold(*_GC_THRESHOLDS)
+        self._notifier.ready("Serving on " + ", ".join(words for words, _ in self._endpoints))
+
+    def stopService(self) -> Deferred[None]:
+        """See ChatService; systemd is told."""
+        self._notifier.stopping()
+        return super().stopService().addBoth(self._stopped)
+
+    def _stopped(self, result: Any) -> Any:
+        self._notifier.stopped()
+        return result
 
     def _not_serving(self, failure: Failure) -> None:
         error = failure.value

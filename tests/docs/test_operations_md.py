@@ -8,12 +8,13 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from urllib.request import urlopen
 
 import pytest
 
 from ..blackbox.client import Client
 from ..blackbox.mailbox import register
-from ..blackbox.server import Server
+from ..blackbox.server import Server, free_port
 from ..blackbox.wire import OK
 from .markdown import ROOT, read, sections
 
@@ -34,8 +35,10 @@ class Machine:
         for folder in ("var/lib/chat", "var/backups/chat", "etc/chat", "run/credentials", "tmp"):
             (root / folder).mkdir(parents=True)
         (root / "run/credentials/alice").write_text("secret\n")
+        self._status = f"tcp:{free_port()}:interface=127.0.0.1"
         self.server = Server(
-            root / "var/lib/chat", ["--store", f"sqlite:{root}/var/lib/chat/chat.db"]
+            root / "var/lib/chat",
+            ["--store", f"sqlite:{root}/var/lib/chat/chat.db", "--status", self._status],
         )
         self.output: dict[str, str] = {}
 
@@ -44,11 +47,22 @@ class Machine:
             assert self.server.terminate() == 0
         elif command == "systemctl start chat":
             self.server.start()
+        elif command == "systemctl restart chat":
+            assert self.server.terminate() == 0
+            self.server.start()
         elif command.startswith("twistd "):
             self._serve(command.partition("chatserver ")[2].split())
-        else:
+        elif command.startswith("curl "):
+            self.output[command] = self._fetch(command.split()[-1])
+        elif "/pip install " not in command:
             assert command.startswith("chatadmin ")
             self.output[command] = self._sh(command)
+
+    def _fetch(self, url: str) -> str:
+        assert url.startswith("http://127.0.0.1:9105/")
+        with urlopen(url.replace("9105", self._status.split(":")[1]), timeout=20) as page:
+            text: str = page.read().decode()
+        return text
 
     def _placed(self, text: str) -> str:
         return re.sub(r"(?<=[ :])/(?=(?:var|etc|run|tmp)/)", f"{self.root}/", text)
@@ -99,10 +113,21 @@ def deleted(machine: Machine) -> None:
         assert bob.send("x", "alice") == 3
 
 
+def watched(machine: Machine) -> None:
+    alive, ready, metrics = machine.output.values()
+    assert (alive, ready) == ("alive\n", "ready\n")
+    names = set(re.findall(r"^# TYPE (chat_\w+) ", metrics, re.MULTILINE))
+    assert names == {
+        row.split("`")[1] for row in SECTIONS["Watch"].splitlines() if row.startswith("| `chat_")
+    }
+
+
 STEPS: dict[str, dict[int, Callable[[Machine], None]]] = {
     "Backup and restore": {2: after_backup, 6: restored},
     "Retention": {},
     "Users": {6: deleted},
+    "Watch": {3: watched},
+    "Upgrade": {},
 }
 """What is looked at behind so many commands."""
 
@@ -110,7 +135,7 @@ STEPS: dict[str, dict[int, Callable[[Machine], None]]] = {
 @pytest.mark.parametrize("section", STEPS)
 def test_every_command_works(section: str, machine: Machine) -> None:
     listed = commands(section)
-    assert len(listed) > 3
+    assert len(listed) > 2
     assert max(STEPS[section], default=0) <= len(listed)
     with machine.server:
         register(machine.server.address, "alice", "bob")
@@ -127,8 +152,9 @@ def _nothing(machine: Machine) -> None:
     """Nothing to look at."""
 
 
-def test_the_sections_with_chatadmin_are_run() -> None:
-    assert {name for name, text in SECTIONS.items() if "$ chatadmin" in text} == set(STEPS)
+def test_no_section_with_commands_is_left_out() -> None:
+    run = re.compile(r"^\$ (chatadmin|curl) ", re.MULTILINE)
+    assert {name for name, text in SECTIONS.items() if run.search(text)} == set(STEPS)
 
 
 def test_the_documents_that_are_linked_exist() -> None:

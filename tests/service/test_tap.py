@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from twisted.python import usage
+from twisted.scripts._twistd_unix import ServerOptions
 
 from chat_protocol.domain.limits import Limits
 from chat_protocol.domain.rates import Rate
@@ -31,6 +32,7 @@ def test_every_option_arrives() -> None:
         "--status-interval", "0.5", "--retention", "90d", "--connection-rate-per-address", "1/2",
         "--login-rate-per-address", "3/4", "--login-rate", "0.5/6", "--message-rate", "7/8",
         "--message-rate-per-address", "0", "--login-seconds", "9", "--frame-seconds", "0",
+        "--status", "tcp:3:interface=127.0.0.1",
     ) == ServerConfig(
         ("tcp:1", "tcp:2:interface=127.0.0.1"),
         "memory:",
@@ -41,6 +43,7 @@ def test_every_option_arrives() -> None:
             login_rate=Rate(0.5, 6), message_rate=Rate(7, 8), message_rate_per_address=Rate(0, 0),
             login_seconds=9, frame_seconds=0,
         ),
+        status=("tcp:3:interface=127.0.0.1",),
         retention=90 * 24 * 3600,
     )  # fmt: skip
 
@@ -61,6 +64,8 @@ def test_every_option_arrives() -> None:
         (["--store", "redis:x"], "--store: 'redis:x' is no store"),
         (["--listen", "nonsense:"], "--listen: 'nonsense:' is no server endpoint"),
         (["--listen", "tcp:port"], "--listen: 'tcp:port' is no server endpoint"),
+        (["--status", "nonsense:"], "--status: 'nonsense:' is no server endpoint"),
+        (["--log-format", "xml"], "--log-format is text or json, not 'xml'"),
         (["--bogus"], "--bogus"),
         (["extra"], "takes options only, not 'extra'"),
     ],
@@ -78,3 +83,33 @@ def test_making_the_service_opens_nothing(
     options.parseOptions(["--listen", "tcp:0"])
     makeService(options)
     assert not list(__import__("pathlib").Path(str(tmp_path)).iterdir())
+
+
+def test_status_without_the_extra_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("chat_protocol.service.tap.find_spec", lambda name: None)
+    with pytest.raises(usage.UsageError, match=r"pip install 'chat-protocol\[metrics\]'"):
+        parse("--status", "tcp:0")
+    parse()
+
+
+@pytest.mark.parametrize(
+    "option", [["--syslog"], ["--logger", "twisted.python.log.PythonLoggingObserver"]]
+)
+def test_json_goes_where_twistd_writes_files(option: list[str]) -> None:
+    with pytest.raises(usage.UsageError, match="not with --logger or --syslog"):
+        ServerOptions().parseOptions([*option, "chatserver", "--log-format", "json"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "path"),
+    [
+        (["-n", "chatserver", "--log-format", "json"], "-"),
+        (["chatserver", "--log-format=json"], "twistd.log"),
+        (["--logfile", "here", "chatserver", "--log-format=json"], "here"),
+        (["--logfile", "here", "chatserver"], None),
+    ],
+)
+def test_json_goes_where_the_text_would(arguments: list[str], path: str | None) -> None:
+    twistd = ServerOptions()
+    twistd.parseOptions(arguments)
+    assert twistd.subOptions.json_log == path
