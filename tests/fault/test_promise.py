@@ -30,6 +30,16 @@ def test_each_message_arrives_once_and_in_order(arguments: tuple[str, ...]) -> N
     assert "PASS" in done.stdout
 
 
+@pytest.mark.postgresql
+@pytest.mark.usefixtures("postgres")
+@pytest.mark.timeout(320)
+def test_over_several_nodes_too() -> None:
+    faults = ("--nodes", "3", "--kills", "6", "--database-kills", "3", "--harms", "15")
+    done = promise("--store", "postgresql", *faults)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "PASS" in done.stdout
+
+
 @pytest.mark.timeout(320)
 def test_without_deduplication_the_check_fails() -> None:
     done = promise("--kills", "3", "--harms", "60", "--without-deduplication")
