@@ -26,6 +26,7 @@ from chat_protocol.domain.directory import User
 from chat_protocol.domain.limits import Limits
 from chat_protocol.domain.logins import GatheredLogins, Logins
 from chat_protocol.domain.meter import Meter
+from chat_protocol.domain.outage import Outage
 from chat_protocol.domain.session import Session
 from chat_protocol.domain.turn import Turn
 from chat_protocol.errors import Unavailable
@@ -88,6 +89,7 @@ class Exchange:
         self._clock = clock
         self._online = online
         self._meter = meter
+        self._outage = Outage(clock)
         self._busy = False
         self._starting = False
         """Within the end of a turn, which goes on with what is stored by then."""
@@ -255,6 +257,8 @@ class Exchange:
         self.logins.stored(work.logins)
         self._stored += work.returning
         self._hand_out(work.batch.messages)
+        if (seconds := self._outage.over()) is not None:
+            self.log.info("The store takes messages again, after {n:.0f} seconds", n=seconds)
         if self._meter is not None:
             self._meter.stored(work.batch)
 
@@ -272,15 +276,14 @@ class Exchange:
         self._hand_out(batch.messages)
 
     def _store_refused(self, error: Exception) -> None:
-        """Say so once, and try again by itself what nobody asks for again."""
+        """Say so now and then, and try again by itself what nobody asks for again."""
         if self._meter is not None:
             self._meter.failed()
-        if self._retry is not None:
-            return
-        if isinstance(error, Unavailable):
-            self.log.error("The store refuses: {reason}", reason=error.detail)
-        else:
-            self.log.failure("The store failed")
+        if self._outage.failed():
+            if isinstance(error, Unavailable):
+                self.log.error("The store refuses: {reason}", reason=error.detail)
+            else:
+                self.log.failure("The store failed")
         self._try_again_later()
 
     def _try_again_later(self) -> None:

@@ -18,6 +18,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from chat_protocol.domain.batch import Batch, Query
+from chat_protocol.domain.outage import Outage
 from chat_protocol.errors import StoreUnusable, Unavailable
 from chat_protocol.interfaces import INeighbours, ISharedStore
 from chat_protocol.stores import postgres_forgetting as forgetting
@@ -103,6 +104,7 @@ class PostgresStore:
         self._last_to_everyone = 0
         self._round = 0
         self._keeping: Deferred[None] | None = None
+        self._outage = Outage(reactor)
         self._renewal = LoopingCall(self._keep)
         self._watch = LoopingCall(self._look)
         self._renewal.clock = self._watch.clock = reactor
@@ -316,9 +318,12 @@ class PostgresStore:
             if self._told and not self.serving:
                 await self._keeper.run(self._join)
                 self._joined()
+                self._outage.over()
                 self.log.info("The database is there again: this is node {node}", node=self._node)
                 return
             result = await self._keeper.run(self._renew_lease)
+            if (seconds := self._outage.over()) is not None:
+                self.log.info("The database answers again, after {n:.0f} seconds", n=seconds)
             if result is None:
                 self._serving_until = 0.0
                 self._look()
@@ -329,7 +334,8 @@ class PostgresStore:
             elif result:
                 self._sweep(*result)
         except psycopg.Error as error:
-            self.log.warn("Cannot keep the lease: {reason}", reason=reason(error))
+            if self._outage.failed():
+                self.log.warn("Cannot keep the lease: {reason}", reason=reason(error))
             await self._keeper.run(lambda: self._disconnect("lease"))
         finally:
             self._keeping = None

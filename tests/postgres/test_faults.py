@@ -104,9 +104,16 @@ def test_a_restart_of_the_database_is_survived_by_the_sessions(
         bob.log_in("bob")
         own.kill()
         assert alice.publish(1, "1", "bob") == Code.UNAVAILABLE
+        for _ in range(20):
+            assert alice.publish(1, "1", "bob") == Code.UNAVAILABLE
+            time.sleep(0.1)
         own.start()
         wait_for(lambda: alice.publish(2, "2", "bob") == Code.OK)
         assert bob.read().message == "2"
+        wait_for(lambda: "The database answers again, after" in second.log)
+        assert second.log.count("Cannot keep the lease") == 1
+        assert first.log.count("The store refuses") == 1
+        assert first.log.count("The store takes messages again, after") == 1
 
 
 def test_sigterm_works_while_the_database_hangs(own: PostgresServer, tmp_path: Path) -> None:
