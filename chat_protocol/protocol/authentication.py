@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -26,11 +26,18 @@ FREE_GUESSES = 3
 FREE_GUESSES_OF_ADDRESS = 20
 """The same for all names from one address."""
 
+FREE_GUESSES_OF_NAME = 100
+"""The same for one name from all addresses, but for those that know its password."""
+
 LONGEST_WAIT = 60.0
 """Seconds; each wrong password doubles the wait up to there."""
 
+LONGEST_WAIT_OF_NAME = 5.0
+"""The same for FREE_GUESSES_OF_NAME: who is at a new address, and waits for others' guesses."""
+
 GUESSERS = 10_000
-"""Addresses and names with wrong passwords that are kept; past that the oldest are forgotten."""
+"""Addresses and names with wrong passwords that are kept, and as many that had the right one;
+past that the oldest are forgotten."""
 
 
 def _same_name(certified: str, name: str) -> bool:
@@ -69,7 +76,7 @@ class _Guesser:
 
 
 class Throttle:
-    """Slows guessing down, for each address and name and for each address.
+    """Slows guessing down, for each address and name, for each address and for each name.
 
     Args:
         clock: measures the waits.
@@ -78,11 +85,13 @@ class Throttle:
     def __init__(self, clock: IReactorTime) -> None:
         self._clock = clock
         self._guessers: OrderedDict[tuple[str, str], _Guesser] = OrderedDict()
+        self._known: OrderedDict[tuple[str, str], None] = OrderedDict()
+        """Addresses and names that had the right password."""
 
     def check(self, host: str, name: str) -> None:
         """RateLimited, saying for how long, while one has to wait."""
         now = self._clock.seconds()
-        for key, limit in (((host, ""), "FREE_GUESSES_OF_ADDRESS"), ((host, name), "FREE_GUESSES")):
+        for key, limit, _, _ in self._counted(host, name):
             guesser = self._guessers.get(key)
             wait = guesser.free_at - now if guesser is not None else 0
             if wait > 0:
@@ -92,20 +101,31 @@ class Throttle:
 
     def wrong(self, host: str, name: str) -> None:
         """A wrong password: perhaps the next has to wait."""
-        for key, free in (((host, name), FREE_GUESSES), ((host, ""), FREE_GUESSES_OF_ADDRESS)):
+        for key, _, free, longest in self._counted(host, name):
             guesser = self._guessers.pop(key, None) or _Guesser()
             self._guessers[key] = guesser
             guesser.wrong += 1
             over = guesser.wrong - free
             if over >= 0:
-                wait = min(2.0 ** min(over, 10), LONGEST_WAIT)
+                wait = min(2.0 ** min(over, 10), longest)
                 guesser.free_at = self._clock.seconds() + wait
         while len(self._guessers) > GUESSERS:
             self._guessers.popitem(last=False)
 
     def right(self, host: str, name: str) -> None:
-        """The right password: this name starts anew; the address does not."""
+        """The right password: this name starts anew from there; the address does not."""
         self._guessers.pop((host, name), None)
+        self._known.pop((host, name), None)
+        self._known[host, name] = None
+        if len(self._known) > GUESSERS:
+            self._known.popitem(last=False)
+
+    def _counted(self, host: str, name: str) -> Iterator[tuple[tuple[str, str], str, int, float]]:
+        """What a password counts for: the key, its limit, how many are free, the longest wait."""
+        yield (host, ""), "FREE_GUESSES_OF_ADDRESS", FREE_GUESSES_OF_ADDRESS, LONGEST_WAIT
+        yield (host, name), "FREE_GUESSES", FREE_GUESSES, LONGEST_WAIT
+        if (host, name) not in self._known:
+            yield ("", name), "FREE_GUESSES_OF_NAME", FREE_GUESSES_OF_NAME, LONGEST_WAIT_OF_NAME
 
 
 class Authenticator:

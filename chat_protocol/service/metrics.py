@@ -33,13 +33,8 @@ _SCOPES = ("user", "users", "everyone")
 _VERSIONS = (1, 2)
 _REFUSALS = [code for code in Code if Code.OK < code < Code.GOING_AWAY]
 _LIMITS = (
-    *(
-        "MIN_FRAME",
-        "MAX_FRAME_BEFORE_LOGIN",
-        "MAX_FRAME",
-        "FREE_GUESSES",
-        "FREE_GUESSES_OF_ADDRESS",
-    ),
+    *("MIN_FRAME", "MAX_FRAME_BEFORE_LOGIN", "MAX_FRAME"),
+    *("FREE_GUESSES", "FREE_GUESSES_OF_ADDRESS", "FREE_GUESSES_OF_NAME"),
     *("connections", "connections_per_address", "connection_rate_per_address", "correlation_tests"),
     *("login_rate", "login_rate_per_address", "login_seconds", "frame_seconds"),
     *("mailbox", "message_rate", "message_rate_per_address"),

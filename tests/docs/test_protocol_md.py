@@ -239,6 +239,8 @@ CONSTANTS = {
     "MIN_FRAME": codec.MIN_FRAME,
     "FREE_GUESSES": authentication.FREE_GUESSES,
     "FREE_GUESSES_OF_ADDRESS": authentication.FREE_GUESSES_OF_ADDRESS,
+    "FREE_GUESSES_OF_NAME": authentication.FREE_GUESSES_OF_NAME,
+    "LONGEST_WAIT_OF_NAME": authentication.LONGEST_WAIT_OF_NAME,
     "TARPIT": tarpit.TARPIT,
     "TARPIT_SECONDS": tarpit.TARPIT_SECONDS,
     "GUESSERS": authentication.GUESSERS,

@@ -15,7 +15,9 @@ from chat_protocol.errors import AuthenticationFailed, RateLimited
 from chat_protocol.protocol.authentication import (
     FREE_GUESSES,
     FREE_GUESSES_OF_ADDRESS,
+    FREE_GUESSES_OF_NAME,
     GUESSERS,
+    LONGEST_WAIT_OF_NAME,
     Authenticator,
     Throttle,
 )
@@ -177,6 +179,33 @@ def test_one_address_cannot_try_every_name() -> None:
     with pytest.raises(RateLimited):
         throttle.check("host", "another")
     throttle.check("elsewhere", "another")
+
+
+def test_many_addresses_cannot_guess_one_name_and_keep_nobody_out_who_was_here() -> None:
+    clock = Clock()
+    throttle = Throttle(clock)
+    throttle.right("home", "alice")
+    for number in range(FREE_GUESSES_OF_NAME + 20):
+        throttle.wrong(str(number), "alice")
+    with pytest.raises(RateLimited) as caught:
+        throttle.check("elsewhere", "alice")
+    assert caught.value.limit == "FREE_GUESSES_OF_NAME"
+    throttle.check("home", "alice")
+    throttle.check("elsewhere", "bob")
+    clock.advance(LONGEST_WAIT_OF_NAME)
+    throttle.check("elsewhere", "alice")
+
+
+def test_who_was_here_is_forgotten_past_a_limit() -> None:
+    throttle = Throttle(Clock())
+    throttle.right("home", "alice")
+    for number in range(GUESSERS):
+        throttle.right(str(number), "bob")
+    assert len(throttle._known) == GUESSERS
+    for number in range(FREE_GUESSES_OF_NAME):
+        throttle.wrong(str(number), "alice")
+    with pytest.raises(RateLimited):
+        throttle.check("home", "alice")
 
 
 def test_the_right_password_starts_anew_and_memory_is_bounded() -> None:
