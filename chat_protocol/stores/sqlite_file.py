@@ -8,6 +8,7 @@ import os
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from importlib.resources import files
 
 from chat_protocol.errors import StoreUnusable
@@ -72,6 +73,7 @@ def connect(path: str, say: Callable[[str], object] = str) -> sqlite3.Connection
     """
     connection = None
     try:
+        _create_for_owner(path)
         connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         connection.text_factory = bytes
         _check(connection, path)
@@ -89,6 +91,13 @@ def connect(path: str, say: Callable[[str], object] = str) -> sqlite3.Connection
             " with --store sqlite:PATH"
         ) from error
     return connection
+
+
+def _create_for_owner(path: str) -> None:
+    """A new file is for nobody else; SQLite's log gets the mode of the file."""
+    with suppress(OSError):
+        # What is wrong SQLite says, and a file that is there keeps its mode.
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
 
 
 def _check(connection: sqlite3.Connection, path: str) -> None:

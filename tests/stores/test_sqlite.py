@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import resource
 import signal
 import sqlite3
@@ -19,7 +20,7 @@ from chat_protocol.domain.batch import Lookup, UserList, Waiting
 from chat_protocol.errors import StoreUnusable, Unavailable
 from chat_protocol.stores import sqlite_recent
 from chat_protocol.stores.registry import STORES, store_from_url
-from chat_protocol.stores.sqlite_file import APPLICATION_ID, SCHEMA_VERSION
+from chat_protocol.stores.sqlite_file import APPLICATION_ID, SCHEMA_VERSION, connect
 
 from .conftest import sqlite_store
 from .helpers import (
@@ -286,3 +287,14 @@ def test_a_url_names_a_store() -> None:
 def test_a_wrong_url_is_refused_with_what_to_give(url: str) -> None:
     with pytest.raises(ValueError, match=r"memory:|path of a file"):
         store_from_url(url, 0, object())
+
+
+def test_a_new_file_is_for_its_owner_only(tmp_path: Path) -> None:
+    before = os.umask(0)
+    try:
+        connection = connect(str(tmp_path / "chat.db"))
+    finally:
+        os.umask(before)
+    modes = {path.name: path.stat().st_mode & 0o777 for path in tmp_path.iterdir()}
+    connection.close()
+    assert modes == {"chat.db": 0o600, "chat.db-wal": 0o600, "chat.db-shm": 0o600}
