@@ -24,7 +24,8 @@ SECTIONS = sections(TEXT)
 
 def commands(section: str) -> list[str]:
     blocks = re.findall(r"^```console\n(.*?)^```$", SECTIONS[section], re.MULTILINE | re.DOTALL)
-    return [line[2:] for block in blocks for line in block.splitlines() if line.startswith("$ ")]
+    lines = [line for block in blocks for line in block.replace("\\\n    ", "").splitlines()]
+    return [line[2:] for line in lines if line.startswith("$ ")]
 
 
 class Machine:
