@@ -10,14 +10,16 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 from twisted.python.usage import UsageError
 
-from chat_protocol.cli.lines import HELP, Help, Mistake, Say, ShowHistory, ShowUsers, parse_line
+from chat_protocol.cli.commands import help_text
+from chat_protocol.cli.lines import parse_line
 from chat_protocol.cli.options import check_text
 from chat_protocol.cli.outcome import failed, no_user, send_failed
-from chat_protocol.cli.questions import each_message
+from chat_protocol.cli.questions import each_message, users_in_sentences
 from chat_protocol.cli.session import Session
 from chat_protocol.cli.terminal import Console
 from chat_protocol.cli.text import arrival, excerpt, quoted, quoted_list, visible
-from chat_protocol.client import Event, PresenceChanged, ReceivedMessage, State, UserInfo
+from chat_protocol.cli.wishes import Help, Mistake, Say, ShowHistory, ShowUsers
+from chat_protocol.client import Event, PresenceChanged, ReceivedMessage, State
 from chat_protocol.errors import ChatError, UserNotFound
 
 __all__ = ["SLOW", "Conversation"]
@@ -27,9 +29,6 @@ SLOW = 1.0
 
 _MAX_KNOWN = 1000
 """Names that are remembered as those one has talked with, the latest."""
-
-_MAX_USERS = 1000
-"""Users that /users shows, the first ones."""
 
 _MAX_PRESENCE = 100
 """Comings and goings that wait to be shown; while nobody reads these, more are left out."""
@@ -116,7 +115,7 @@ class Conversation:
         """Do what a line says, to the end: a message is stored then, or it is told why not."""
         wish = parse_line(line, self._known)
         if isinstance(wish, Help):
-            await self._show(HELP)
+            await self._show(help_text())
         elif isinstance(wish, Mistake):
             await self._show(f"* {visible(wish.sentence)}")
         elif isinstance(wish, ShowUsers):
@@ -179,18 +178,8 @@ class Conversation:
             await self._show(f"* {failed(error, self._session.server)}")
 
     async def _show_users(self) -> None:
-        users: list[UserInfo] = []
-        while page := await self._client.users(users[-1].name if users else "", _MAX_USERS):
-            users += page
-            if len(users) >= _MAX_USERS:
-                break
-        here = [quoted(user.name) for user in users if user.online]
-        away = [quoted(user.name) for user in users if not user.online]
-        await self._show(f"* here: {', '.join(here)}")
-        if away:
-            await self._show(f"* not here: {', '.join(away)}")
-        if len(users) >= _MAX_USERS:
-            await self._show("* there may be more; 'chatclient users' prints all")
+        for sentence in await users_in_sentences(self._client):
+            await self._show(f"* {sentence}")
 
     async def _show_history(self, with_: str, limit: int) -> None:
         def show(page: Sequence[ReceivedMessage]) -> Deferred[None]:

@@ -1,39 +1,39 @@
-"""A conversation at the terminal."""
+"""A conversation line by line."""
 
 from __future__ import annotations
 
-from contextlib import nullcontext
+import sys
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.python.failure import Failure
 
 from chat_protocol.cli.conversation import Conversation
-from chat_protocol.cli.lines import Quit, parse_line
+from chat_protocol.cli.lines import parse_line
 from chat_protocol.cli.options import DEFAULT_PATIENCE, Settings
 from chat_protocol.cli.outcome import Exit, Failed
 from chat_protocol.cli.session import Session
-from chat_protocol.cli.terminal import Console, PlainConsole, open_editor
+from chat_protocol.cli.terminal import Console, PlainConsole
 from chat_protocol.cli.text import quoted
 from chat_protocol.cli.unanswered import Unanswered
+from chat_protocol.cli.wishes import Quit
 from chat_protocol.errors import ChatError
 
 __all__ = ["converse"]
 
 
-async def converse(reactor: Any, settings: Settings, edit: bool) -> Exit:
+async def converse(reactor: Any, settings: Settings) -> Exit:
     """Talk until the end of the input, /quit, or the end of the session.
 
     Args:
-        reactor: the asyncio reactor, if ``edit``.
+        reactor: any.
         settings: where, and as whom; a name that is missing is asked for.
-        edit: whether lines are edited with prompt_toolkit.
     """
-    with open_editor() if edit else nullcontext(PlainConsole(reactor)) as console:
-        talk = await _log_in(reactor, settings, console)
-        if talk is not None:
-            await talk.run(wait=not edit)
-        return Exit.OK
+    console = PlainConsole(reactor)
+    talk = await _log_in(reactor, settings, console)
+    if talk is not None:
+        await talk.run(wait=sys.stdin is None or not sys.stdin.isatty())
+    return Exit.OK
 
 
 async def _log_in(reactor: Any, settings: Settings, console: Console) -> _Talk | None:

@@ -23,7 +23,7 @@ from chat_protocol.cli.output import abandon_output, complain
 from chat_protocol.cli.password import ask_password
 from chat_protocol.cli.questions import history, users
 from chat_protocol.cli.script import listen, send
-from chat_protocol.cli.terminal import Interrupted, can_edit, wants_editor
+from chat_protocol.cli.terminal import Interrupted, can_fill_screen, has_screen
 
 __all__ = ["main"]
 
@@ -58,16 +58,20 @@ def _program(settings: Settings) -> Program:
     """What to run; installs the reactor that it needs."""
     action, user = settings.action, settings.user
     if isinstance(action, Interactive):
-        edit = wants_editor()
-        if edit and not can_edit():
+        full = has_screen() and not action.plain
+        if full and not can_fill_screen():
             complain(
                 "without prompt_toolkit, messages that arrive mix with the line you type; "
                 "to install it: pip install 'chat-protocol[terminal]'"
             )
-            edit = False
-        if edit:
-            asyncioreactor.install(asyncio.new_event_loop())  # type: ignore[no-untyped-call]
-        return partial(converse, settings=settings, edit=edit)
+            full = False
+        if not full:
+            return partial(converse, settings=settings)
+        # Here, for the library that it needs may not be installed.
+        from chat_protocol.cli.screen.run import converse_on_screen
+
+        asyncioreactor.install(asyncio.new_event_loop())  # type: ignore[no-untyped-call]
+        return partial(converse_on_screen, settings=settings)
     assert user is not None
     if isinstance(action, Send):
         return partial(send, settings=settings, user=user, action=action)
@@ -98,7 +102,7 @@ class _Run:
         """The code to exit with; what was wrong is on stderr."""
         for number in _SIGNALS:
             signal.signal(number, self._signalled)
-        # Not callWhenRunning: that is before asyncio's loop runs, which the editor needs.
+        # Not callWhenRunning: that is before asyncio's loop runs, which the full screen needs.
         self._reactor.callLater(0, self._start)
         self._reactor.run(installSignalHandlers=False)
         if self._code in (Exit.OUTPUT_CLOSED, Exit.OUTPUT):

@@ -81,6 +81,9 @@ class History:
 class Interactive:
     """Talk."""
 
+    plain: bool = False
+    """Line by line, even at a terminal that can do more."""
+
 
 Action = Send | Listen | Users | History | Interactive
 
@@ -323,9 +326,12 @@ class _Options(_SharedOptions):
         ["history", None, _HistoryOptions, "Print messages of the past, one a line"],
     ]
 
+    optFlags = [["plain", None, "Talk line by line, without the full screen"]]
+
     longdesc = (
-        "Without a command it is a conversation: type /help in it. Options may stand before or "
-        "after the command; 'chatclient send --help' shows those of send."
+        "Without a command it is a conversation, on the full screen where the terminal can: type "
+        "/help in it. Options may stand before or after the command; 'chatclient send --help' "
+        "shows those of send."
     )
 
     def getSynopsis(self) -> str:
@@ -359,7 +365,9 @@ def parse(arguments: Sequence[str], environ: Mapping[str, str] = os.environ) -> 
         check_text(password, "the password")
     if user is None and action is not None:
         raise usage.UsageError(f"{options.subCommand} needs to know who you are: give --user NAME")
-    wanted = _action(action)
+    if options["plain"] and action is not None:
+        raise usage.UsageError(f"--plain is for conversations, not for {options.subCommand}")
+    wanted = Interactive(bool(options["plain"])) if action is None else _action(action)
     tls = None
     files = TLS(shared("ca"), shared("certificate"))
     if options["tls"] or (action and action["tls"]) or files != TLS():
@@ -389,7 +397,7 @@ def _patience(no_reconnect: bool, given: float | None, action: Action) -> float 
     return given
 
 
-def _action(options: usage.Options | None) -> Action:
+def _action(options: usage.Options) -> Action:
     if isinstance(options, _SendOptions):
         for name in options.to:
             _check_name(name, "the user to send to")
@@ -401,9 +409,8 @@ def _action(options: usage.Options | None) -> Action:
         return Listen(bool(options["json"]), options["count"], options["idle"])
     if isinstance(options, _UsersOptions):
         return Users(bool(options["json"]))
-    if isinstance(options, _HistoryOptions):
-        return History(options.with_, options["limit"], bool(options["json"]))
-    return Interactive()
+    assert isinstance(options, _HistoryOptions)
+    return History(options.with_, options["limit"], bool(options["json"]))
 
 
 def _check_name(name: str | None, what: str) -> None:

@@ -18,7 +18,7 @@ from twisted.python.failure import Failure
 from chat_protocol.cli.outcome import Exit, Failed, OutputClosed
 from chat_protocol.cli.text import visible
 
-__all__ = ["Output", "OutputWatch", "abandon_output", "complain", "print_line"]
+__all__ = ["Output", "OutputWatch", "abandon_output", "complain"]
 
 
 class Output:
@@ -89,19 +89,6 @@ def _failed(error: OSError) -> Exception:
     problem = Failed(Exit.OUTPUT, f"cannot write the output: {error.strerror}")
     problem.__cause__ = error
     return problem
-
-
-def print_line(line: str) -> None:
-    """Write a line to stdout as it is at the moment, patched by an editor say.
-
-    Raises:
-        OutputClosed, Failed: as :meth:`Output.write` fails.
-    """
-    try:
-        sys.stdout.write(line + "\n")
-        sys.stdout.flush()
-    except OSError as error:
-        raise _failed(error) from error
 
 
 def complain(sentence: str) -> None:

@@ -12,11 +12,14 @@ from chat_protocol.cli.outcome import Exit, Failed, no_user
 from chat_protocol.cli.output import Output
 from chat_protocol.cli.script import without_messages
 from chat_protocol.cli.session import Session
-from chat_protocol.cli.text import as_json, as_record, user_as_json, user_as_line
+from chat_protocol.cli.text import as_json, as_record, quoted, user_as_json, user_as_line
 from chat_protocol.client import ChatClient, ReceivedMessage, UserInfo
 from chat_protocol.errors import UserNotFound
 
-__all__ = ["each_message", "each_user", "history", "users"]
+__all__ = ["MAX_USERS", "each_message", "each_user", "history", "users", "users_in_sentences"]
+
+MAX_USERS = 1000
+"""Users that /users shows, the first ones."""
 
 _PAGE = 1000
 """Items to ask for at a time; a server may give less."""
@@ -68,6 +71,23 @@ async def each_message(
     for before, size in reversed(pages):
         await show(await client.history(with_, before, size))
     return count
+
+
+async def users_in_sentences(client: ChatClient) -> list[str]:
+    """Who is here and who is not, for a person to read; of many users the first ones."""
+    users: list[UserInfo] = []
+    while page := await client.users(users[-1].name if users else "", MAX_USERS):
+        users += page
+        if len(users) >= MAX_USERS:
+            break
+    here = [quoted(user.name) for user in users if user.online]
+    away = [quoted(user.name) for user in users if not user.online]
+    sentences = [f"here: {', '.join(here)}"]
+    if away:
+        sentences.append(f"not here: {', '.join(away)}")
+    if len(users) >= MAX_USERS:
+        sentences.append("there may be more; 'chatclient users' prints all")
+    return sentences
 
 
 async def users(reactor: Any, settings: Settings, user: str, action: Users) -> Exit:

@@ -91,6 +91,9 @@ class Session:
             Exception: what the work raises, or was given to :meth:`end`.
         """
         self._work = work = Deferred.fromCoroutine(coroutine)
+        if self._problem is not None and self._cancelling is None:
+            # It came before there was work to cancel.
+            work.cancel()
         try:
             result = await work
         except CancelledError:

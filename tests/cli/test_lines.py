@@ -2,8 +2,9 @@ from __future__ import annotations
 
 import pytest
 
-from chat_protocol.cli.lines import (
-    DEFAULT_HISTORY,
+from chat_protocol.cli.commands import DEFAULT_HISTORY
+from chat_protocol.cli.lines import parse_line
+from chat_protocol.cli.wishes import (
     Help,
     Mistake,
     Nothing,
@@ -11,7 +12,6 @@ from chat_protocol.cli.lines import (
     Say,
     ShowHistory,
     ShowUsers,
-    parse_line,
 )
 
 

@@ -186,6 +186,22 @@ def test_a_problem_counts_even_if_the_work_ends_before_it_is_cancelled() -> None
     assert str(run.fails()) == "too late"
 
 
+def test_a_problem_that_comes_before_the_work_ends_it() -> None:
+    opened = Opened(patience=0)
+    opened.open()
+    opened.network.lose()
+    opened.turn()
+    opened.turn()
+    running = Deferred.fromCoroutine(opened.session.run(_wait_for(Deferred())))
+    with pytest.raises(Failed):
+        result(running)
+    assert opened.clock.getDelayedCalls() == []
+
+
+async def _wait_for(deferred: Deferred[None]) -> None:
+    await deferred
+
+
 def test_work_that_is_cancelled_from_outside_logs_out() -> None:
     run = Run()
     ended: list[Any] = []

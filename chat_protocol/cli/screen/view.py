@@ -1,0 +1,237 @@
+"""The model on the screen, by prompt_toolkit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from prompt_toolkit.application import Application, get_app
+from prompt_toolkit.buffer import Buffer
+from prompt_toolkit.filters import Condition
+from prompt_toolkit.formatted_text import StyleAndTextTuples
+from prompt_toolkit.history import InMemoryHistory
+from prompt_toolkit.input import Input
+from prompt_toolkit.key_binding import KeyBindingsBase
+from prompt_toolkit.layout import (
+    BufferControl,
+    ConditionalContainer,
+    Dimension,
+    FormattedTextControl,
+    HSplit,
+    Layout,
+    UIContent,
+    UIControl,
+    VSplit,
+    Window,
+)
+from prompt_toolkit.output import ColorDepth, Output
+from prompt_toolkit.styles import Style
+
+from chat_protocol.cli.screen.frame import (
+    SIDE_COLUMNS,
+    SIDE_FROM,
+    prompt_row,
+    side_rows,
+    status_row,
+    title_row,
+)
+from chat_protocol.cli.screen.look import NICK_STYLES, Row
+from chat_protocol.cli.screen.model import Model
+from chat_protocol.cli.screen.viewport import Viewport
+
+__all__ = ["Messages", "View", "color_depth"]
+
+_TYPED_ROWS = 6
+"""Rows that the line being typed may take."""
+
+_NICKS = (
+    "ansicyan",
+    "ansigreen",
+    "ansiyellow",
+    "ansimagenta",
+    "ansiblue",
+    "ansibrightcyan",
+    "ansibrightgreen",
+    "ansibrightyellow",
+    "ansibrightmagenta",
+    "ansibrightblue",
+)
+
+_STYLE = Style.from_dict(
+    {
+        "title": "reverse",
+        "time": "ansibrightblack",
+        "me": "bold",
+        "notice": "ansibrightblack",
+        "pending": "ansibrightblack",
+        "sending": "ansiyellow",
+        "stored": "ansigreen",
+        "failed": "ansired bold",
+        "day": "ansibrightblack",
+        "new": "ansired",
+        "here": "ansigreen",
+        "away": "ansibrightblack",
+        "line": "ansibrightblack",
+        "side.head": "ansibrightblack",
+        "side.number": "ansibrightblack",
+        "side.current": "reverse",
+        "side.unread": "bold",
+        "count": "ansired bold",
+        "status": "reverse",
+        "status.on": "reverse",
+        "status.lost": "bg:ansired ansiwhite bold",
+        "status.question": "bg:ansiyellow ansiblack bold",
+        "status.more": "reverse bold",
+        "status.unread": "reverse bold",
+        "prompt": "bold",
+        "prompt.all": "ansired bold",
+        **{f"nick{number}": _NICKS[number] for number in range(NICK_STYLES)},
+    }
+)
+
+
+def color_depth(environ: Mapping[str, str]) -> ColorDepth | None:
+    """No colours if NO_COLOR says so (no-color.org); None: as the terminal can."""
+    return ColorDepth.DEPTH_1_BIT if environ.get("NO_COLOR") else None
+
+
+class Messages(UIControl):
+    """The rows of the conversation that is shown.
+
+    Args:
+        model: what is shown.
+    """
+
+    def __init__(self, model: Model) -> None:
+        self._model = model
+        self._width = 80
+        self._height = 24
+
+    def create_content(self, width: int, height: int) -> UIContent:
+        """The visible rows, the newest at the bottom."""
+        self._width, self._height = width, height
+        rows = self.viewport.rows()
+        rows = [[] for _ in range(height - len(rows))] + rows
+        return UIContent(lambda number: _text(rows[number]), len(rows), show_cursor=False)
+
+    @property
+    def viewport(self) -> Viewport:
+        """The window as it was last drawn."""
+        return Viewport(self._model.current, self._width, self._height, self._model.look)
+
+    @property
+    def page(self) -> int:
+        """Rows that a page key moves."""
+        return max(1, self._height - 2)
+
+
+class View:
+    """The full screen.
+
+    Args:
+        model: what is shown; its ``changed`` and ``ring`` are set.
+        keys: what the keys do.
+        environ: of the process.
+        input, output: of prompt_toolkit; by default the terminal.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        keys: KeyBindingsBase,
+        environ: Mapping[str, str],
+        input: Input | None = None,  # noqa: A002
+        output: Output | None = None,
+    ) -> None:
+        self._model = model
+        self.messages = Messages(model)
+        self.typed = Buffer(multiline=True, history=InMemoryHistory())
+        self.app: Application[None] = Application(
+            layout=Layout(self._layout(), focused_element=self.typed),
+            key_bindings=keys,
+            style=_STYLE,
+            full_screen=True,
+            color_depth=color_depth(environ),
+            input=input,
+            output=output,
+            # The signal of a resize is enough.
+            terminal_size_polling_interval=None,
+            min_redraw_interval=0.02,
+        )
+        # How long an Escape may be the beginning of another key.
+        self.app.ttimeoutlen = 0.1
+        self.app.key_processor.before_key_press += lambda _: model.key_pressed()
+        self._title = ""
+        model.changed = self.changed
+        model.ring = self.app.output.bell
+
+    def changed(self) -> None:
+        """Draw it anew, soon."""
+        unread = self._model.unread
+        title = f"({unread}) chatclient" if unread else "chatclient"
+        if title != self._title and self.app.is_running:
+            self._title = title
+            self.app.output.set_title(title)
+        self.app.invalidate()
+
+    def _layout(self) -> HSplit:
+        typed = Window(
+            BufferControl(self.typed),
+            height=Dimension(min=1, max=_TYPED_ROWS),
+            wrap_lines=True,
+            dont_extend_height=True,
+            get_line_prefix=self._prefix,
+        )
+        side = VSplit(
+            [
+                _window(self._side, width=SIDE_COLUMNS),
+                Window(width=1, char=self._model.look.upright, style="class:line"),
+            ]
+        )
+        return HSplit(
+            [
+                _window(lambda: [title_row(self._model, _columns())], height=1),
+                VSplit(
+                    [
+                        ConditionalContainer(side, Condition(lambda: _columns() >= SIDE_FROM)),
+                        Window(self.messages, wrap_lines=False, always_hide_cursor=True),
+                    ]
+                ),
+                _window(lambda: [status_row(self._model, _columns())], height=1),
+                typed,
+            ]
+        )
+
+    def _side(self) -> list[Row]:
+        # Title, status line and at least one row to type in.
+        rows = get_app().output.get_size().rows - 3
+        return side_rows(self._model, max(1, rows))
+
+    def _prefix(self, line: int, wrapped: int) -> StyleAndTextTuples:
+        row = prompt_row(self._model, _columns())
+        if line or wrapped:
+            return [("", " " * min(2, len(row[0][1])))]
+        return _text(row)
+
+
+def _columns() -> int:
+    return get_app().output.get_size().columns
+
+
+def _window(
+    rows: Callable[[], list[Row]], width: int | None = None, height: int | None = None
+) -> Window:
+    """Rows that are made anew each time."""
+
+    def text() -> StyleAndTextTuples:
+        found: StyleAndTextTuples = []
+        for row in rows():
+            if found:
+                found.append(("", "\n"))
+            found += _text(row)
+        return found
+
+    return Window(FormattedTextControl(text), wrap_lines=False, width=width, height=height)
+
+
+def _text(row: Row) -> StyleAndTextTuples:
+    return [(style, text) for style, text in row]
