@@ -140,7 +140,7 @@ def test_line_by_line(server: ThreadServer) -> None:
         screen.type("mute: no answer\n")
         screen.type("bob: hi\n")
         screen.wait_for("* stored for bob")
-        screen.type("\x03")
+        screen.process.send_signal(signal.SIGINT)
         assert screen.end() == 130
         assert "\x1b" not in screen._data.decode()
 
