@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.cli.screen.tmux import NO_TMUX
 from tests.leaks import leak_guard, logged_failures
 from tests.postgres.server import PostgresServer, binaries
 
@@ -32,8 +33,9 @@ def postgres() -> Iterator[PostgresServer]:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Say so loudly when PostgreSQL could not be tested."""
+    """Say so loudly when something could not be tested."""
     skipped = terminalreporter.stats.get("skipped", [])
-    if any(NO_POSTGRES in str(report.longrepr) for report in skipped):
-        terminalreporter.section("PostgreSQL WAS NOT TESTED", sep="!", red=True, bold=True)
-        terminalreporter.line(NO_POSTGRES)
+    for what, reason in (("PostgreSQL", NO_POSTGRES), ("The terminal client", NO_TMUX)):
+        if any(reason in str(report.longrepr) for report in skipped):
+            terminalreporter.section(f"{what} WAS NOT TESTED", sep="!", red=True, bold=True)
+            terminalreporter.line(reason)

@@ -212,8 +212,7 @@ class Actions:
             model.bell = model.bell if wish.on is None else wish.on
             model.hint = f"the bell is {'on' if model.bell else 'off'}"
         elif isinstance(wish, Help):
-            for line in f"{help_text(screen=True)}\n{_KEYS_HELP}".split("\n"):
-                model.say(line)
+            model.say(f"What you can type, and the keys:\n{help_text(screen=True)}\n{_KEYS_HELP}")
         elif isinstance(wish, Mistake):
             model.hint = wish.sentence
         elif isinstance(wish, Quit):

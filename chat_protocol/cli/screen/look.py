@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import locale
 import os
+import re
 import sys
 import zlib
 from collections.abc import Mapping
@@ -29,6 +30,10 @@ MAX_MARKS = 4
 
 _VARIATIONS = frozenset(chr(number) for number in (*range(0xFE00, 0xFE10), *range(0x180B, 0x180E)))
 """Left out: terminals do not agree how wide what they change is."""
+
+_PICTURES = "\u2600-\u27bf\U0001f000-\U0001faff"
+_JOINER = re.compile(f"(?<=[{_PICTURES}\ufe0f])\u200d(?=[{_PICTURES}])")
+"""Between pictures: few terminals join them, and none is deceived by them side by side."""
 
 Cluster = tuple[str, int]
 """A character with what combines with it, and its width."""
@@ -71,6 +76,8 @@ class Look:
 
     def plain(self, text: str) -> str:
         """Without control characters, and within the terminal's charset."""
+        if not text.isascii():
+            text = _JOINER.sub("", text)
         shown = visible(text)
         if shown.isascii() or self.charset == "utf-8":
             return shown
@@ -78,7 +85,11 @@ class Look:
 
     def name(self, name: str) -> str:
         """A name as one can type it."""
-        return self.plain(quoted(name))
+        shown = quoted(name)
+        if not shown.isascii():
+            # Two names that differ must look so.
+            shown = "".join(f"\\u{ord(c):04x}" if c in _VARIATIONS else c for c in shown)
+        return self.plain(shown)
 
     def width(self, text: str) -> int:
         """Columns that a text takes."""

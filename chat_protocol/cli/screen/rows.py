@@ -69,9 +69,7 @@ def _notice_rows(entry: Entry, width: int, look: Look) -> list[Row]:
     time = "" if entry.time is None else f"{entry.time:%H:%M} "
     indent = len(time) + 2
     pieces, _ = wrap(entry.text, max(1, width - indent), look)
-    rows: list[Row] = [
-        [("class:time", time), ("class:notice", "* "), ("class:notice", pieces[0])],
-    ]
+    rows: list[Row] = [[("class:time", time), ("class:notice", f"* {pieces[0]}")]]
     return rows + [[("", " " * indent), ("class:notice", piece)] for piece in pieces[1:]]
 
 
