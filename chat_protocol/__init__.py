@@ -2,7 +2,7 @@
 
 The packages build on each other in one direction only:
 
-    wire  <-  domain  <-  stores, protocol  <-  client, service  <-  cli, testing
+    wire  <-  domain  <-  stores, protocol  <-  web  <-  client, service  <-  cli, testing
 
 ``wire`` knows bytes and nothing of Twisted; ``domain`` knows users, sessions and delivery;
 ``stores`` keep messages; ``protocol`` speaks to one connection; ``service`` runs a server under

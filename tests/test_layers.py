@@ -25,10 +25,11 @@ RANKS = {
     "domain": 1,
     "stores": 2,
     "protocol": 2,
-    "client": 3,
-    "service": 3,
-    "cli": 4,
-    "testing": 4,
+    "web": 3,
+    "client": 4,
+    "service": 4,
+    "cli": 5,
+    "testing": 5,
 }
 
 # The modules beside the packages: what each may import, and who may import it.
@@ -241,6 +242,8 @@ def test_the_library_installs_no_reactor() -> None:
         ("protocol.output", "def f():\n    from chat_protocol.stores import memory"),
         ("protocol.output", "import chat_protocol.client.api"),
         ("client.api", "from chat_protocol.service import server"),
+        ("protocol.opening", "from chat_protocol.web.site import Web"),
+        ("web.http", "from chat_protocol.service.server import ChatService"),
         ("service.server", "from chat_protocol import client"),
         ("service.server", "import chat_protocol.cli.main"),
         ("client.api", "from chat_protocol.testing import MemoryServer"),

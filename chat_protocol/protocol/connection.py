@@ -1,16 +1,9 @@
-"""One connection: its life, and the way of a payload to the factory's handlers.
-
-Rule 1: everything that changes the state is in the table.
-
-In ENDING nothing more is read and the user is off-line; what was accepted is still answered. In
-LINGERING all of it is sent, and the end of the peer is waited for.
-"""
+"""One connection: the way of a payload to the factory's handlers, and its end."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from enum import Enum, auto
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred, succeed
@@ -30,7 +23,8 @@ from chat_protocol.domain.session import Session
 from chat_protocol.interfaces import IConnection
 from chat_protocol.protocol.fairness import UNLIMITED
 from chat_protocol.protocol.framing import FrameReceiver
-from chat_protocol.protocol.opening import why_lost
+from chat_protocol.protocol.life import NEXT, Event, State
+from chat_protocol.protocol.opening import ICarrier, why_lost
 from chat_protocol.protocol.output import DirectOutput, Output, output_for
 from chat_protocol.protocol.transports import close_below_tls, is_tls
 from chat_protocol.wire.codec import MAX_FRAME, MAX_FRAME_BEFORE_LOGIN, encode
@@ -42,49 +36,11 @@ from chat_protocol.wire.scan import ACK_SIZE, scan_acks, scan_messages, scan_pub
 if TYPE_CHECKING:
     from chat_protocol.protocol.factory import ChatFactory
 
-__all__ = ["ChatProtocol", "Event", "State"]
+__all__ = ["ChatProtocol", "State"]
 
 
 _COST_SHIFT = 10
 """A request costs 1 of the budget, and 1 more for each KiB."""
-
-
-class State(Enum):
-    """The life of a connection."""
-
-    CONNECTED = auto()
-    LOGGING_IN = auto()
-    LOGGED_IN = auto()
-    ENDING = auto()
-    LINGERING = auto()
-    GONE = auto()
-
-
-class Event(Enum):
-    """What changes it."""
-
-    LOGIN = auto()
-    LOGIN_OK = auto()
-    LOGIN_REFUSED = auto()
-    END = auto()
-    ANSWERED = auto()
-    LOST = auto()
-
-
-_NEXT = {
-    (State.CONNECTED, Event.LOGIN): State.LOGGING_IN,
-    (State.CONNECTED, Event.END): State.ENDING,
-    (State.CONNECTED, Event.LOST): State.GONE,
-    (State.LOGGING_IN, Event.LOGIN_OK): State.LOGGED_IN,
-    (State.LOGGING_IN, Event.LOGIN_REFUSED): State.CONNECTED,
-    (State.LOGGING_IN, Event.END): State.ENDING,
-    (State.LOGGING_IN, Event.LOST): State.GONE,
-    (State.LOGGED_IN, Event.END): State.ENDING,
-    (State.LOGGED_IN, Event.LOST): State.GONE,
-    (State.ENDING, Event.ANSWERED): State.LINGERING,
-    (State.ENDING, Event.LOST): State.GONE,
-    (State.LINGERING, Event.LOST): State.GONE,
-}
 
 
 @implementer(IConnection, IHalfCloseableProtocol)
@@ -96,6 +52,8 @@ class ChatProtocol(FrameReceiver):
     output: Output
     allowance: Allowance | None = None
     """Where the budget comes from; None: it has no end."""
+    carrier: ICarrier | None = None
+    """HTTP or a WebSocket, between the transport's bytes and those of frames."""
     rate_refusals = 0
     """Requests that were refused, one after the other, for being too many."""
 
@@ -114,7 +72,8 @@ class ChatProtocol(FrameReceiver):
         self._deadline: IDelayedCall | None = None
         self.heard = True
         """Whether something came in since it was last looked at; see Heartbeats."""
-        self._peer_done = False
+        self.peer_done = False
+        """Whether the peer has sent its last byte."""
         self.is_secured = False
         """Whether it began without TLS and has it now."""
         self._refusals: Counter[Code] | None = None
@@ -135,6 +94,9 @@ class ChatProtocol(FrameReceiver):
         self.step(Event.LOST)
         self.__dict__.pop("dataReceived", None)
         self.stop_parsing()
+        if self.carrier is not None:
+            self.carrier.lost(reason)
+            self.carrier = None
         self._end_session(reason)
         if self.session is not None:
             self.factory.exchange.give_back(self.session.delivery.gone())
@@ -175,9 +137,35 @@ class ChatProtocol(FrameReceiver):
         self.output = output_for(self.transport, self.factory.turn, self)
         self._await_opening()
 
+    def carry(
+        self,
+        carrier: ICarrier,
+        transport: Any,
+        output: Output,
+        received: Callable[[bytes], None],
+    ) -> None:
+        """Have the bytes carried.
+
+        Args:
+            carrier: is told of the end.
+            transport: what the connection has for one from now on.
+            output: to it.
+            received: takes what comes in.
+        """
+        self.carrier = carrier
+        self.transport = transport
+        self.output = output
+        self.dataReceived = received  # type: ignore[assignment, method-assign]
+
+    @property
+    def unfinished(self) -> object | None:
+        """See FrameReceiver; of what carries the frames, too."""
+        carried = self.carrier.unfinished if self.carrier is not None else None
+        return super().unfinished if carried is None or self.paused else carried
+
     def readConnectionLost(self) -> None:
         """The peer has sent its last byte: the user is gone, the answers still go out."""
-        self._peer_done = True
+        self.peer_done = True
         if self.state is State.LINGERING:
             self._transport.loseConnection()
         elif self.state is not State.ENDING:
@@ -280,7 +268,7 @@ class ChatProtocol(FrameReceiver):
 
     def step(self, event: Event) -> None:
         """Change the state; KeyError if this event cannot be."""
-        self.state = _NEXT[self.state, event]
+        self.state = NEXT[self.state, event]
 
     def begin_session(self, session: Session) -> None:
         """The user is on-line from now on."""
@@ -402,7 +390,7 @@ class ChatProtocol(FrameReceiver):
             self._set_deadline(self.factory.limits.linger_seconds)
             transport.loseConnection()
             transport.resumeProducing()
-        elif self._peer_done or not self._half_closes:
+        elif self.peer_done or not self._half_closes:
             transport.loseConnection()
         else:
             # Not closed at once: bytes that came in unread would make the kernel reset the

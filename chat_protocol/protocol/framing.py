@@ -98,4 +98,5 @@ class FrameReceiver(Int32StringReceiver):
         IPushProducer(self.transport).resumeProducing()
         if self._partial is not None:
             self._wanted = 0
-            self.dataReceived(b"")
+            # Not the instance's own: what waits here is past what carries the frames.
+            type(self).dataReceived(self, b"")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from chat_protocol.domain.names import normalise_username
 from chat_protocol.domain.session import Claim, Session
 from chat_protocol.errors import Unavailable, UserAlreadyLogged
-from chat_protocol.protocol.connection import Event, State
+from chat_protocol.protocol.life import Event, State
 from chat_protocol.wire.codes import Code
 
 if TYPE_CHECKING:

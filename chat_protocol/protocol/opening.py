@@ -1,7 +1,8 @@
 """The first bytes of a connection say what it speaks (docs/protocol.md, clause F16).
 
 A frame begins with 0x00, for its length is below 2^24; a TLS handshake with 0x16 (RFC 8446,
-section 5.1). So one port serves both, and the log says of who speaks something else what it is.
+section 5.1); a request of HTTP with a letter (RFC 9112, section 3.1). So one port serves them all,
+and the log says of who speaks something else what it is.
 """
 
 from __future__ import annotations
@@ -16,10 +17,12 @@ from chat_protocol.protocol.transports import is_tls, tls_below
 if TYPE_CHECKING:
     from chat_protocol.protocol.connection import ChatProtocol
 
-__all__ = ["ITLS", "Opening", "why_lost"]
+__all__ = ["ITLS", "ICarrier", "IWeb", "Opening", "why_lost"]
 
 _FRAME = 0x00
 _HANDSHAKE = 0x16
+
+_LETTERS = range(ord("A"), ord("Z") + 1)
 
 _HTTP = "it speaks HTTP, and this is no web server"
 _PROXY = "it sends a PROXY header; listen on haproxy:... for it"
@@ -67,6 +70,24 @@ class ITLS(Protocol):
         """The name in the certificate that the peer showed and that is good."""
 
 
+class ICarrier(Protocol):
+    """What carries the bytes of a connection, where that is not the transport alone."""
+
+    @property
+    def unfinished(self) -> object | None:
+        """What has begun to come in and is waited for: the same object until it is there."""
+
+    def lost(self, reason: Failure) -> None:
+        """The connection is gone."""
+
+
+class IWeb(Protocol):
+    """What takes connections that speak HTTP."""
+
+    def begin(self, connection: ChatProtocol, data: bytes) -> None:
+        """Take a connection, by ChatProtocol.carry, and its first bytes."""
+
+
 def why_lost(reason: Failure) -> str:
     """What a connection was lost for, in words."""
     error = reason.value
@@ -84,11 +105,15 @@ class Opening:
     Args:
         tls: makes TLS connections; None: there is none on this server.
         required: whether a connection without TLS is closed.
+        web: takes those that speak HTTP; None: they are closed.
     """
 
-    def __init__(self, tls: ITLS | None = None, required: bool = False) -> None:
+    def __init__(
+        self, tls: ITLS | None = None, required: bool = False, web: IWeb | None = None
+    ) -> None:
         self._tls = tls
         self._required = required
+        self._web = web
 
     def are_frames(self, connection: ChatProtocol, data: bytes) -> bool:
         """Whether the bytes, at least one, are for the connection's parser.
@@ -98,7 +123,7 @@ class Opening:
         first = data[0]
         transport: Any = connection.transport
         if is_tls(transport):
-            return True
+            return not self._is_web(connection, data)
         if first == _HANDSHAKE:
             if self._tls is None:
                 self._close(
@@ -114,9 +139,17 @@ class Opening:
                 # What was read already is the beginning of the handshake.
                 tls_below(transport).dataReceived(data)
             return False
-        if first == _FRAME and self._required:
+        if self._required and (first == _FRAME or (self._web and first in _LETTERS)):
             self._close(connection, "it uses no TLS, and --require-tls is given; have it use TLS")
             return False
+        return not self._is_web(connection, data)
+
+    def _is_web(self, connection: ChatProtocol, data: bytes) -> bool:
+        if self._web is None or data[0] not in _LETTERS:
+            return False
+        if _FOREIGN.get(data[:4], _HTTP) is not _HTTP:
+            return False
+        self._web.begin(connection, data)
         return True
 
     def name_of(self, connection: ChatProtocol) -> str | None:

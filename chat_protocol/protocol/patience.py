@@ -7,7 +7,8 @@ from collections.abc import Callable
 from twisted.internet.interfaces import IReactorTime
 
 from chat_protocol.domain.limits import Limits
-from chat_protocol.protocol.connection import ChatProtocol, State
+from chat_protocol.protocol.connection import ChatProtocol
+from chat_protocol.protocol.life import State
 from chat_protocol.protocol.peers import Watch
 
 __all__ = ["Patience"]

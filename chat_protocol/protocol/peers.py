@@ -8,8 +8,9 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall
 
-from chat_protocol.protocol.connection import ChatProtocol, State
+from chat_protocol.protocol.connection import ChatProtocol
 from chat_protocol.protocol.keepalive import ROUND_SECONDS, has_vanished
+from chat_protocol.protocol.life import State
 
 __all__ = ["Heartbeats", "PeerWatch", "Watch"]
 

@@ -53,3 +53,6 @@ class ServerConfig:
 
     retention: float = 0
     """Seconds for which messages are kept, at least; 0: for ever."""
+
+    web: bool = True
+    """Whether the page and its WebSocket are on every endpoint."""

@@ -21,7 +21,7 @@ from chat_protocol.errors import CertificateUnusable, ChatError, StoreUnusable
 from chat_protocol.interfaces import IStore
 from chat_protocol.protocol.authentication import Authenticator
 from chat_protocol.protocol.factory import ChatFactory
-from chat_protocol.protocol.opening import Opening
+from chat_protocol.protocol.opening import IWeb, Opening
 from chat_protocol.service.config import TLSConfig
 
 if TYPE_CHECKING:
@@ -51,6 +51,8 @@ class ChatService(Service):
         retention: seconds for which messages are kept, at least; 0: for ever.
         status: where to show /metrics, /healthz and /readyz, each with the words that name it;
             needs what the extra ``metrics`` installs.
+        web: whether each endpoint has the page and its WebSocket; without what the extra ``web``
+            installs the log says that it has not.
     """
 
     log = Logger()
@@ -66,7 +68,9 @@ class ChatService(Service):
         tls: TLSConfig | None = None,
         retention: float = 0,
         status: Sequence[tuple[str, IStreamServerEndpoint]] = (),
+        web: bool = False,
     ) -> None:
+        self._web = web
         self._authenticator = authenticator
         self._tls = tls
         self._certificates: Certificates | None = None
@@ -163,7 +167,7 @@ class ChatService(Service):
 
     def _open_tls(self) -> Opening:
         if self._tls is None:
-            return Opening()
+            return Opening(web=self._open_web())
         # Here, for the extra that it needs may not be installed.
         from chat_protocol.service.certificates import Certificates
 
@@ -171,7 +175,21 @@ class ChatService(Service):
             self._certificates = Certificates(self._tls, self._reactor, time.time_ns)
         except CertificateUnusable as error:
             raise CannotServe(str(error)) from error
-        return Opening(self._certificates, self._tls.required)
+        return Opening(self._certificates, self._tls.required, self._open_web())
+
+    def _open_web(self) -> IWeb | None:
+        if not self._web:
+            return None
+        try:
+            # Here, for the extra that it needs may not be installed.
+            from chat_protocol.web.site import Web
+        except ImportError:
+            self.log.warn(
+                "There is no page: it needs what is not installed; pip install"
+                " 'chat-protocol[web]', or give --no-web"
+            )
+            return None
+        return Web(self._reactor)
 
     def stopService(self) -> Deferred[None]:
         """Stop accepting, answer what was accepted, close; fires when the store is closed."""

@@ -156,6 +156,7 @@ class Options(usage.Options, AuthOptionMixin):
     ]  # fmt: skip
 
     optFlags = [
+        ["no-web", None, "Have no page and no WebSocket on the endpoints"],
         ["require-tls", None, "Close connections without TLS"],
         ["trust-version-1", None,
          "With --auth or --client-authorities: let version 1 clients, which have no passwords, log"
@@ -267,6 +268,7 @@ class Options(usage.Options, AuthOptionMixin):
             ),
             status=tuple(self["status"]),
             retention=self["retention"],
+            web=not self["no-web"],
         )
 
 
@@ -299,6 +301,7 @@ def makeService(options: Options) -> IService:
         config.tls,
         config.retention,
         [(words, _endpoint(reactor, words, "status")) for words in config.status],
+        config.web,
     )
     service.json_log = options.json_log
     made: IService = service

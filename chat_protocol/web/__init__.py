@@ -1,0 +1,1 @@
+"""The page, and the protocol over WebSocket, on the ports of the server."""

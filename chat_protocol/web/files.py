@@ -1,0 +1,103 @@
+"""The files of the page: all that is served by GET and HEAD, read once.
+
+What is not among them does not exist, so no path leads anywhere else.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from twisted.web.resource import Resource
+from twisted.web.server import Request
+
+__all__ = ["HEADERS", "File", "Page", "answer", "read_files"]
+
+_STATIC = Path(__file__).parent / "static"
+
+_TYPES = {
+    ".css": b"text/css; charset=utf-8",
+    ".html": b"text/html; charset=utf-8",
+    ".ico": b"image/x-icon",
+    ".js": b"text/javascript; charset=utf-8",
+    ".json": b"application/json",
+    ".png": b"image/png",
+    ".svg": b"image/svg+xml",
+    ".txt": b"text/plain; charset=utf-8",
+    ".webmanifest": b"application/manifest+json",
+    ".woff2": b"font/woff2",
+}
+"""What files may be, by their suffix; others are not served."""
+
+_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:;"
+    " connect-src 'self'; manifest-src 'self'; base-uri 'none'; form-action 'none';"
+    " frame-ancestors 'none'; require-trusted-types-for 'script'"
+)
+
+HEADERS = {
+    b"content-security-policy": _POLICY.encode(),
+    b"cross-origin-opener-policy": b"same-origin",
+    b"cross-origin-resource-policy": b"same-origin",
+    b"referrer-policy": b"no-referrer",
+    b"x-content-type-options": b"nosniff",
+}
+"""What every answer has."""
+
+
+class File(NamedTuple):
+    """One file, as it is answered."""
+
+    data: bytes
+    content_type: bytes
+    etag: bytes
+
+
+def read_files(directory: Path = _STATIC) -> dict[bytes, File]:
+    """The files below a directory by the path in the URL; index.html is that of its directory."""
+    found = {}
+    for path in sorted(directory.rglob("*")):
+        content_type = _TYPES.get(path.suffix)
+        if content_type is None or not path.is_file():
+            continue
+        data = path.read_bytes()
+        etag = b'"%s"' % hashlib.sha256(data).hexdigest()[:32].encode()
+        url = "/" + path.relative_to(directory).as_posix()
+        found[url.removesuffix("index.html").encode()] = File(data, content_type, etag)
+    return found
+
+
+def answer(request: Request, code: int, text: bytes, content_type: bytes = b"") -> bytes:
+    """Set what an answer has beside its body; returns the body."""
+    request.setResponseCode(code)
+    request.responseHeaders.removeHeader(b"server")
+    for name, value in HEADERS.items():
+        request.setHeader(name, value)
+    request.setHeader(b"content-type", content_type or b"text/plain; charset=utf-8")
+    request.setHeader(b"content-length", b"%d" % len(text))
+    return b"" if request.method == b"HEAD" else text
+
+
+class Page(Resource):
+    """All files; the path of a request is looked up as it is."""
+
+    isLeaf = True
+
+    def __init__(self, files: Mapping[bytes, File]) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._files = files
+
+    def render(self, request: Request) -> bytes:
+        """See IResource."""
+        request.setHeader(b"cache-control", b"no-cache")
+        if request.method not in (b"GET", b"HEAD"):
+            request.setHeader(b"allow", b"GET, HEAD")
+            return answer(request, 405, b"there is nothing to change here\n")
+        file = self._files.get(request.path)
+        if file is None:
+            return answer(request, 404, b"there is no such page\n")
+        body = answer(request, 200, file.data, file.content_type)
+        # Not modified: it has no body then.
+        return b"" if request.setETag(file.etag) else body
