@@ -12,7 +12,7 @@ from twisted.python.failure import Failure
 
 from chat_protocol.client.connection import Connection, check_length
 from chat_protocol.client.waiters import Ending
-from chat_protocol.errors import ChatError, NotConnected, TooManyUnsent, UnknownCommand
+from chat_protocol.errors import ChatError, NotConnected, TooManyUnsent, Unavailable, UnknownCommand
 from chat_protocol.wire.codec import encode
 from chat_protocol.wire.codes import Code
 from chat_protocol.wire.commands import Message, Publish, Scope
@@ -37,6 +37,8 @@ class Outgoing:
     time: int
     publishing_id: int = 0
     """0 until it is sent for the first time, unless the application chose one."""
+    uncertain: bool = False
+    """It was sent on a connection that is gone, and may be stored."""
     stored: Deferred[None] = field(default_factory=Deferred)
 
     def check(self) -> None:
@@ -55,8 +57,9 @@ class Outbox:
     """The queue of what is to be sent, and what is in flight, in the order of sending.
 
     In version 2 what is in flight outlives the connection and is sent again, under the same
-    publishing ids, before anything new. In version 1 it fails with the connection: nobody knows
-    then whether it was stored.
+    publishing ids, before anything new. That the store is Unavailable then does not say what became
+    of it: it is sent once more, on another connection, until that is known. In version 1 it fails
+    with the connection: nobody knows then whether it was stored.
 
     Args:
         in_flight: messages that may be unanswered at a time.
@@ -111,6 +114,7 @@ class Outbox:
             if connection.version == 1:
                 self._end(outgoing, _unknown(NotConnected("the server is another one")))
             else:
+                outgoing.uncertain = True
                 self._transmit(connection, outgoing)
         self._connection = connection
         self._send()
@@ -156,7 +160,7 @@ class Outbox:
             answered = self._transmit_1(connection, outgoing)
         else:
             answered = connection.request(outgoing.publish(), patient=True).addCallback(_check)
-        answered.addBoth(self._answered, outgoing, connection.version)
+        answered.addBoth(self._answered, outgoing, connection)
 
     @staticmethod
     def _transmit_1(connection: Connection, outgoing: Outgoing) -> Deferred[Any]:
@@ -173,13 +177,17 @@ class Outbox:
         ]
         return gatherResults(answers, consumeErrors=True).addErrback(_first_error)
 
-    def _answered(self, result: object, outgoing: Outgoing, version: int) -> None:
+    def _answered(self, result: object, outgoing: Outgoing, connection: Connection) -> None:
         error = result.value if isinstance(result, Failure) else None
         if isinstance(error, NotConnected):
-            if version > 1:
+            if connection.version > 1:
                 # It is sent again when there is a connection.
                 return
             error = _unknown(error)
+        elif outgoing.uncertain and isinstance(error, Unavailable):
+            # With the next connection, and so after a while, and in front of what is newer.
+            connection.abort(f"what became of a message is not known: {error}")
+            return
         self._end(outgoing, error)
         self._send()
 

@@ -17,6 +17,7 @@ from chat_protocol.errors import (
     NotConnected,
     RequestTimeout,
     TooManyUnsent,
+    Unavailable,
     UnknownCommand,
     UserNotFound,
 )
@@ -106,6 +107,31 @@ def test_what_was_refused_is_not_sent_again() -> None:
     line.reconnect()
     assert line.published() == [(2, "b")]
     silence(sent)
+
+
+def test_that_the_store_is_away_says_nothing_of_what_was_sent_before() -> None:
+    line = Line()
+    (before,) = send(line, "a")
+    line.reconnect()
+    (behind,) = send(line, "b")
+    first, second = line.sent()
+    line.answer(first, frames.UNAVAILABLE)
+    line.answer(second, frames.UNAVAILABLE)
+    assert not before.called
+    assert not behind.called
+    line.lose(ConnectionLost())
+    line.connect()
+    line.log_in()
+    assert line.published() == [(1, "a"), (2, "b")]
+    silence(before, behind)
+
+
+def test_that_the_store_is_away_is_told_of_what_was_sent_once() -> None:
+    line = Line()
+    (sent,) = send(line, "a")
+    line.answer(line.sent()[0], frames.UNAVAILABLE)
+    with pytest.raises(Unavailable):
+        result(sent)
 
 
 def test_an_answer_of_the_new_connection_counts() -> None:
