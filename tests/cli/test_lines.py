@@ -2,13 +2,16 @@ from __future__ import annotations
 
 import pytest
 
-from chat_protocol.cli.commands import DEFAULT_HISTORY
+from chat_protocol.cli.commands import COMMANDS, DEFAULT_HISTORY, help_text
 from chat_protocol.cli.lines import parse_line
 from chat_protocol.cli.wishes import (
+    CloseTalk,
     Help,
     Mistake,
     Nothing,
+    OpenTalk,
     Quit,
+    Ring,
     Say,
     ShowHistory,
     ShowUsers,
@@ -88,6 +91,46 @@ def test_mistakes_say_what_is_wrong(line: str, says: str) -> None:
     meaning = parse_line(line)
     assert isinstance(meaning, Mistake)
     assert says in meaning.sentence
+
+
+@pytest.mark.parametrize(
+    ("line", "meaning"),
+    [
+        ("/query bob", OpenTalk(("bob",))),
+        ("/query bob, carol", OpenTalk(("bob", "carol"))),
+        ('/query "bob b"', OpenTalk(("bob b",))),
+        ("/close", CloseTalk()),
+        ("/bell", Ring(None)),
+        ("/bell on", Ring(True)),
+        ("/bell off ", Ring(False)),
+        ("/bell loud", Mistake("write /bell on or /bell off")),
+        ("/users", ShowUsers()),
+        ("bob: hi", Say(("bob",), "hi")),
+    ],
+)
+def test_the_full_screen_has_more_commands(line: str, meaning: object) -> None:
+    assert parse_line(line, screen=True) == meaning
+    if line.startswith(("/query", "/close", "/bell")):
+        word = line.split()[0]
+        assert parse_line(line) == Mistake(f"there is no {word}; /help shows what there is")
+
+
+@pytest.mark.parametrize("line", ["/query", "/query bob carol", '/query ""', '/query "bob'])
+def test_a_conversation_needs_names(line: str) -> None:
+    meaning = parse_line(line, screen=True)
+    assert isinstance(meaning, Mistake)
+    assert "write /query NAME" in meaning.sentence
+
+
+def test_a_conversation_with_a_name_one_has_talked_with() -> None:
+    assert parse_line("/query bob b", {"bob b"}, screen=True) == OpenTalk(("bob b",))
+
+
+def test_the_help_has_every_command() -> None:
+    for command in COMMANDS.values():
+        assert command.name in help_text(screen=True)
+        assert (f"  {command.name}" in help_text()) is not command.screen_only
+    assert max(map(len, help_text(screen=True).split("\n"))) < 80
 
 
 def test_a_name_one_has_talked_with_needs_no_quotes() -> None:

@@ -206,7 +206,7 @@ class Actions:
             self._do(self._tell(self._show_users()))
         elif isinstance(wish, ShowHistory):
             talk = model.current if wish.with_ is None else model.open((wish.with_,))
-            self.show(talk)
+            model.show(talk)
             self.load_older(talk, wish.limit)
         elif isinstance(wish, Ring):
             model.bell = model.bell if wish.on is None else wish.on
@@ -322,6 +322,7 @@ class Actions:
         try:
             await question
         except ChatError as error:
+            # That the client has given up is told by its session.
             if self._client.stopped_by_application:
                 self._model.say(str(failed(error, self._session.server)))
 

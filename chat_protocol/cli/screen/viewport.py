@@ -32,15 +32,19 @@ class Viewport:
 
     def rows(self) -> list[Row]:
         """The rows that are visible, at most as many as the window has."""
-        talk = self._talk
-        index = self._index()
-        if index < 0:
-            return []
+        rows = self._rows()
+        if len(rows) < self._height and not self._talk.follows:
+            # The window has grown, and there is nothing above to fill it.
+            self._down(self._height - len(rows))
+            rows = self._rows()
+        return rows
+
+    def _rows(self) -> list[Row]:
+        index, hidden = self._bottom()
         rows: list[Row] = []
-        hidden = talk.hidden if talk.bottom is not None else 0
         for at in range(index, -1, -1):
             block = self._block(at)
-            rows = (block[: len(block) - hidden] if hidden else block) + rows
+            rows = block[: len(block) - hidden] + rows
             hidden = 0
             if len(rows) >= self._height:
                 break
@@ -62,15 +66,12 @@ class Viewport:
         self._up(sum(1 for _ in self._above()))
 
     def _up(self, rows: int) -> bool:
-        talk = self._talk
-        index = self._index()
+        index, hidden = self._bottom()
         if index < 0:
             return True
-        hidden = talk.hidden if talk.bottom is not None else 0
         # The last row to be shown must have a window's height of rows above it.
-        places = self._above()
         seen: list[tuple[int, int]] = [(index, hidden)]
-        for place in places:
+        for place in self._above():
             seen.append(place)
             if len(seen) >= rows + self._height:
                 break
@@ -81,8 +82,7 @@ class Viewport:
 
     def _above(self) -> Iterator[tuple[int, int]]:
         """The places of the rows above the last one, going up: entry, and rows hidden of it."""
-        index = self._index()
-        hidden = self._talk.hidden if self._talk.bottom is not None else 0
+        index, hidden = self._bottom()
         for at in range(index, -1, -1):
             size = len(self._block(at))
             first = hidden + 1 if at == index else 0
@@ -93,7 +93,7 @@ class Viewport:
         talk = self._talk
         if talk.bottom is None:
             return
-        index, hidden = self._index(), talk.hidden
+        index, hidden = self._bottom()
         while rows > 0:
             if hidden:
                 step = min(rows, hidden)
@@ -114,9 +114,14 @@ class Viewport:
         else:
             talk.bottom, talk.hidden = talk.entries[index], hidden
 
-    def _index(self) -> int:
+    def _bottom(self) -> tuple[int, int]:
+        """Where the last entry that is shown stands, and how many rows of it are hidden."""
         talk = self._talk
-        return len(talk.entries) - 1 if talk.bottom is None else talk.entries.index(talk.bottom)
+        if talk.bottom is None:
+            return len(talk.entries) - 1, 0
+        index = talk.entries.index(talk.bottom)
+        # It may have fewer rows than when it was scrolled to: the window was narrower then.
+        return index, min(talk.hidden, len(self._block(index)) - 1) if talk.hidden else 0
 
     def _block(self, index: int) -> list[Row]:
         """The rows of an entry, with the lines that separate it from the one above."""
