@@ -116,8 +116,8 @@ class Options(usage.Options, AuthOptionMixin):
         "A durable Console Chat server. Without options it listens on port 5555 and keeps users"
         " and messages in chat.db in the current directory. Endpoints are strings as Twisted has"
         " them: tcp:5555:interface=127.0.0.1, unix:/run/chat.sock,"
-        " systemd:domain=INET:index=0. With --certificate, each of them takes TLS as well. For"
-        " limits, 0 means none."
+        " systemd:domain=INET:index=0. With --certificate, each of them takes TLS as well; each"
+        " has the page for browsers, http://localhost:5555. For limits, 0 means none."
     )
 
     optParameters = [

@@ -13,7 +13,6 @@ from urllib.parse import urlsplit
 
 import h11
 from twisted.internet.interfaces import IConsumer, IPushProducer, ITransport
-from twisted.logger import Logger
 from twisted.protocols.policies import ProtocolWrapper
 from twisted.python.failure import Failure
 from twisted.web.server import NOT_DONE_YET, Request
@@ -161,6 +160,7 @@ class Line(ProtocolWrapper):
         if self._deaf:
             return
         connection = self._connected
+        connection.heard = True
         self._pending += len(data)
         while True:
             try:
@@ -304,7 +304,6 @@ class Messages(WebSocketResource):
     """The WebSocket at its path."""
 
     isLeaf = True
-    log = Logger()
 
     def __init__(self) -> None:
         super().__init__(_Factory())

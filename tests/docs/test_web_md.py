@@ -1,0 +1,34 @@
+"""docs/web.md against the program."""
+
+from __future__ import annotations
+
+import re
+
+from chat_protocol.web import http
+from chat_protocol.web.files import HEADERS
+
+from .markdown import ROOT, read, sections, table
+
+TEXT = read("web.md")
+SECTIONS = sections(TEXT)
+
+
+def test_the_headers_are_those_of_every_answer() -> None:
+    (block,) = re.findall(r"^```text\n(.*?)^```$", SECTIONS["What is served"], re.M | re.S)
+    said = dict(line.split(": ", 1) for line in block.splitlines())
+    assert {name.lower().encode(): value.encode() for name, value in said.items()} == HEADERS
+
+
+def test_the_limits_have_their_values() -> None:
+    values = {row["limit"]: row["value"] for row in table(SECTIONS["Limits"])}
+    assert values["`REQUEST_SECONDS`"] == f"{http.REQUEST_SECONDS:g} s"
+    assert values["`RESPONSE_BUFFER`"] == f"{http.RESPONSE_BUFFER // 1024} KiB"
+    channel = http.Channel
+    assert channel.totalHeadersSize == 16 * 1024
+    assert values["request line and headers"] == f"16 KiB, {channel.maxHeaders} headers"
+
+
+def test_the_documents_that_are_linked_exist() -> None:
+    links = re.findall(r"\]\(([^)#]+)\)", TEXT)
+    assert links
+    assert [link for link in links if not (ROOT / "docs" / link).is_file()] == []
