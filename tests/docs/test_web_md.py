@@ -14,9 +14,11 @@ SECTIONS = sections(TEXT)
 
 
 def test_the_headers_are_those_of_every_answer() -> None:
-    (block,) = re.findall(r"^```text\n(.*?)^```$", SECTIONS["What is served"], re.M | re.S)
-    said = dict(line.split(": ", 1) for line in block.splitlines())
-    assert {name.lower().encode(): value.encode() for name, value in said.items()} == HEADERS
+    said = {
+        row["header"].strip("`").lower().encode(): row["value"].strip("`").encode()
+        for row in table(SECTIONS["What is served"])
+    }
+    assert said == HEADERS
 
 
 def test_the_limits_have_their_values() -> None:
