@@ -38,7 +38,7 @@ class Outgoing:
     publishing_id: int = 0
     """0 until it is sent for the first time, unless the application chose one."""
     uncertain: bool = False
-    """It was sent on a connection that is gone, and may be stored."""
+    """It was sent on a connection that is gone, and is stored, as far as can be told."""
     stored: Deferred[None] = field(default_factory=Deferred)
 
     def check(self) -> None:
@@ -57,9 +57,9 @@ class Outbox:
     """The queue of what is to be sent, and what is in flight, in the order of sending.
 
     In version 2 what is in flight outlives the connection and is sent again, under the same
-    publishing ids, before anything new. That the store is Unavailable then does not say what became
-    of it: it is sent once more, on another connection, until that is known. In version 1 it fails
-    with the connection: nobody knows then whether it was stored.
+    publishing ids, before anything new. If the store is Unavailable then for one that seems to be
+    stored, it is sent once more, on another connection, until that is certain. In version 1 it
+    fails with the connection: nobody knows then whether it was stored.
 
     Args:
         in_flight: messages that may be unanswered at a time.
@@ -114,7 +114,8 @@ class Outbox:
             if connection.version == 1:
                 self._end(outgoing, _unknown(NotConnected("the server is another one")))
             else:
-                outgoing.uncertain = True
+                # One above what the server has is not stored: it can still be refused.
+                outgoing.uncertain = outgoing.publishing_id <= last_stored
                 self._transmit(connection, outgoing)
         self._connection = connection
         self._send()

@@ -109,10 +109,10 @@ def test_what_was_refused_is_not_sent_again() -> None:
     silence(sent)
 
 
-def test_that_the_store_is_away_says_nothing_of_what_was_sent_before() -> None:
+def test_that_the_store_is_away_says_nothing_of_what_was_stored_before() -> None:
     line = Line()
     (before,) = send(line, "a")
-    line.reconnect()
+    line.reconnect(publishing_id="1")
     (behind,) = send(line, "b")
     first, second = line.sent()
     line.answer(first, frames.UNAVAILABLE)
@@ -121,14 +121,17 @@ def test_that_the_store_is_away_says_nothing_of_what_was_sent_before() -> None:
     assert not behind.called
     line.lose(ConnectionLost())
     line.connect()
-    line.log_in()
+    line.log_in(publishing_id="1")
     assert line.published() == [(1, "a"), (2, "b")]
     silence(before, behind)
 
 
-def test_that_the_store_is_away_is_told_of_what_was_sent_once() -> None:
+@pytest.mark.parametrize("reconnects", [0, 1])
+def test_that_the_store_is_away_is_told_of_what_is_not_stored(reconnects: int) -> None:
     line = Line()
     (sent,) = send(line, "a")
+    for _ in range(reconnects):
+        line.reconnect(publishing_id="0")
     line.answer(line.sent()[0], frames.UNAVAILABLE)
     with pytest.raises(Unavailable):
         result(sent)
