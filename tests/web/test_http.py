@@ -207,3 +207,19 @@ def test_nothing_is_left_of_a_connection_that_is_lost() -> None:
     browser.peer.lose()
     assert browser.server.clock.getDelayedCalls() == []
     assert not browser.server.factory.connections
+
+
+def test_who_takes_no_answers_may_ask_no_more() -> None:
+    browser = Browser()
+    browser.raw(b"G")
+    producer = browser.peer.transport.producer
+    assert producer is not None
+    producer.pauseProducing()  # type: ignore[attr-defined]
+    size = len(browser.raw(b"ET" + get("/missing")[3:]))
+    asked = 1
+    while browser.peer.reading and asked < 1000:
+        browser.raw(get("/missing"))
+        asked += 1
+    assert size * (asked - 2) <= browser.server.limits.answer_buffer < RESPONSE_BUFFER / 2
+    producer.resumeProducing()  # type: ignore[attr-defined]
+    assert browser.peer.reading

@@ -338,3 +338,29 @@ def test_nothing_is_left_of_a_websocket_that_is_lost() -> None:
         assert sorted([*there(), "ChatProtocol"]) == before
     finally:
         gc.enable()
+
+
+def test_who_is_not_read_from_is_heard_when_the_server_closes() -> None:
+    browser = logged_in("alice")
+    browser.peer.protocol.hold("a limit")
+    assert not browser.peer.reading
+    browser.peer.protocol.close()
+    browser.server.turn()
+    assert browser.peer.reading
+    assert frames(browser.raw(frame(b"\x03\xe8", CLOSE))) == [close(1000)]
+    assert browser.closed
+
+
+def test_who_has_sent_the_last_byte_is_not_waited_for() -> None:
+    browser = logged_in("alice")
+    browser.peer.protocol.readConnectionLost()
+    browser.server.turn()
+    assert frames(browser.taken()) == [close(1000)]
+    assert browser.closed
+
+
+def test_a_ping_is_a_sign_of_life() -> None:
+    browser = logged_in("alice")
+    browser.peer.protocol.heard = False
+    browser.send(frame(b"", PING))
+    assert browser.peer.protocol.heard
