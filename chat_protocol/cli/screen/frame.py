@@ -75,11 +75,12 @@ def _talk_row(model: Model, talk: Talk, number: int, width: int) -> Row:
         style = "class:side.unread"
     named = look.pad(model.title(talk), width - 5 - len(count))
     here = "class:here" if mark == look.here else "class:away"
+    quiet = talk is model.current
     return [
-        (f"class:side.number {style}", f"{number:>2} "),
-        (f"{style} {here}", mark),
+        (style if quiet else f"{style} class:side.number", f"{number:>2} "),
+        (style if quiet else f"{style} {here}", mark),
         (style, f" {named}"),
-        (f"{style} class:count", count),
+        (style if quiet else f"{style} class:count", count),
     ]
 
 

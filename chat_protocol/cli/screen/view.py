@@ -78,8 +78,8 @@ _STYLE = Style.from_dict(
         "count": "ansired bold",
         "status": "reverse",
         "status.on": "reverse",
-        "status.lost": "bg:ansired ansiwhite bold",
-        "status.question": "bg:ansiyellow ansiblack bold",
+        "status.lost": "noreverse bg:ansired ansiwhite bold",
+        "status.question": "noreverse bg:ansiyellow ansiblack bold",
         "status.more": "reverse bold",
         "status.unread": "reverse bold",
         "prompt": "bold",
@@ -185,6 +185,7 @@ class View:
             [
                 _window(self._side, width=SIDE_COLUMNS),
                 Window(width=1, char=self._model.look.upright, style="class:line"),
+                Window(width=1),
             ]
         )
         return HSplit(

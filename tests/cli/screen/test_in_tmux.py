@@ -173,7 +173,7 @@ def test_hostile_control_sequences_are_seen_and_do_nothing(chat: Chat) -> None:
     # Each row of a message stands below its text: none can look like another message.
     rows = [row for row in screen.splitlines() if "FAKE" in row or "I agree" in row]
     assert [row.index("│") + 1 for row in rows] == [25, 25]
-    assert all(re.match(r" {10}", row[25:]) for row in rows)
+    assert all(re.match(r" {10}", row[26:]) for row in rows)
     assert "\x1b[31mred" not in alice.colored
     # Everything is where it was.
     assert "2   everyone" in screen

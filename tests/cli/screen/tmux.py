@@ -13,6 +13,8 @@ from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 
+from .picture import Screen
+
 __all__ = ["CHATCLIENT", "NO_TMUX", "Tmux", "has_tmux"]
 
 PATIENCE = 30.0
@@ -83,6 +85,21 @@ class Tmux:
         return Pane(self, name)
 
 
+def _look(looks: dict[str, str], code: str) -> None:
+    """What is in force after one more code: by what it is about."""
+    ends = {"39": "front", "49": "back", "22": "bold", "27": "reverse"}
+    if code == "0":
+        looks.clear()
+    elif code in ends:
+        looks.pop(ends[code], None)
+    elif re.fullmatch("[39][0-7]", code):
+        looks["front"] = code
+    elif re.fullmatch("(4|10)[0-7]", code):
+        looks["back"] = code
+    else:
+        looks[{"1": "bold", "7": "reverse"}.get(code, code)] = code
+
+
 class Pane:
     """What one program shows."""
 
@@ -99,6 +116,24 @@ class Pane:
     def colored(self) -> str:
         """The rows with their colours, as escape sequences."""
         return self._tmux.run("capture-pane", "-p", "-e", "-t", self._name)
+
+    def screen(self, caption: str = "") -> Screen:
+        """All that is needed to draw it."""
+        rows = []
+        looks: dict[str, str] = {}
+        for row in self._tmux.run("capture-pane", "-peN", "-t", self._name).split("\n")[:-1]:
+            # tmux goes on in the colours of the row above.
+            rows.append(f"\x1b[{';'.join(looks.values())}m{row}" if looks else row)
+            for sequence in re.findall(r"\x1b\[([0-9;]*)m", row):
+                for code in sequence.split(";"):
+                    _look(looks, code or "0")
+        shown, x, y, width = self._ask("cursor_flag", "cursor_x", "cursor_y", "pane_width")
+        cursor = (int(x), int(y)) if shown == "1" else None
+        return Screen(tuple(rows), int(width), cursor, caption)
+
+    def _ask(self, *formats: str) -> list[str]:
+        wanted = " ".join(f"#{{{one}}}" for one in formats)
+        return self._tmux.run("display-message", "-p", "-t", self._name, wanted).split()
 
     @property
     def title(self) -> str:

@@ -1,0 +1,219 @@
+"""Makes the pictures of the terminal client in docs/screenshots, from what tmux shows.
+
+::
+
+    python -m tests.cli.screen.recording [--go-client PATH]
+
+``terminal.svg`` is a film of a conversation, ``terminal.cast`` the same for asciinema. With the
+published Go client there is ``one-conversation.svg``, too.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from tests.blackbox.client import connect
+from tests.blackbox.server import Server
+
+from .picture import Screen, film, picture
+from .tmux import CHATCLIENT, Pane, Tmux
+
+SCREENSHOTS = Path(__file__).parents[3] / "docs" / "screenshots"
+
+PORT = 5555
+"""The default one, so that the command in the picture is what people type; it must be free."""
+
+WIDTH, HEIGHT = 92, 22
+FRAME = 0.1
+
+
+class Recorder:
+    """A film of a pane, while it is typed into.
+
+    Args:
+        pane: what is filmed.
+        caption: of the window.
+    """
+
+    def __init__(self, pane: Pane, caption: str) -> None:
+        self.pane = pane
+        self.frames: list[tuple[float, Screen]] = []
+        self.length = 0.0
+        self._caption = caption
+
+    def watch(self, seconds: float) -> None:
+        """Let the time go on."""
+        end = time.monotonic() + seconds
+        while True:
+            screen = self.pane.screen(self._caption)
+            if not self.frames or self.frames[-1][1] != screen:
+                self.frames.append((self.length, screen))
+            left = end - time.monotonic()
+            self.length += min(FRAME, max(left, 0.0))
+            if left <= 0:
+                return
+            time.sleep(min(FRAME, left))
+
+    def type(self, text: str, *keys: str) -> None:
+        """As a person types."""
+        for character in text:
+            self.pane.type(character)
+            self.watch(0.07)
+        if keys:
+            self.watch(0.3)
+            self.press(*keys)
+
+    def press(self, *keys: str) -> None:
+        """Keys, and a moment to see what they do."""
+        for key in keys:
+            self.pane.press(key)
+            self.watch(0.5)
+
+    def cast(self) -> str:
+        """For asciinema: a header, and what changes with each frame."""
+        header = {"version": 2, "width": WIDTH, "height": HEIGHT, "env": {"TERM": "xterm"}}
+        lines = [json.dumps(header)]
+        before: Sequence[str] = ()
+        for start, screen in self.frames:
+            changed = [
+                f"\x1b[{number + 1};1H\x1b[0m\x1b[2K{row}"
+                for number, row in enumerate(screen.rows)
+                if number >= len(before) or before[number] != row
+            ]
+            x, y = screen.cursor or (0, 0)
+            output = "".join(changed) + f"\x1b[0m\x1b[{y + 1};{x + 1}H"
+            lines.append(json.dumps([round(start, 2), "o", output], ensure_ascii=False))
+            before = screen.rows
+        return "\n".join(lines) + "\n"
+
+
+def send(name: str, *arguments: str) -> None:
+    """A message from a script."""
+    subprocess.run([*CHATCLIENT, "--user", name, "send", *arguments], check=True, timeout=60)
+
+
+def prepare() -> None:
+    """People, and what waits for alice."""
+    for name in ("alice", "bob", "carol", "dave", "erin"):
+        listening = [*CHATCLIENT, "--user", name, "listen", "--idle", "0.2"]
+        subprocess.run(listening, check=True, timeout=60)
+    for number in range(1, 41):
+        send("bob", "alice", f"build {number}: {'failed in lint' if number % 7 == 3 else 'green'}")
+    send("dave", "--all", "the new server has moved in; same name, same port")
+    send("carol", "--to", "alice", "--to", "dave", "lunch at one?")
+    send("bob", "alice", "build 41 is red, and I do not see why. Can you have a look?")
+
+
+def conversation(tmux: Tmux, server: Server) -> Recorder:
+    """The film: unread messages, an answer, a server that is killed, history."""
+    path = Path(sys.executable).parent
+    shell = ["env", f"PATH={path}:/usr/bin:/bin", "PS1=$ ", "sh"]
+    film = Recorder(tmux.open("alice", shell, WIDTH, HEIGHT), "chatclient")
+    bob = tmux.open("bob", [*CHATCLIENT, "--user", "bob"], WIDTH, HEIGHT)
+    bob.wait_for("on-line")
+    film.pane.wait_for("$")
+    film.watch(0.6)
+    film.type("chatclient --user alice", "Enter")
+    film.pane.wait_for("unread")
+    film.watch(2.5)
+    film.press("M-3")
+    film.watch(2.0)
+    film.type("looking", "Enter")
+    bob.press("M-3")
+    bob.enter("it began with the upgrade of yesterday, I think")
+    film.watch(2.0)
+    film.type("found it: two tests write to the same file. Fix is on its way", "Enter")
+    film.watch(1.0)
+    server.kill9()
+    film.watch(2.0)
+    film.type("pushed", "Enter")
+    film.watch(2.0)
+    server.start()
+    film.pane.wait_for("on-line", "✓ pushed")
+    film.watch(2.0)
+    bob.wait_for("on-line")
+    bob.enter("and green again. thanks!")
+    film.watch(2.0)
+    film.press("PageUp", "PageUp")
+    film.watch(1.0)
+    film.press("End", "M-a")
+    film.watch(1.5)
+    film.type("/msg ca", "Tab")
+    film.type(", dave one is fine with me", "Enter")
+    film.watch(2.5)
+    film.type("/quit", "Enter")
+    film.watch(1.5)
+    return film
+
+
+def go_conversation(tmux: Tmux, go_client: str) -> list[Screen]:
+    """The published client of version 1 and this one, in one conversation."""
+    frank = tmux.open("frank", [go_client, f"localhost:{PORT}"], 58, 22)
+    frank.wait_for("Enter your user name")
+    frank.enter("frank")
+    frank.wait_for("3. Exit")
+    alice = tmux.open("alice-2", [*CHATCLIENT, "--user", "alice"], WIDTH, 22)
+    alice.wait_for("on-line")
+    alice.enter("frank: hello frank, which client is that?")
+    alice.wait_for("✓ hello frank")
+    frank.wait_for("hello frank")
+    for text in ("the one written in Go, of version 1", "and what I send arrives"):
+        frank.enter("1")
+        frank.wait_for("to:")
+        frank.enter("alice")
+        frank.wait_for("text:")
+        frank.enter(text)
+        alice.wait_for(text)
+        frank.wait_for_match(r"(?s)3\. Exit\s+\*+\s*$")
+    alice.enter("so does this")
+    alice.wait_for("✓ so does this")
+    frank.wait_for("so does this")
+    return [
+        alice.screen("chatclient: version 2"),
+        frank.screen("the published client, in Go: version 1"),
+    ]
+
+
+def write(name: str, text: str) -> None:
+    """A file of docs/screenshots."""
+    SCREENSHOTS.mkdir(exist_ok=True)
+    (SCREENSHOTS / name).write_text(text)
+    print(f"{SCREENSHOTS / name}: {len(text.encode()):,} bytes")
+
+
+def main() -> None:
+    """Make the pictures."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--go-client", help="the binary of the published client")
+    arguments = parser.parse_args()
+    try:
+        connect(("127.0.0.1", PORT)).close()
+    except OSError:
+        pass
+    else:
+        parser.error(f"port {PORT} is in use")
+    with tempfile.TemporaryDirectory() as directory, Tmux(Path(directory)) as tmux:
+        address = ("127.0.0.1", PORT)
+        with Server(Path(directory), [], [f"tcp:{PORT}:interface=127.0.0.1"], address) as server:
+            prepare()
+            made = conversation(tmux, server)
+            still = max(
+                number
+                for number, (_, screen) in enumerate(made.frames)
+                if any("found it" in row and "✓" in row for row in screen.rows)
+            )
+            write("terminal.svg", film(made.frames, made.length, still))
+            write("terminal.cast", made.cast())
+            if arguments.go_client:
+                write("one-conversation.svg", picture(go_conversation(tmux, arguments.go_client)))
+
+
+if __name__ == "__main__":
+    main()
