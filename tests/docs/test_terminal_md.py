@@ -10,11 +10,11 @@ import pytest
 
 pytest.importorskip("prompt_toolkit")
 
-import chat_protocol.cli.screen  # noqa: E402
-from chat_protocol.cli.commands import COMMANDS  # noqa: E402
-from chat_protocol.cli.screen.frame import SIDE_FROM  # noqa: E402
+import chat_protocol.cli.screen
+from chat_protocol.cli.commands import COMMANDS
+from chat_protocol.cli.screen.frame import SIDE_FROM
 
-from .markdown import ROOT, read, sections, table  # noqa: E402
+from .markdown import ROOT, read, sections, table
 
 TEXT = read("terminal.md")
 SECTIONS = sections(TEXT)
