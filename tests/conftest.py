@@ -10,6 +10,7 @@ import pytest
 from tests.cli.screen.tmux import NO_TMUX
 from tests.leaks import leak_guard, logged_failures
 from tests.postgres.server import PostgresServer, binaries
+from tests.web.chromium import NO_CHROMIUM
 
 __all__ = ["leak_guard", "logged_failures"]
 
@@ -35,7 +36,12 @@ def postgres() -> Iterator[PostgresServer]:
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Say so loudly when something could not be tested."""
     skipped = terminalreporter.stats.get("skipped", [])
-    for what, reason in (("PostgreSQL", NO_POSTGRES), ("The terminal client", NO_TMUX)):
+    untested = {
+        "PostgreSQL": NO_POSTGRES,
+        "The terminal client": NO_TMUX,
+        "The page in a browser": NO_CHROMIUM,
+    }
+    for what, reason in untested.items():
         if any(reason in str(report.longrepr) for report in skipped):
             terminalreporter.section(f"{what} WAS NOT TESTED", sep="!", red=True, bold=True)
             terminalreporter.line(reason)

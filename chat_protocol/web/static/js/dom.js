@@ -1,0 +1,104 @@
+/** Elements without markup: what others write is text, whatever it looks like. */
+
+const SVG = "http://www.w3.org/2000/svg";
+
+/** An element; `about` has its properties, with `class`, `data` and what begins with aria- or role as attributes. */
+export function el(tag, about = {}, ...children) {
+  const element = document.createElement(tag);
+  for (const [name, value] of Object.entries(about)) {
+    if (value === undefined || value === null || value === false) continue;
+    if (name === "class") element.className = value;
+    else if (name === "data") Object.assign(element.dataset, value);
+    else if (name === "role" || name.startsWith("aria-")) element.setAttribute(name, String(value));
+    else element[name] = value;
+  }
+  element.append(...children.filter((child) => child !== null && child !== undefined));
+  return element;
+}
+
+/** One of the symbols of the page. */
+export function icon(name, label) {
+  const svg = document.createElementNS(SVG, "svg");
+  svg.classList.add("icon");
+  const use = document.createElementNS(SVG, "use");
+  use.setAttribute("href", `#i-${name}`);
+  if (label) {
+    svg.setAttribute("role", "img");
+    svg.setAttribute("aria-label", label);
+  } else {
+    svg.setAttribute("aria-hidden", "true");
+  }
+  svg.append(use);
+  return svg;
+}
+
+/** A text of somebody's that stands in a line: its direction is its own. */
+export function isolated(value, about = {}) {
+  return el("bdi", about, shown(value));
+}
+
+/**
+ * A name or an excerpt with what acts or cannot be seen made visible: control characters, and those
+ * of Unicode's category Cf, which change directions or are not there at all.
+ */
+export function shown(value) {
+  return value.replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, (character) =>
+    character === "\u200d" || character === "\u200c" ? character : visible(character),
+  );
+}
+
+/** A message's text: its lines stay. */
+export function shownText(value) {
+  return value
+    .replace(/\r\n?/g, "\n")
+    .replace(/[^\P{C}\n\t\u200c\u200d]|[\u2028\u2029]/gu, visible);
+}
+
+function visible(character) {
+  const code = character.codePointAt(0);
+  if (code < 0x20) return String.fromCodePoint(0x2400 + code);
+  if (code === 0x7f) return "\u2421";
+  return `⟨${code.toString(16).toUpperCase().padStart(4, "0")}⟩`;
+}
+
+/** A hue of 0 to 359 that a name has everywhere. */
+export function hue(name) {
+  let hash = 2166136261;
+  for (const character of name) hash = Math.imul(hash ^ character.codePointAt(0), 16777619);
+  return (hash >>> 0) % 360;
+}
+
+/** The circle with the first letter of a name. */
+export function avatar(name, symbol) {
+  const circle = el("span", { class: "avatar", "aria-hidden": "true" });
+  circle.style.setProperty("--hue", hue(name));
+  if (symbol) circle.append(icon(symbol));
+  else circle.append([...new Intl.Segmenter().segment(name)][0]?.segment.toUpperCase() ?? "?");
+  return circle;
+}
+
+const TIME = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit" });
+const DAY = new Intl.DateTimeFormat(undefined, { weekday: "long", day: "numeric", month: "long" });
+const DAY_YEAR = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "long", year: "numeric" });
+const SHORT = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short" });
+const FULL = new Intl.DateTimeFormat(undefined, { dateStyle: "full", timeStyle: "medium" });
+
+export const clock = (date) => TIME.format(date);
+export const full = (date) => FULL.format(date);
+
+const dayNumber = (date) => new Date(date.getFullYear(), date.getMonth(), date.getDate()).getTime();
+
+export const sameDay = (one, other) => Boolean(one && other) && dayNumber(one) === dayNumber(other);
+
+/** "Today", "Yesterday", or the date. */
+export function day(date) {
+  const today = new Date();
+  if (sameDay(date, today)) return "Today";
+  if (sameDay(date, new Date(today.getFullYear(), today.getMonth(), today.getDate() - 1))) return "Yesterday";
+  return (date.getFullYear() === today.getFullYear() ? DAY : DAY_YEAR).format(date);
+}
+
+/** The shortest that says when. */
+export function brief(date) {
+  return sameDay(date, new Date()) ? clock(date) : SHORT.format(date);
+}

@@ -1,0 +1,79 @@
+/** The beginning: who one is, and then the chat. */
+
+
+import { Chat } from "./chat.js";
+import { Session } from "./session.js";
+import { load, save } from "./storage.js";
+
+const $ = (id) => document.getElementById(id);
+const URL_OF_SERVER = `${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/ws`;
+
+const SENTENCES = {
+  taken: (user) => `${user} is logged in elsewhere, in another program or browser. Log out there first.`,
+  invalid: (user, detail) => detail || "This cannot be a name.",
+  password: (user, detail, given) =>
+    given ? "The password is wrong." : "This server asks for a password.",
+};
+
+let chat = null;
+
+function showEntry(user, why = "", detail = "", given = false) {
+  $("chat").hidden = true;
+  $("entry").hidden = false;
+  $("name").value = user;
+  if (why === "password") $("password-field").hidden = false;
+  $("login-error").textContent = SENTENCES[why]?.(user, detail, given) ?? detail;
+  $("enter").disabled = false;
+  $("name").disabled = $("password").disabled = false;
+  (why === "password" ? $("password") : $("name")).focus();
+  $("password").value = "";
+}
+
+function enter(user, password) {
+  $("enter").disabled = true;
+  $("login-error").textContent = "";
+  const session = new Session(URL_OF_SERVER, user, password);
+  let inside = false;
+  session.addEventListener("state", () => {
+    if (session.state === "online" && !inside) {
+      inside = true;
+      save("", "user", user);
+      $("entry").hidden = true;
+      $("chat").hidden = false;
+      chat ??= new Chat(left);
+      chat.open(session);
+    } else if (!inside && session.state === "waiting") {
+      $("login-error").textContent = session.detail
+        ? `The server says: ${session.detail}. Trying again…`
+        : "The server cannot be reached. Trying again…";
+    } else if (!inside && session.state === "ended") {
+      session.dispose();
+      showEntry(user, session.ended, session.detail, Boolean(password));
+    }
+  });
+  session.start();
+}
+
+/** The chat was left: logged out, or the server does not let this user in again. */
+function left(session) {
+  session.dispose();
+  if (!session.ended) save("", "user", "");
+  showEntry(session.user, session.ended, session.detail, false);
+}
+
+$("login").addEventListener("submit", (event) => {
+  event.preventDefault();
+  const user = $("name").value.trim().normalize("NFC");
+  if (!user) {
+    $("login-error").textContent = "A name is needed.";
+    $("name").focus();
+    return;
+  }
+  enter(user, $("password").value);
+});
+
+const known = load("", "user", "");
+showEntry(known);
+if (known) enter(known, "");
+
+

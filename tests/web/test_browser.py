@@ -1,0 +1,475 @@
+"""The page in a real browser, with people and programs of version 1 in the same conversations."""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ..blackbox import wire
+from ..blackbox.client import Client
+from ..blackbox.server import Server
+from .chromium import NO_CHROMIUM, chromium
+
+__all__ = ["chromium"]
+
+PATIENCE = 30_000
+PICTURES = os.environ.get("CHAT_PICTURES")
+"""Where the pictures of the documents go, if they are to be made anew."""
+
+pytestmark = pytest.mark.timeout(180)
+
+
+class People:
+    """Those who have the page open, and what they must never see happen."""
+
+    def __init__(self, chromium: Any, server: Server) -> None:
+        self._chromium = chromium
+        self.server = server
+        self._contexts: list[Any] = []
+        self.problems: list[str] = []
+        self.hosts: set[str] = set()
+
+    @property
+    def url(self) -> str:
+        return f"http://{self.server.address[0]}:{self.server.address[1]}/"
+
+    def context(self, **options: Any) -> Any:
+        options.setdefault("viewport", {"width": 1180, "height": 760})
+        context = self._chromium.new_context(locale="en-GB", **options)
+        context.set_default_timeout(PATIENCE)
+        self._contexts.append(context)
+        return context
+
+    def page(self, context: Any = None, **options: Any) -> Any:
+        page = (context or self.context(**options)).new_page()
+        page.on("pageerror", lambda error: self.problems.append(str(error)))
+        page.on("console", self._said)
+        page.on("request", lambda request: self.hosts.add(request.url.split("/")[2]))
+        page.on("dialog", lambda dialog: self.problems.append(dialog.message))
+        page.goto(self.url)
+        return page
+
+    def _said(self, message: Any) -> None:
+        # That a server is away is the browser's to say.
+        if message.type == "error" and "/ws' failed" not in message.text:
+            self.problems.append(message.text)
+
+    def enter(self, name: str, password: str = "", **options: Any) -> Any:
+        page = self.page(**options)
+        log_in(page, name)
+        return page
+
+    def close(self) -> None:
+        for context in self._contexts:
+            context.close()
+        assert self.problems == []
+        assert self.hosts <= {self.url.split("/")[2]}
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Server]:
+    with Server(tmp_path) as server:
+        yield server
+
+
+@pytest.fixture
+def people(chromium: Any, server: Server) -> Iterator[People]:
+    people = People(chromium, server)
+    yield people
+    people.close()
+
+
+def log_in(page: Any, name: str) -> None:
+    page.fill("#name", name)
+    page.click("#enter")
+    page.wait_for_selector("#chat:not([hidden])")
+
+
+def person(page: Any, name: str) -> None:
+    page.click(f'#people button[data-name="{name}"]')
+
+
+def say(page: Any, text: str) -> None:
+    page.fill("#text", text)
+    page.press("#text", "Enter")
+
+
+def texts(page: Any) -> list[str]:
+    """What is shown of the open conversation."""
+    found: list[str] = page.eval_on_selector_all(
+        "#scroller .text", "all => all.map((one) => one.textContent)"
+    )
+    return found
+
+
+def wait_for(condition: Callable[[], object], what: str = "it") -> None:
+    end = time.monotonic() + PATIENCE / 1000
+    while not condition():
+        assert time.monotonic() < end, f"{what} did not happen"
+        time.sleep(0.03)
+
+
+def shows(page: Any, *expected: str) -> None:
+    """Wait until the open conversation shows just that."""
+    wait_for(lambda: texts(page) == list(expected), f"{expected}, but {texts(page)},")
+
+
+def stored(page: Any, count: int) -> None:
+    wait_for(lambda: page.locator("#scroller .mine.stored").count() == count, f"{count} stored")
+
+
+def picture(page: Any, name: str) -> None:
+    if PICTURES:
+        page.wait_for_timeout(250)
+        page.screenshot(path=f"{PICTURES}/{name}.png")
+
+
+def test_two_people_and_a_program_of_version_1(people: People) -> None:
+    alice, bob = people.enter("alice"), people.enter("bob", color_scheme="dark")
+    with Client(people.server.address, "carol") as carol:
+        person(alice, "bob")
+        say(alice, "Morning! Did the nightly build go through?")
+        person(bob, "alice")
+        shows(bob, "Morning! Did the nightly build go through?")
+        say(bob, "It did, all green.")
+        shows(alice, "Morning! Did the nightly build go through?", "It did, all green.")
+        person(alice, "carol")
+        say(alice, "Lunch at one?")
+        received = carol.receive()
+        assert (received.sender, received.text) == ("alice", "Lunch at one?")
+        assert carol.send("yes: the usual place", "alice") == wire.OK
+        shows(alice, "Lunch at one?", "yes: the usual place")
+        stored(alice, 1)
+        assert carol.send("I am late", "bob") == wire.OK
+        wait_for(lambda: bob.title() == "(1) Console Chat", "the title counts")
+        assert bob.inner_text('#conversations [data-key="carol"] .badge') == "1"
+        bob.click('#conversations [data-key="carol"]')
+        wait_for(lambda: bob.title() == "Console Chat", "the title counts")
+        bob.click('#conversations button[data-key$="everyone"]')
+        say(bob, "Release at noon, please hold your merges until then.")
+        assert carol.receive().text.startswith("Release at noon")
+        assert alice.inner_text('#conversations button[data-key$="everyone"] .badge') == "1"
+        bob.keyboard.press("Alt+n")
+        bob.fill("#recipients", "carol, alice")
+        bob.click("#new-open")
+        say(bob, "Only you two: thanks for the review!")
+        assert carol.receive().text == "Only you two: thanks for the review!"
+        bob.click('#conversations [data-key="alice"]')
+        say(bob, "The notes are at https://chat.example/notes/1.0 if you want to read them first.")
+        person(alice, "bob")
+        say(alice, "Reading them now.")
+        say(alice, "One thing: the upgrade keeps a copy of the old database, we should say where.")
+        say(bob, "Good point, I will add a line.")
+        wait_for(lambda: len(texts(alice)) == len(texts(bob)) == 6)
+        picture(alice, "page-light")
+        picture(bob, "page-dark")
+    wait_for(lambda: alice.locator('#people [data-name="carol"].away').count(), "carol is away")
+    alice.locator("#conversations button").filter(has_text="bob, carol").click()
+    shows(alice, "Only you two: thanks for the review!")
+
+
+def test_a_server_that_is_killed_in_the_middle(people: People) -> None:
+    alice, bob = people.enter("alice"), people.enter("bob")
+    person(alice, "bob")
+    person(bob, "alice")
+    expected = []
+    for number in range(12):
+        text = f"message {number}"
+        alice.fill("#text", text[:5])
+        if number in (3, 8):
+            people.server.kill9()
+        alice.fill("#text", text)
+        alice.press("#text", "Enter")
+        expected.append(text)
+        if number in (5, 10):
+            alice.wait_for_selector("#banner.offline")
+            alice.fill("#text", "half a sen")
+            people.server.start()
+            assert alice.input_value("#text") == "half a sen"
+    stored(alice, 12)
+    shows(bob, *expected)
+    shows(alice, *expected)
+    assert not alice.is_visible("#banner")
+    say(bob, "all twelve, each once")
+    shows(alice, *expected, "all twelve, each once")
+
+
+def test_what_could_not_be_sent_outlives_the_page(people: People) -> None:
+    context = people.context()
+    alice = people.page(context)
+    log_in(alice, "alice")
+    with Client(people.server.address, "bob"):
+        person(alice, "bob")
+    people.server.kill9()
+    say(alice, "one")
+    say(alice, "two")
+    alice.fill("#text", "and a draft")
+    alice.close()
+    people.server.start()
+    alice = people.page(context)
+    alice.wait_for_selector("#chat:not([hidden])")
+    shows(alice, "one", "two")
+    stored(alice, 2)
+    assert alice.input_value("#text") == "and a draft"
+    with Client(people.server.address, "bob") as bob:
+        assert [bob.receive().text for _ in range(2)] == ["one", "two"]
+        assert bob.send("got it", "alice") == wire.OK
+    shows(alice, "one", "two", "got it")
+
+
+HOSTILE = [
+    "<img src=x onerror=alert(1)><script>alert(2)</script>",
+    "</div><style>*{display:none}</style>",
+    'javascript:alert(3) https://x"onmouseover=alert(4)',
+    "\u202etxt.exe \u2066 zero\u200bwidth\u0000 \x1b[31mred",
+    "a" * 5000,
+    "many\n" * 200,
+    "&lt;b&gt; &amp; {{7*7}} ${alert(5)}",
+]
+
+
+def test_hostile_texts_and_names(people: People) -> None:
+    names = [
+        "<b>eve</b>",
+        '"><script>alert(9)</script>',
+        "a" * 255,
+        "אבג",
+        "constructor",
+        "e'v\"e,x",
+    ]
+    alice = people.enter("alice")
+    for name in names:
+        with Client(people.server.address, name) as eve:
+            for text in HOSTILE:
+                assert eve.send(text, "alice") == wire.OK
+    wait_for(lambda: alice.title() == f"({len(names) * len(HOSTILE)}) Console Chat")
+    for name in names:
+        alice.locator("#conversations button").filter(has_text=name).first.click()
+        wait_for(lambda: len(texts(alice)) == len(HOSTILE))
+        shown = texts(alice)
+        assert shown[0] == HOSTILE[0]
+        assert "\u202e" not in shown[3]
+        assert "⟨202E⟩" in shown[3]
+        assert "⟨200B⟩" in shown[3]
+        assert shown[5] == HOSTILE[5].rstrip("\n") + "\n" or shown[5] == HOSTILE[5]
+    assert alice.locator("#chat img").count() == 1
+    assert alice.locator("#scroller :is(script, style, img, b)").count() == 0
+    assert alice.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    for link in alice.locator("#scroller a").all():
+        assert re.match(r"https?://", link.get_attribute("href"))
+
+
+def test_ten_thousand_messages(people: People) -> None:
+    count = 10_000
+    people.server.kill9()
+    people.server.start()
+    with Client(people.server.address, "alice"):
+        pass
+    with Client(people.server.address, "bob") as bob:
+        frames = [wire.message(f"number {n}", "bob", "alice", 0, 1 + n) for n in range(count)]
+        bob.write(b"".join(frames))
+        assert set(bob.answers(range(1, 1 + count))) == {wire.OK}
+    alice = people.page()
+    # How long nothing moved, while 10,000 messages come in.
+    alice.evaluate(FRAMES)
+    log_in(alice, "alice")
+    wait_for(lambda: alice.title() == "(99+) Console Chat")
+    alice.click('#conversations [data-key="bob"]')
+    wait_for(lambda: texts(alice)[-1:] == [f"number {count - 1}"], "the last is there")
+    at_login = alice.evaluate("longest()")
+    alice.evaluate(SCROLL)
+    wait_for(lambda: alice.evaluate("window.reached"), "the first message is reached")
+    frames = alice.evaluate("frameTimes()")
+    assert texts(alice)[0] == "number 0"
+    most = alice.evaluate("window.most")
+    assert most < 400, "elements grow with the messages"
+    alice.keyboard.press("Alt+End")
+    wait_for(lambda: texts(alice)[-1:] == [f"number {count - 1}"], "the end is back")
+    print(
+        f"10,000 messages: longest pause at the login {at_login:.0f} ms; scrolling"
+        f" median {frames[0]:.1f} ms, 95 % {frames[1]:.1f} ms, longest {frames[2]:.0f} ms;"
+        f" at most {most} rows"
+    )
+
+
+FRAMES = """() => {
+  let last = performance.now();
+  window.times = [];
+  const tick = (now) => { times.push(now - last); last = now; requestAnimationFrame(tick); };
+  requestAnimationFrame(tick);
+  window.longest = () => Math.max(...times);
+  window.frameTimes = () => {
+    const sorted = [...times].sort((one, other) => one - other);
+    return [sorted[sorted.length >> 1], sorted[Math.floor(sorted.length * 0.95)], sorted.at(-1)];
+  };
+}"""
+
+SCROLL = """() => {
+  const scroller = document.getElementById("scroller");
+  window.times.length = 0;
+  window.most = 0;
+  const tick = () => {
+    const rows = scroller.querySelectorAll(".row");
+    window.most = Math.max(window.most, rows.length);
+    scroller.scrollTop -= 700;
+    if (rows[0]?.querySelector(".text").textContent === "number 0" && scroller.scrollTop === 0) {
+      window.reached = true;
+    } else requestAnimationFrame(tick);
+  };
+  requestAnimationFrame(tick);
+}"""
+
+
+def test_a_phone(people: People) -> None:
+    with Client(people.server.address, "bob") as bob:
+        page = people.enter("alice", viewport={"width": 390, "height": 780}, has_touch=True)
+        assert page.is_visible("#conversations")
+        assert not page.is_visible("#text")
+        person(page, "bob")
+        assert page.is_visible("#text")
+        assert not page.is_visible("#conversations")
+        page.fill("#text", "Sent from the train, with a text that needs more than one line here.")
+        page.click("#send")
+        assert bob.receive().text.startswith("Sent from the train")
+        assert bob.send("Then see you at the station!", "alice") == wire.OK
+        wait_for(lambda: len(texts(page)) == 2)
+        picture(page, "page-phone")
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+        page.click("#back")
+        assert page.is_visible("#conversations")
+        assert bob.send("another", "alice") == wire.OK
+        wait_for(lambda: page.locator(".badge").count() == 1)
+
+
+def test_by_keyboard_alone(people: People) -> None:
+    with (
+        Client(people.server.address, "bob") as bob,
+        Client(people.server.address, "carol") as carol,
+    ):
+        page = people.page()
+        page.keyboard.type("alice")
+        page.keyboard.press("Enter")
+        page.wait_for_selector("#chat:not([hidden])")
+        page.wait_for_selector('#people [data-name="bob"]')
+        page.keyboard.press("Control+k")
+        page.keyboard.type("bo")
+        page.keyboard.press("Enter")
+        page.keyboard.type("first line")
+        page.keyboard.press("Shift+Enter")
+        page.keyboard.type("second line")
+        page.keyboard.press("Enter")
+        assert bob.receive().text == "first line\nsecond line"
+        assert carol.send("psst", "alice") == wire.OK
+        page.wait_for_selector('#conversations .unread[data-key="carol"]')
+        page.keyboard.press("Alt+u")
+        shows(page, "psst")
+        page.keyboard.press("Alt+n")
+        page.keyboard.type("bob, carol")
+        page.keyboard.press("Enter")
+        page.keyboard.type("both of you")
+        page.keyboard.press("Enter")
+        assert [one.receive().text for one in (bob, carol)] == ["both of you"] * 2
+        page.keyboard.press("Alt+ArrowDown")
+        page.keyboard.press("Tab")
+        page.keyboard.press("Tab")
+        page.keyboard.press("Escape")
+        assert page.evaluate("document.activeElement.id") == "text"
+
+
+def test_who_cannot_be_written_to_is_told_and_the_text_is_kept(people: People) -> None:
+    page = people.enter("alice")
+    page.click("#compose")
+    page.fill("#recipients", "nobody at all")
+    page.click("#new-open")
+    say(page, "hello?")
+    page.wait_for_selector("#scroller .failed")
+    assert "nobody of that name" in page.inner_text("#scroller .why")
+    with Client(people.server.address, "nobody at all") as found:
+        page.click("text=Send again")
+        assert found.receive().text == "hello?"
+    stored(page, 1)
+
+
+def test_tabs_of_one_person_do_not_fight(people: People) -> None:
+    context = people.context()
+    first = people.page(context)
+    log_in(first, "alice")
+    with Client(people.server.address, "bob") as bob:
+        second = people.page(context)
+        second.wait_for_selector("#chat:not([hidden])")
+        first.wait_for_selector("#banner.replaced")
+        person(second, "bob")
+        say(second, "from the second")
+        assert bob.receive().text == "from the second"
+        first.wait_for_timeout(1500)
+        assert second.locator("#banner:not([hidden])").count() == 0
+        first.click("text=Use it here")
+        second.wait_for_selector("#banner.replaced")
+        person(first, "bob")
+        shows(first, "from the second")
+        say(first, "from the first")
+        assert bob.receive().text == "from the first"
+
+
+def test_a_server_that_asks_for_passwords(chromium: Any, tmp_path: Path) -> None:
+    passwords = tmp_path / "passwords"
+    passwords.write_text("alice:secret\n")
+    with Server(tmp_path, ["--auth", f"file:{passwords}"]) as server:
+        people = People(chromium, server)
+        page = people.page()
+        page.fill("#name", "alice")
+        page.click("#enter")
+        page.wait_for_selector("#password:visible")
+        page.fill("#password", "wrong")
+        page.click("#enter")
+        page.wait_for_selector("text=The password is wrong.")
+        page.fill("#password", "secret")
+        page.click("#enter")
+        page.wait_for_selector("#chat:not([hidden])")
+        page.click("#logout")
+        page.wait_for_selector("#entry:not([hidden])")
+        people.close()
+
+
+def test_nothing_stands_in_the_way_of_anybody(people: People) -> None:
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason=NO_CHROMIUM).Axe()
+
+    def check(page: Any, where: str) -> None:
+        found = axe.run(page).response["violations"]
+        assert [(one["id"], one["nodes"][0]["target"]) for one in found] == [], where
+
+    with Client(people.server.address, "bob") as bob:
+        page = people.page()
+        check(page, "the login")
+        log_in(page, "alice")
+        person(page, "bob")
+        say(page, "to bob")
+        assert bob.send("to alice", "alice") == wire.OK
+        assert bob.receive().text == "to bob"
+        page.click('#conversations button[data-key$="everyone"]')
+        assert bob.send("once more", "alice") == wire.OK
+        page.wait_for_selector(".badge")
+        check(page, "a conversation that is empty, one unread")
+        person(page, "bob")
+        check(page, "a conversation")
+        page.click("#compose")
+        check(page, "a new message")
+        page.keyboard.press("Escape")
+        page.click("#help-button")
+        check(page, "the keys")
+        page.keyboard.press("Escape")
+        page.emulate_media(color_scheme="dark", reduced_motion="reduce")
+        check(page, "in the dark")
+        page.set_viewport_size({"width": 390, "height": 780})
+        check(page, "on a phone")
+        people.server.kill9()
+        page.wait_for_selector("#banner.offline")
+        say(page, "waits")
+        check(page, "without a connection")
+        people.server.start()
