@@ -55,6 +55,12 @@ class Screen:
                 # So says Linux when the process has gone.
                 time.sleep(0.01)
 
+    def hang_up(self) -> None:
+        """The terminal goes away."""
+        nothing = os.open(os.devnull, os.O_RDWR)
+        os.dup2(nothing, self._descriptor)
+        os.close(nothing)
+
     def end(self) -> int:
         """The exit code, once all is read."""
         end = time.monotonic() + PATIENCE
@@ -131,6 +137,14 @@ def test_a_lost_connection_ends_the_typing(server: ThreadServer) -> None:
         assert screen.end() == 3
         assert "the server closed the connection" in screen.text
         assert "Traceback" not in screen.text
+
+
+def test_a_terminal_that_goes_away(server: ThreadServer) -> None:
+    pytest.importorskip("prompt_toolkit")
+    with terminal(server.address, "-u", "alice") as screen:
+        screen.wait_for("Connected to")
+        screen.hang_up()
+        assert screen.process.wait(PATIENCE) == 141
 
 
 def test_line_by_line(server: ThreadServer) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Coroutine
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred, succeed
+from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.task import LoopingCall, deferLater
 from twisted.python.failure import Failure
 from twisted.python.usage import UsageError
@@ -37,10 +38,13 @@ from chat_protocol.cli.wishes import (
 from chat_protocol.client import Event, Offline, Online, PresenceChanged
 from chat_protocol.errors import ChatError
 
-__all__ = ["SLICE", "Actions", "Stamps"]
+__all__ = ["CATCHING_UP", "SLICE", "Actions", "Stamps"]
 
 SLICE = 100
 """Messages that are taken before keys and the screen have a turn."""
+
+CATCHING_UP = 2.0
+"""Seconds without a message of the mailbox after which no more are expected."""
 
 _USERS_PAGE = 1_000
 
@@ -97,6 +101,7 @@ class Actions:
         self._countdown.clock = reactor
         self._leaving = False
         self._recent = False
+        self._watch: IDelayedCall | None = None
         self.left: Deferred[None] = Deferred()
         """Fires when the user wants to leave and the answers are there."""
 
@@ -119,12 +124,14 @@ class Actions:
         elif isinstance(event, Online):
             model.link = Link()
             model.catching_up = event.pending
+            self._watch_catching_up()
             if self._countdown.running:
                 self._countdown.stop()
             model.changed()
         elif isinstance(event, Offline):
             model.link = Link(fact(event.reason), self._reactor.seconds() + event.retry_in)
             model.catching_up = 0
+            self._unwatch()
             if not self._countdown.running:
                 self._do(self._count_down())
             model.changed()
@@ -132,8 +139,29 @@ class Actions:
     async def _count_down(self) -> None:
         await self._countdown.start(1.0)
 
+    def _watch_catching_up(self) -> None:
+        """Not all that the server counted need come: some came before the connection broke."""
+        self._unwatch()
+        if self._model.catching_up:
+            left = self._model.catching_up
+            self._watch = self._reactor.callLater(CATCHING_UP, self._look_at_catching_up, left)
+
+    def _look_at_catching_up(self, left: int) -> None:
+        self._watch = None
+        if self._model.catching_up == left:
+            self._model.catching_up = 0
+            self._caught_up()
+            self._model.changed()
+        self._watch_catching_up()
+
+    def _unwatch(self) -> None:
+        if self._watch is not None:
+            self._watch.cancel()
+            self._watch = None
+
     def stop(self) -> None:
         """The run is over."""
+        self._unwatch()
         if self._countdown.running:
             self._countdown.stop()
 
@@ -144,8 +172,7 @@ class Actions:
         if version > 1:
             self._model.open(EVERYONE)
             self._do(self._load_people())
-            if not self._model.catching_up:
-                self._load_recent()
+            self._caught_up()
 
     async def _load_people(self) -> None:
         """Who there is; what is told of them meanwhile is newer."""
@@ -162,9 +189,9 @@ class Actions:
         except ChatError as error:
             self._model.say(f"who is here is not known: {failed(error, self._session.server)}")
 
-    def _load_recent(self) -> None:
+    def _caught_up(self) -> None:
         """Once, when all that waited has come: the conversations of the last time."""
-        if not self._recent:
+        if self._version > 1 and not self._model.catching_up and not self._recent:
             self._recent = True
             self._do(self._tell(load_recent(self._client, self._model)))
 
@@ -174,8 +201,7 @@ class Actions:
         async for message in self._client.messages():
             self._model.arrived(message)
             self._client.acknowledge(message)
-            if self._version > 1 and not self._model.catching_up:
-                self._load_recent()
+            self._caught_up()
             taken += 1
             if taken % SLICE == 0:
                 await deferLater(self._reactor, 0)

@@ -144,7 +144,7 @@ class Keyboard:
         if event.current_buffer.text and not self._actions.leaving:
             event.current_buffer.append_to_history()
             event.current_buffer.reset()
-        else:
+        elif not event.app.is_done:
             event.app.exit(exception=Interrupted())
 
     # Looking.

@@ -13,7 +13,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.python.failure import Failure
 
 from chat_protocol.cli.options import Settings, check_text
-from chat_protocol.cli.outcome import Exit, Failed
+from chat_protocol.cli.outcome import Exit, Failed, OutputClosed
 from chat_protocol.cli.output import complain
 from chat_protocol.cli.screen.actions import Actions, Stamps
 from chat_protocol.cli.screen.keys import Keyboard
@@ -42,6 +42,7 @@ async def converse_on_screen(reactor: Any, settings: Settings) -> Exit:
     Raises:
         Interrupted: Ctrl-C.
         Failed: see Session.
+        OutputClosed: the terminal has gone.
     """
     screen = await _log_in(reactor, settings)
     if screen is not None:
@@ -142,7 +143,9 @@ class _Screen:
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(self._fault)
         running = asyncio.ensure_future(
-            view.app.run_async(handle_sigint=False, set_exception_handler=False)
+            view.app.run_async(
+                pre_run=view.changed, handle_sigint=False, set_exception_handler=False
+            )
         )
         running.add_done_callback(lambda _: self._end())
         self._actions.left.addCallback(lambda _: self._end())
@@ -150,9 +153,14 @@ class _Screen:
             await self._ended
         finally:
             # Not by cancelling it: the terminal has to be as it was when this is over.
-            if not running.done() and view.app.is_running:
+            if view.app.is_running and not view.app.is_done:
                 view.app.exit()
-            await Deferred.fromFuture(running)
+            try:
+                await Deferred.fromFuture(running)
+            except (EOFError, OSError) as error:
+                raise OutputClosed from error
+            finally:
+                view.close()
 
     def _end(self) -> None:
         if not self._ended.called:
@@ -161,5 +169,8 @@ class _Screen:
     def _fault(self, loop: object, context: dict[str, Any]) -> None:
         """Something raised that nobody waits for: a key, or drawing."""
         error = context.get("exception")
-        if isinstance(error, Exception):
+        if isinstance(error, OSError):
+            # The terminal has gone.
+            self.session.end(OutputClosed())
+        elif isinstance(error, Exception):
             self.session.end(error)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 
 from prompt_toolkit.application import Application, get_app
 from prompt_toolkit.buffer import Buffer
@@ -42,6 +43,9 @@ __all__ = ["Messages", "View", "color_depth"]
 
 _TYPED_ROWS = 6
 """Rows that the line being typed may take."""
+
+_KEEP_TITLE, _OLD_TITLE = "\x1b[22;2t", "\x1b[23;2t"
+"""Of xterm's window operations: push and pop."""
 
 _NICKS = (
     "ansicyan",
@@ -164,11 +168,21 @@ class View:
         model.changed = self.changed
         model.ring = self.app.output.bell
 
+    def close(self) -> None:
+        """Give the terminal its title back."""
+        if self._title:
+            self.app.output.write_raw(_OLD_TITLE)
+            # The terminal may have gone.
+            with suppress(OSError):
+                self.app.output.flush()
+
     def changed(self) -> None:
         """Draw it anew, soon."""
         unread = self._model.unread
         title = f"({unread}) chatclient" if unread else "chatclient"
         if title != self._title and self.app.is_running:
+            if not self._title:
+                self.app.output.write_raw(_KEEP_TITLE)
             self._title = title
             self.app.output.set_title(title)
         self.app.invalidate()

@@ -6,9 +6,10 @@ import pytest
 from twisted.internet.task import Clock
 
 from chat_protocol.cli.outcome import Exit, Failed
-from chat_protocol.cli.screen.actions import SLICE
+from chat_protocol.cli.screen.actions import CATCHING_UP, SLICE
 from chat_protocol.cli.screen.entries import Kind
 from chat_protocol.cli.screen.talks import EVERYONE
+from chat_protocol.client import Online
 from chat_protocol.domain.limits import Limits
 from chat_protocol.testing import MemoryServer
 
@@ -144,6 +145,24 @@ def test_the_mailbox_and_then_what_was_before(server: MemoryServer, alice: Perso
     assert talk.unread == 3 * SLICE
     assert [one.text for one in talk.entries[:2]] == ["before", "n0"]
     assert talk.entries[-1].text == f"n{3 * SLICE - 1}"
+
+
+def test_not_all_that_was_counted_needs_to_come(server: MemoryServer, alice: Person) -> None:
+    """Some came before the connection broke, and were not acknowledged."""
+    alice.actions.happened(Online(2, pending=5))
+    assert alice.model.catching_up == 5
+    server.advance(CATCHING_UP / 2)
+    alice.type("alice: one")
+    server.advance(CATCHING_UP / 2)
+    assert alice.model.catching_up == 4
+    server.advance(CATCHING_UP)
+    assert alice.model.catching_up == 0
+    alice.actions.happened(Online(2, pending=5))
+    alice.leave()
+    assert alice.model.catching_up == 5
+    server.advance(60)
+    # The run was over by then.
+    assert alice.model.catching_up == 5
 
 
 def test_the_past_is_fetched_once_and_in_order(server: MemoryServer, alice: Person) -> None:

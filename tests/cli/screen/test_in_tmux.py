@@ -22,7 +22,7 @@ class Chat:
 
     def __init__(self, server: Server, tmux: Tmux) -> None:
         self.server = server
-        self._tmux = tmux
+        self.tmux = tmux
         host, port = server.address  # type: ignore[str-unpack,misc]
         self.address = f"{host}:{port}"
 
@@ -34,7 +34,7 @@ class Chat:
 
     def open(self, name: str, width: int = 90, height: int = 20, **environ: str) -> Pane:
         command = [*CHATCLIENT, "--server", self.address, "--user", name]
-        return self._tmux.open(name, command, width, height, **environ)
+        return self.tmux.open(name, command, width, height, **environ)
 
     def script(self, name: str, *arguments: str, stdin: str = "") -> str:
         """A scriptable command of somebody's."""
@@ -267,8 +267,33 @@ def test_a_password_is_asked_for_where_the_server_wants_one(tmp_path: Path, tmux
         assert "secret" not in screen
 
 
-def test_the_screen_is_as_it_was_afterwards(chat: Chat) -> None:
-    alice = chat.client("alice")
-    alice.press("C-c")
-    screen = alice.wait_for("exit code 130")
+@pytest.mark.parametrize("how", ["quit", "key", "signal", "fault"])
+def test_the_terminal_is_as_it_was_afterwards(chat: Chat, how: str) -> None:
+    faulty = (
+        "from chat_protocol.cli.screen import keys\n"
+        "def complete(*arguments): raise RuntimeError('of a key')\n"
+        "keys.Keyboard._complete = complete\n"
+    )
+    command = [*CHATCLIENT[:2], faulty + CHATCLIENT[2], "-s", chat.address, "-u", "alice"]
+    alice = chat.tmux.open("alice", command)
+    before = alice.title
+    alice.wait_for("on-line")
+    assert alice.title == "chatclient"
+    ends = {"quit": 0, "key": 130, "signal": 143, "fault": 70}
+    if how == "quit":
+        alice.enter("/quit")
+    elif how == "key":
+        alice.press("C-c")
+    elif how == "signal":
+        alice.signal("TERM")
+    else:
+        alice.press("Tab")
+    screen = alice.wait_for(f"exit code {ends[how]}")
     assert "everyone" not in screen
+    assert "Traceback" not in screen
+    assert ("this is a fault of chatclient: RuntimeError: of a key" in screen) is (how == "fault")
+    assert alice.title == before
+    # It shows again what is typed, and where.
+    alice.enter("typed afterwards")
+    alice.wait_for("typed afterwards")
+    assert alice.screen().cursor is not None

@@ -6,6 +6,7 @@ import os
 import re
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -157,6 +158,12 @@ class Pane:
         """As the terminal pastes it, in brackets if the program asked for them."""
         self._tmux.run("set-buffer", "-b", self._name, text)
         self._tmux.run("paste-buffer", "-p", "-b", self._name, "-t", self._name)
+
+    def signal(self, name: str) -> None:
+        """To the program, by the name of the signal."""
+        (pid,) = self._ask("pane_pid")
+        for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+            os.kill(int(child), signal.Signals[f"SIG{name}"])
 
     def resize(self, width: int, height: int) -> None:
         """Give the terminal another size."""
