@@ -110,7 +110,7 @@ def status_row(model: Model, width: int) -> Row:
             row.append(("class:status.more", f" {look.below} more below{more} "))
         unread = [one for one in model.talks if one.unread and one is not talk]
         if unread:
-            where = ", ".join(f"{model.title(one)} {one.unread}" for one in unread[:5])
+            where = "; ".join(f"{model.title(one)} {one.unread}" for one in unread[:5])
             row.append(("class:status.unread", f"{look.upright} unread: {where} "))
     return _fit_row(model, row, width)
 

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import re
+from base64 import b64encode
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from html import escape
 
 from wcwidth import wcswidth
 
-__all__ = ["Screen", "film", "picture"]
+__all__ = ["Photo", "Screen", "film", "picture"]
 
 CELL = (8.4, 18.0)
 """Width and height of a character."""
 
 MARGIN = 14.0
+GAP = 16.0
 BAR = 30.0
 """Above the screen, where its caption stands."""
 
@@ -45,6 +47,21 @@ class Screen:
     width: int
     cursor: tuple[int, int] | None
     caption: str = ""
+
+
+@dataclass(frozen=True)
+class Photo:
+    """A picture from elsewhere.
+
+    Args:
+        png: what it is made of.
+        size: width and height.
+        caption: what stands above it.
+    """
+
+    png: bytes
+    size: tuple[float, float]
+    caption: str
 
 
 @dataclass(frozen=True)
@@ -173,16 +190,29 @@ def _document(width: float, height: float, style: str, parts: _Parts, inner: str
     )
 
 
-def picture(screens: Sequence[Screen]) -> str:
-    """Screens side by side."""
+def picture(lines: Sequence[Sequence[Screen | Photo]]) -> str:
+    """Screens side by side, in lines one below the other."""
     parts = _Parts()
     windows = []
-    x = 0.0
-    for screen in screens:
-        windows.append(_framed(screen.caption, _size(screen), x, parts.screen(screen)))
-        x += _size(screen)[0] + 2 * MARGIN + 16
-    height = max(_size(screen)[1] for screen in screens) + BAR + MARGIN
-    return _document(x - 16, height, "", parts, "\n".join(windows))
+    widest = y = 0.0
+    for line in lines:
+        x = highest = 0.0
+        for one in line:
+            size = one.size if isinstance(one, Photo) else _size(one)
+            inner = _photo(one) if isinstance(one, Photo) else parts.screen(one)
+            framed = _framed(one.caption, size, x, inner)
+            windows.append(f'<g transform="translate(0,{y:g})">{framed}</g>')
+            x += size[0] + 2 * MARGIN + GAP
+            highest = max(highest, size[1])
+        widest = max(widest, x)
+        y += highest + BAR + MARGIN + GAP
+    return _document(widest - GAP, y - GAP, "", parts, "\n".join(windows))
+
+
+def _photo(photo: Photo) -> str:
+    width, height = photo.size
+    data = b64encode(photo.png).decode()
+    return f'<image width="{width:g}" height="{height:g}" href="data:image/png;base64,{data}"/>'
 
 
 def film(frames: Sequence[tuple[float, Screen]], length: float, still: int) -> str:

@@ -5,7 +5,7 @@
     python -m tests.cli.screen.recording [--go-client PATH]
 
 ``terminal.svg`` is a film of a conversation, ``terminal.cast`` the same for asciinema. With the
-published Go client there is ``one-conversation.svg``, too.
+published Go client there is ``one-port.svg``, too: that, the page in a browser, and this.
 """
 
 from __future__ import annotations
@@ -18,11 +18,13 @@ import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from tests.blackbox.client import connect
 from tests.blackbox.server import Server
+from tests.web.chromium import CHROMIUM, FLAGS
 
-from .picture import Screen, film, picture
+from .picture import Photo, Screen, film, picture
 from .tmux import CHATCLIENT, Pane, Tmux
 
 SCREENSHOTS = Path(__file__).parents[3] / "docs" / "screenshots"
@@ -155,32 +157,62 @@ def conversation(tmux: Tmux, server: Server) -> Recorder:
     return film
 
 
-def go_conversation(tmux: Tmux, go_client: str) -> list[Screen]:
-    """The published client of version 1 and this one, in one conversation."""
-    frank = tmux.open("frank", [go_client, f"localhost:{PORT}"], 58, 22)
+def three_clients(tmux: Tmux, browser: Any, go_client: str) -> list[list[Screen | Photo]]:
+    """The published client of version 1, the page and this one, on one port."""
+    frank = tmux.open("frank", [go_client, f"localhost:{PORT}"], 62, 20)
     frank.wait_for("Enter your user name")
     frank.enter("frank")
     frank.wait_for("3. Exit")
-    alice = tmux.open("alice-2", [*CHATCLIENT, "--user", "alice"], WIDTH, 22)
+    width, height = 1170, 420
+    page = browser.new_page(viewport={"width": width, "height": height}, locale="en-GB")
+    page.goto(f"http://localhost:{PORT}/")
+    page.fill("#name", "grace")
+    page.click("#enter")
+    page.wait_for_selector("#chat:not([hidden])")
+    page.click('#people button[data-name="frank"]')
+    say(page, "which client is that?")
+    frank.wait_for("which client is that?")
+    alice = tmux.open("alice-2", [*CHATCLIENT, "--user", "alice"], 72, 20)
     alice.wait_for("on-line")
-    alice.enter("frank: hello frank, which client is that?")
-    alice.wait_for("✓ hello frank")
-    frank.wait_for("hello frank")
-    for text in ("the one written in Go, of version 1", "and what I send arrives"):
+    for name, text in (
+        ("grace", "the one written in Go, of version 1"),
+        ("alice", "hello alice, same port here"),
+    ):
         frank.enter("1")
         frank.wait_for("to:")
-        frank.enter("alice")
+        frank.enter(name)
         frank.wait_for("text:")
         frank.enter(text)
-        alice.wait_for(text)
         frank.wait_for_match(r"(?s)3\. Exit\s+\*+\s*$")
-    alice.enter("so does this")
-    alice.wait_for("✓ so does this")
-    frank.wait_for("so does this")
+    alice.wait_for_match("● frank +1")
+    alice.enter("/query frank")
+    alice.wait_for("same port here")
+    alice.enter("as grace is, in her browser")
+    alice.wait_for("✓ as grace is")
+    frank.wait_for("as grace is")
+    alice.enter("/msg frank,grace lunch, the three of us?")
+    alice.wait_for("✓ lunch")
+    frank.wait_for("lunch, the three")
+    shown = page.get_by_text("lunch, the three of us?").first
+    shown.wait_for()
+    shown.click()
+    say(page, "with pleasure")
+    alice.wait_for("grace   with pleasure")
+    frank.wait_for("with pleasure")
+    page.wait_for_timeout(500)
     return [
-        alice.screen("chatclient: version 2"),
-        frank.screen("the published client, in Go: version 1"),
+        [
+            alice.screen("chatclient: version 2"),
+            frank.screen("the published client, in Go: version 1"),
+        ],
+        [Photo(page.screenshot(), (width, height), f"http://localhost:{PORT}: version 2")],
     ]
+
+
+def say(page: Any, text: str) -> None:
+    """A message typed into the page."""
+    page.fill("#text", text)
+    page.press("#text", "Enter")
 
 
 def write(name: str, text: str) -> None:
@@ -214,7 +246,12 @@ def main() -> None:
             write("terminal.svg", film(made.frames, made.length, still))
             write("terminal.cast", made.cast())
             if arguments.go_client:
-                write("one-conversation.svg", picture(go_conversation(tmux, arguments.go_client)))
+                from playwright.sync_api import sync_playwright
+
+                with sync_playwright() as playwright:
+                    browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+                    screens = three_clients(tmux, browser, arguments.go_client)
+                    write("one-port.svg", picture(screens))
 
 
 if __name__ == "__main__":
