@@ -210,6 +210,9 @@ def test_no_module_is_long() -> None:
         if len(source.splitlines()) >= MAX_LINES
     }
     assert long == {}
+    scripts = sorted((PACKAGE / "web" / "static").rglob("*.js"))
+    assert scripts
+    assert [one.name for one in scripts if len(one.read_text().splitlines()) >= MAX_LINES] == []
 
 
 def test_wire_brings_nothing_of_twisted() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import socket
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,8 +12,11 @@ from typing import Any
 
 import pytest
 
+from chat_protocol.wire import codec
+from chat_protocol.wire.commands import Login2, Publish
+
 from ..blackbox import wire
-from ..blackbox.client import Client
+from ..blackbox.client import Client, connect
 from ..blackbox.server import Server
 from .chromium import NO_CHROMIUM, chromium
 
@@ -143,9 +147,11 @@ def test_two_people_and_a_program_of_version_1(people: People) -> None:
         say(alice, "Lunch at one?")
         received = carol.receive()
         assert (received.sender, received.text) == ("alice", "Lunch at one?")
+        say(alice, long := "All of it. " * 1000 + "end")
+        assert carol.receive().text == long
         assert carol.send("yes: the usual place", "alice") == wire.OK
-        shows(alice, "Lunch at one?", "yes: the usual place")
-        stored(alice, 1)
+        shows(alice, "Lunch at one?", long, "yes: the usual place")
+        stored(alice, 2)
         assert carol.send("I am late", "bob") == wire.OK
         wait_for(lambda: bob.title() == "(1) Console Chat", "the title counts")
         assert bob.inner_text('#conversations [data-key="carol"] .badge') == "1"
@@ -415,6 +421,79 @@ def test_tabs_of_one_person_do_not_fight(people: People) -> None:
         shows(first, "from the second")
         say(first, "from the first")
         assert bob.receive().text == "from the first"
+
+
+def test_what_one_tab_has_to_send_the_other_sends_once(people: People) -> None:
+    context = people.context()
+    first = people.page(context)
+    log_in(first, "alice")
+    with Client(people.server.address, "bob"):
+        person(first, "bob")
+        second = people.page(context)
+        first.wait_for_selector("#banner.replaced")
+        person(second, "bob")
+    people.server.kill9()
+    say(second, "one")
+    first.click("text=Use it here")
+    second.wait_for_selector("#banner.replaced")
+    shows(first, "one")
+    say(first, "two")
+    second.click("text=Use it here")
+    first.wait_for_selector("#banner.replaced")
+    shows(second, "one", "two")
+    people.server.start()
+    stored(second, 2)
+    first.click("text=Use it here")
+    shows(first, "one", "two")
+    stored(first, 2)
+    with Client(people.server.address, "bob") as bob:
+        say(first, "three")
+        assert [bob.receive().text for _ in range(3)] == ["one", "two", "three"]
+
+
+def test_another_program_of_the_same_user_takes_no_id_away(people: People) -> None:
+    context = people.context()
+    page = people.page(context)
+    log_in(page, "alice")
+    with Client(people.server.address, "bob"):
+        person(page, "bob")
+        say(page, "before")
+        stored(page, 1)
+    # What is on its way gets an id, and no answer.
+    people.server.pause()
+    say(page, "on its way")
+    page.wait_for_function("localStorage['console-chat:outbox:alice'].match(/\"id\":\"[1-9]/)")
+    page.close()
+    people.server.kill9()
+    people.server.start()
+    with connect(people.server.address) as other:
+        other.sendall(codec.encode(Login2("alice", {}), 1))
+        granted = codec.decode(read_frame(other))[1].properties
+        following = int(granted["publishing-id"]) + 1
+        for number in range(following, following + 100):
+            other.sendall(codec.encode(Publish(number, "of another", 0, ("bob",), 0), number % 1000))
+            assert codec.decode(read_frame(other))[1].code == wire.OK
+    page = people.page(context)
+    page.wait_for_selector("#chat:not([hidden])")
+    wait_for(lambda: "on its way" in texts(page))
+    wait_for(lambda: page.locator("#scroller .mine.waiting").count() == 0, "it is stored")
+    with Client(people.server.address, "bob") as bob:
+        received = [bob.receive().text for _ in range(102)]
+        assert received == ["before", *["of another"] * 100, "on its way"]
+
+
+def read_frame(sock: socket.socket) -> bytes:
+    """The payload of the next frame."""
+    with sock.makefile("rb", buffering=0) as file:
+        size = int.from_bytes(read_exactly(file, 4), "big")
+        return read_exactly(file, size)
+
+
+def read_exactly(file: Any, size: int) -> bytes:
+    data = b""
+    while len(data) < size:
+        data += file.read(size - len(data)) or pytest.fail("the server has closed")
+    return data
 
 
 def test_a_server_that_asks_for_passwords(chromium: Any, tmp_path: Path) -> None:

@@ -2,10 +2,13 @@
 
 import { byteLength, Code, MAX_STRING, Scope } from "./codec.js";
 import { ConnectionLost } from "./connection.js";
-import { avatar, brief, el, full, icon, isolated, shown } from "./dom.js";
+import { avatar, brief, el, icon, isNarrow, isolated, shown } from "./dom.js";
 import { MessageList } from "./list.js";
-import { dateOf, EVERYONE, keyOf, Model } from "./model.js";
+import { dateOf, EVERYONE, Model } from "./model.js";
+import { NewMessage } from "./new-message.js";
+import { News } from "./news.js";
 import { OUTBOX_LIMIT } from "./outbox.js";
+import { pictureOf, Side } from "./side.js";
 import { load, save } from "./storage.js";
 
 const $ = (id) => document.getElementById(id);
@@ -16,7 +19,6 @@ const FIRST_LOOK = 300;
 /** Pages that are asked for at once while a conversation has too few messages in them. */
 const PAGES_AT_ONCE = 8;
 const USERS_PAGE = 500;
-const PEOPLE_SHOWN = 150;
 /** Milliseconds without a word of it after which a lost connection is shown. */
 const QUIET = 800;
 
@@ -25,12 +27,16 @@ export class Chat {
   #session = null;
   #model = null;
   #list;
+  #side;
+  #new;
+  #news;
   #open = null;
+  /** Another had the session: what was said meanwhile is not known here. */
+  #isStale = false;
   #lastTime = 0n;
   #ticker = 0;
   #frame = 0;
   #quiet = 0;
-  #filtered = [];
   /** How the open conversation has changed since it was shown. */
   #changed = "";
 
@@ -48,6 +54,9 @@ export class Chat {
       act: (action, conversation, item) => this.#act(action, conversation, item),
       bottom: () => this.#seen(),
     });
+    this.#side = new Side((conversation) => this.#show(conversation));
+    this.#new = new NewMessage((conversation) => this.#show(conversation));
+    this.#news = new News((conversation) => this.#session && this.#show(conversation));
     this.#listen();
   }
 
@@ -55,31 +64,44 @@ export class Chat {
   open(session) {
     const user = session.user;
     this.#session = session;
-    this.#model = new Model(user);
     $("me").replaceChildren(avatar(user), isolated(user, { class: "name" }));
     const mine = (then) => (event) => session === this.#session && then(event.detail);
     session.addEventListener("state", mine(() => this.#stateChanged()));
     session.addEventListener("delivered", mine((some) => this.#model.store(some, { arrived: true })));
     session.addEventListener("presence", mine((presence) => this.#model.presence(presence)));
     session.addEventListener("sent", mine((entry) => this.#model.sending(entry)));
-    const model = this.#model;
-    model.addEventListener("users", () => this.#renderSoon());
-    model.addEventListener("conversations", () => this.#renderSoon());
-    model.addEventListener("items", ({ detail }) => this.#itemsChanged(detail));
-    model.addEventListener("arrived", ({ detail }) => this.#arrived(detail));
-    for (const entry of session.outbox.entries) this.#restore(entry);
-    const last = model.conversation(load(user, "open", EVERYONE));
-    last.draft = load(user, "draft", "");
+    this.#begin([[load(user, "open", EVERYONE), load(user, "draft", "")]]);
     save(user, "draft", "");
-    this.#show(last, { focus: !matchMedia("(max-width: 760px)").matches });
-    if (matchMedia("(max-width: 760px)").matches) this.#toSide();
+    if (isNarrow()) this.#toSide();
     this.#stateChanged();
   }
 
-  #restore(entry) {
-    const time = BigInt(entry.time);
-    if (time > this.#lastTime) this.#lastTime = time;
-    this.#model.sending(entry);
+  /** Nothing is known but what waits to be sent; the first draft is that of the open conversation. */
+  #begin(drafts) {
+    const model = (this.#model = new Model(this.#session.user));
+    const mine = (then) => ({ detail }) => model === this.#model && then(detail);
+    model.addEventListener("users", mine(() => this.#renderSoon()));
+    model.addEventListener("conversations", mine(() => this.#renderSoon()));
+    model.addEventListener("items", mine((changed) => this.#itemsChanged(changed)));
+    model.addEventListener("arrived", mine((arrived) => this.#arrived(arrived)));
+    for (const entry of this.#session.outbox.entries) {
+      const time = BigInt(entry.time);
+      if (time > this.#lastTime) this.#lastTime = time;
+      model.sending(entry);
+    }
+    for (const [key, draft] of drafts) model.conversation(key).draft = draft;
+    this.#open = null;
+    this.#show(model.conversation(drafts[0][0]), { focus: !isNarrow() });
+  }
+
+  /** As `begin`, where one is. */
+  #beginAgain() {
+    const reading = $("chat").classList.contains("reading");
+    this.#open.draft = $("text").value;
+    const others = [...this.#model.conversations.values()].filter((one) => one !== this.#open && one.draft);
+    this.#begin([this.#open, ...others].map(({ key, draft }) => [key, draft]));
+    this.#isStale = false;
+    if (!reading) this.#toSide();
   }
 
   // The session.
@@ -90,15 +112,17 @@ export class Chat {
     clearInterval(this.#ticker);
     if (state === "online") {
       this.#banner(null);
+      if (this.#isStale) this.#beginAgain();
       this.#refresh();
     } else if (state === "ended" && ended === "replaced") {
       this.#model.forgetPresence();
+      this.#isStale = true;
       this.#banner("replaced");
     } else if (state === "ended") {
       this.#leave();
     } else {
       this.#model.forgetPresence();
-      this.#quiet = setTimeout(() => this.#banner("offline"), $("banner").hidden ? QUIET : 0);
+      this.#quiet = setTimeout(() => this.#banner("offline"), $("banner").matches(".offline:not([hidden])") ? 0 : QUIET);
     }
     this.#renderSoon();
   }
@@ -106,12 +130,16 @@ export class Chat {
   /** What there is now, after a login. */
   async #refresh() {
     const session = this.#session;
-    const model = this.#model;
+    const { latest } = this.#model;
     try {
       const [history, users] = await Promise.all([
         session.ask("History", { with: "", before: 0n, limit: FIRST_LOOK }),
         session.ask("Users", { after: "", limit: USERS_PAGE }),
       ]);
+      const first = history.messages[0]?.offset ?? 0n;
+      // Another program had the session while this one had no connection: there may be a gap.
+      if (latest && first > latest && session.pending < FIRST_LOOK) this.#beginAgain();
+      const model = this.#model;
       model.store(history.messages);
       model.settle();
       this.#takeUsers(users.users);
@@ -164,16 +192,15 @@ export class Chat {
     }
   }
 
-  async #logOut() {
-    const session = this.#session;
-    await session.stop();
-  }
-
   #leave() {
     const session = this.#session;
     this.#session = null;
     this.#open = null;
+    this.#isStale = false;
     this.#banner(null);
+    this.#list.clear();
+    this.#side.clear();
+    $("text").value = "";
     document.title = "Console Chat";
     this.#left(session);
   }
@@ -246,137 +273,35 @@ export class Chat {
   }
 
   get #isLookedAt() {
-    const phone = matchMedia("(max-width: 760px)").matches;
     return document.visibilityState === "visible" && document.hasFocus() &&
-      (!phone || $("chat").classList.contains("reading"));
+      (!isNarrow() || $("chat").classList.contains("reading"));
   }
 
   #arrived({ conversation, item }) {
     this.#seen();
-    const where = conversation.isEveryone ? " to everyone" : conversation.members.length > 1 ? " to several" : "";
-    const words = `${shown(item.from)}${where}: ${shown(excerpt(item.text))}`;
-    if (conversation === this.#open || document.visibilityState === "visible") {
-      $("announcer").textContent = words;
-    }
-    if (this.#isLookedAt && conversation === this.#open) return;
-    if (!this.#notifies || document.visibilityState === "visible") return;
-    const notification = new Notification(`${shown(item.from)}${where}`, {
-      body: shown(excerpt(item.text)), tag: conversation.key, icon: "/mark.svg",
-    });
-    notification.onclick = () => {
-      focus();
-      this.#show(conversation);
-      notification.close();
-    };
+    this.#news.arrived(conversation, item);
   }
 
   #renderSoon() {
+    // Frames of a hidden tab do not come, its title is seen all the same.
+    if (document.visibilityState !== "visible") this.#news.count(this.#model.unread);
     // However much happens in a frame, it is shown once.
     if (this.#frame) return;
     this.#frame = requestAnimationFrame(() => {
       this.#frame = 0;
       if (!this.#session) return;
-      this.#renderConversations();
-      this.#renderPeople();
+      this.#side.show(this.#session, this.#model, this.#open);
       this.#renderHead();
-      const { unread } = this.#model;
-      document.title = unread ? `(${unread > 99 ? "99+" : unread}) Console Chat` : "Console Chat";
+      this.#news.count(this.#model.unread);
     });
-    // Frames of a hidden tab do not come, its title is seen all the same.
-    if (document.visibilityState !== "visible") {
-      const { unread } = this.#model;
-      document.title = unread ? `(${unread > 99 ? "99+" : unread}) Console Chat` : "Console Chat";
-    }
-  }
-
-  #matches(words) {
-    const wanted = $("filter").value.trim().toLocaleLowerCase();
-    return !wanted || words.toLocaleLowerCase().includes(wanted);
-  }
-
-  #renderConversations() {
-    const rows = this.#model.listed.filter((one) => one === this.#open || this.#matches(one.title));
-    if (this.#open && !rows.includes(this.#open)) rows.unshift(this.#open);
-    this.#replace($("conversations"), rows.map((one) => this.#conversationRow(one)));
-  }
-
-  #conversationRow(conversation) {
-    const { last, unread } = conversation;
-    const date = last && last.date;
-    const single = conversation.members.length === 1 ? conversation.members[0] : "";
-    const picture = conversation.isEveryone
-      ? avatar("everyone", "everyone")
-      : avatar(conversation.members[0], single ? undefined : "people");
-    if (single && this.#model.isOnline(single)) picture.classList.add("online");
-    const who = !last || last.mine ? (last ? "You: " : "") : single ? "" : `${shown(last.from)}: `;
-    const row = el("button", {
-      type: "button",
-      class: `item${unread ? " unread" : ""}`,
-      "aria-current": conversation === this.#open ? "true" : undefined,
-      data: { key: conversation.key },
-      onclick: () => this.#show(conversation),
-    },
-    picture,
-    el("span", { class: "lines" },
-      el("span", { class: "line" }, isolated(conversation.title, { class: "name" }),
-        date ? el("time", { dateTime: date.toISOString() }, brief(date)) : null),
-      el("span", { class: "line" },
-        el("span", { class: "excerpt" }, last ? who : "Nothing yet", last ? isolated(excerpt(last.text)) : null),
-        unread ? el("span", { class: "badge", "aria-label": `${unread} unread` }, unread > 999 ? "999+" : String(unread)) : null),
-    ));
-    return el("li", {}, row);
-  }
-
-  #renderPeople() {
-    const { user, users } = this.#model;
-    const found = [...users.values()]
-      .filter(({ name }) => name !== user && this.#matches(name))
-      .concat(this.#filtered.filter(({ name }) => name !== user && !users.has(name)))
-      .sort((one, other) => other.online - one.online || one.name.localeCompare(other.name));
-    this.#replace($("people"), found.slice(0, PEOPLE_SHOWN).map((one) => this.#personRow(one)));
-    const hidden = found.length - PEOPLE_SHOWN;
-    const online = [...users.values()].filter((one) => one.online && one.name !== user).length;
-    $("people-title").textContent = online ? `People — ${online} on-line` : "People";
-    $("people-note").textContent = hidden > 0 || this.#model.moreUsers
-      ? "There are more: type to find them."
-      : found.length ? "" : $("filter").value ? "Nobody of that name." : "Nobody else has been here yet.";
-  }
-
-  #personRow({ name, online, lastLogin }) {
-    const picture = avatar(name);
-    if (online) picture.classList.add("online");
-    const seen = dateOf(lastLogin);
-    return el("li", {}, el("button", {
-      type: "button",
-      class: `item person${online ? "" : " away"}`,
-      title: online || !seen ? "" : `last here ${full(seen)}`,
-      data: { name },
-      onclick: () => this.#show(this.#model.conversation(keyOf([name]))),
-    }, picture, isolated(name, { class: "name" }), el("span", { class: "unseen" }, online ? ", on-line" : ", away")));
-  }
-
-  /** Other rows, and the focus where it was. */
-  #replace(list, rows) {
-    const { activeElement } = document;
-    const focused = list.contains(activeElement) ? activeElement.dataset : null;
-    list.replaceChildren(...rows);
-    if (!focused) return;
-    const again = [...list.querySelectorAll("button")].find(
-      ({ dataset }) => dataset.key === focused.key && dataset.name === focused.name,
-    );
-    again?.focus({ preventScroll: true });
   }
 
   #renderHead() {
     const conversation = this.#open;
     if (!conversation) return;
-    const single = conversation.members.length === 1 ? conversation.members[0] : "";
-    const picture = conversation.isEveryone
-      ? avatar("everyone", "everyone")
-      : avatar(conversation.members[0], single ? undefined : "people");
+    const { single } = conversation;
     const online = single && this.#model.isOnline(single);
-    if (online) picture.classList.add("online");
-    $("pane-avatar").replaceChildren(picture);
+    $("pane-avatar").replaceChildren(pictureOf(conversation, this.#model));
     $("title").replaceChildren(isolated(conversation.title));
     const person = this.#model.users.get(single);
     const seen = person && dateOf(person.lastLogin);
@@ -433,6 +358,7 @@ export class Chat {
   }
 
   #act(action, conversation, item) {
+    if (this.#session.state === "ended") return;
     this.#session.outbox.discard(item.entry);
     this.#model.discard(conversation, item);
     if (action === "again") {
@@ -462,28 +388,7 @@ export class Chat {
       this.#send();
     });
     $("text").addEventListener("input", () => this.#grow());
-    $("text").addEventListener("keydown", (event) => {
-      const phone = matchMedia("(pointer: coarse)").matches;
-      if (event.key === "Enter" && !event.shiftKey && !event.isComposing && !phone) {
-        event.preventDefault();
-        this.#send();
-      } else if (event.key === "PageUp" || event.key === "PageDown") {
-        event.preventDefault();
-        const { clientHeight } = $("scroller");
-        $("scroller").scrollBy({ top: clientHeight * 0.85 * (event.key === "PageUp" ? -1 : 1) });
-      }
-    });
-    $("filter").addEventListener("input", () => this.#filter());
-    $("filter").addEventListener("keydown", (event) => {
-      if (event.key === "Enter") {
-        event.preventDefault();
-        const wanted = $("filter").value.trim().normalize("NFC");
-        const row = document.querySelector("#people button, #conversations button:not([aria-current])");
-        const exact = [...document.querySelectorAll("#people button")].find((one) => one.dataset.name === wanted);
-        (exact ?? row)?.click();
-        this.#clearFilter();
-      }
-    });
+    $("text").addEventListener("keydown", (event) => this.#keyInText(event));
     $("back").addEventListener("click", () => {
       this.#toSide();
       document.querySelector("#conversations [aria-current]")?.focus();
@@ -492,17 +397,26 @@ export class Chat {
       this.#list.toBottom();
       $("text").focus();
     });
-    $("logout").addEventListener("click", () => this.#logOut());
+    $("logout").addEventListener("click", () => this.#session.stop());
     $("help-button").addEventListener("click", () => $("help").showModal());
-    $("compose").addEventListener("click", () => this.#compose());
-    this.#listenToNew();
-    this.#listenToNotify();
-    for (const type of ["focus", "visibilitychange"]) addEventListener(type, () => this.#session && this.#seen());
+    $("compose").addEventListener("click", () => this.#new.open(this.#model));
+    addEventListener("focus", () => this.#session && this.#seen());
     document.addEventListener("visibilitychange", () => this.#session && this.#seen());
     document.addEventListener("keydown", (event) => this.#key(event));
     addEventListener("pagehide", () => {
-      if (this.#session && this.#open) save(this.#session.user, "draft", $("text").value);
+      if (this.#session && this.#session.state !== "ended") save(this.#session.user, "draft", $("text").value);
     });
+  }
+
+  #keyInText(event) {
+    const { key, shiftKey, isComposing } = event;
+    // On a phone Enter is a new line.
+    const sends = key === "Enter" && !shiftKey && !isComposing && !matchMedia("(pointer: coarse)").matches;
+    if (sends) this.#send();
+    else if (key === "PageUp") $("scroller").scrollBy({ top: -$("scroller").clientHeight * 0.85 });
+    else if (key === "PageDown") $("scroller").scrollBy({ top: $("scroller").clientHeight * 0.85 });
+    else return;
+    event.preventDefault();
   }
 
   #key(event) {
@@ -520,120 +434,14 @@ export class Chat {
     } else if (event.altKey && event.key === "ArrowUp") go(-1);
     else if (event.altKey && event.key === "ArrowDown") go(1);
     else if (event.altKey && event.key.toLowerCase() === "u") document.querySelector("#conversations .unread")?.click();
-    else if (event.altKey && event.key.toLowerCase() === "n") this.#compose();
+    else if (event.altKey && event.key.toLowerCase() === "n") this.#new.open(this.#model);
     else if (event.altKey && event.key === "End") this.#list.toBottom();
     else if (event.key === "Escape") {
-      this.#clearFilter();
+      this.#side.clearFilter();
       $("chat").classList.add("reading");
       $("text").focus();
     } else if (event.key === "?" && !inField) $("help").showModal();
     else return;
     event.preventDefault();
   }
-
-  async #filter() {
-    this.#renderSoon();
-    const wanted = $("filter").value.trim().normalize("NFC");
-    this.#filtered = [];
-    if (!wanted || !this.#model.moreUsers) return;
-    try {
-      // Names that begin so, and the name itself: what stands right below it, and on.
-      const { users } = await this.#session.ask("Users", { after: before(wanted), limit: 50 });
-      if (wanted !== $("filter").value.trim().normalize("NFC")) return;
-      this.#filtered = users
-        .filter((one) => one.username.startsWith(wanted))
-        .map((one) => ({ name: one.username, online: Boolean(one.online), lastLogin: one.lastLogin }));
-      this.#renderSoon();
-    } catch (error) {
-      if (!(error instanceof ConnectionLost)) throw error;
-    }
-  }
-
-  #clearFilter() {
-    $("filter").value = "";
-    this.#filtered = [];
-    this.#renderSoon();
-  }
-
-  // A message to several.
-
-  #compose() {
-    $("recipients").value = "";
-    $("new-error").textContent = "";
-    this.#suggest();
-    $("new").showModal();
-    $("recipients").focus();
-  }
-
-  get #chosen() {
-    return $("recipients").value.split(",").map((one) => one.trim().normalize("NFC")).filter(Boolean);
-  }
-
-  #suggest() {
-    const chosen = this.#chosen;
-    const people = [...this.#model.users.values()]
-      .filter(({ name }) => name !== this.#model.user && !name.includes(","))
-      .sort((one, other) => other.online - one.online || one.name.localeCompare(other.name))
-      .slice(0, 60);
-    $("suggestions").replaceChildren(...people.map(({ name, online }) => el("li", {}, el("button", {
-      type: "button",
-      class: "chip",
-      "aria-pressed": String(chosen.includes(name)),
-      onclick: () => {
-        const now = this.#chosen;
-        const rest = now.includes(name) ? now.filter((one) => one !== name) : [...now, name];
-        $("recipients").value = rest.join(", ");
-        this.#suggest();
-        [...$("suggestions").querySelectorAll("button")].find((one) => one.dataset.name === name)?.focus();
-      },
-      data: { name },
-    }, el("span", { class: online ? "dot online" : "dot" }), isolated(name)))));
-  }
-
-  #listenToNew() {
-    $("recipients").addEventListener("input", () => this.#suggest());
-    $("new-cancel").addEventListener("click", () => $("new").close());
-    $("new-form").addEventListener("submit", (event) => {
-      const chosen = this.#chosen.filter((name) => name !== this.#model.user || this.#chosen.length === 1);
-      if (!chosen.length) {
-        event.preventDefault();
-        $("new-error").textContent = "Name somebody.";
-        return;
-      }
-      this.#show(this.#model.conversation(keyOf(chosen)));
-    });
-  }
-
-  // Notifications.
-
-  get #notifies() {
-    return "Notification" in window && Notification.permission === "granted" && load("", "notify", false);
-  }
-
-  #listenToNotify() {
-    const button = $("notify");
-    const show = () => button.setAttribute("aria-pressed", String(this.#notifies));
-    button.hidden = !("Notification" in window);
-    button.addEventListener("click", async () => {
-      const wanted = !this.#notifies;
-      if (wanted && Notification.permission !== "granted") await Notification.requestPermission();
-      save("", "notify", wanted);
-      show();
-    });
-    show();
-  }
-}
-
-/** The beginning of a text, on one line. */
-function excerpt(text) {
-  return text.slice(0, 300).replace(/\s+/g, " ");
-}
-
-/** A text that stands right below another, in the order of UTF-8 bytes, near enough to find it. */
-function before(text) {
-  const characters = [...text];
-  const last = characters.pop().codePointAt(0);
-  if (last <= 0x20) return characters.join("");
-  const lower = last - 1 >= 0xd800 && last - 1 <= 0xdfff ? 0xd7ff : last - 1;
-  return `${characters.join("")}${String.fromCodePoint(lower)}\u{10ffff}`;
 }

@@ -110,16 +110,33 @@ class Writer {
     return this.#at - size;
   }
 
-  byte(value) { this.#view.setUint8(this.#room(1), value); }
-  uint16(value) { this.#view.setUint16(this.#room(2), value); }
-  uint32(value) { this.#view.setUint32(this.#room(4), value); }
-  uint64(value) { this.#view.setBigUint64(this.#room(8), BigInt(value)); }
+  // The room first: making it may replace what is written to.
+  byte(value) {
+    const at = this.#room(1);
+    this.#view.setUint8(at, value);
+  }
+
+  uint16(value) {
+    const at = this.#room(2);
+    this.#view.setUint16(at, value);
+  }
+
+  uint32(value) {
+    const at = this.#room(4);
+    this.#view.setUint32(at, value);
+  }
+
+  uint64(value) {
+    const at = this.#room(8);
+    this.#view.setBigUint64(at, BigInt(value));
+  }
 
   string(value) {
     const bytes = utf8.encode(value);
     if (bytes.length > MAX_STRING) throw new RangeError("a text has at most 65,535 bytes");
     this.uint16(bytes.length);
-    this.#bytes.set(bytes, this.#room(bytes.length));
+    const at = this.#room(bytes.length);
+    this.#bytes.set(bytes, at);
   }
 
   strings(values) {

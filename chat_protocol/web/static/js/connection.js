@@ -76,7 +76,8 @@ export class Connection {
         pushed.push(frame);
       }
     }
-    if (pushed.length && !this.#ended) this.owner.pushed(pushed);
+    // Behind those who wait for the answers: the first messages may come along with the login's.
+    if (pushed.length) queueMicrotask(() => this.#ended || this.owner.pushed(pushed));
   }
 
   #lost() {

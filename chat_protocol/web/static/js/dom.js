@@ -102,3 +102,8 @@ export function day(date) {
 export function brief(date) {
   return sameDay(date, new Date()) ? clock(date) : SHORT.format(date);
 }
+
+/** Whether there is room for one of the two only: the side, or a conversation. */
+export function isNarrow() {
+  return matchMedia("(max-width: 760px)").matches;
+}

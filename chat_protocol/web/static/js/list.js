@@ -47,8 +47,16 @@ export class MessageList {
     this.#rows.classList.toggle("crowd", crowd);
     this.#nodes.clear();
     this.#rows.replaceChildren();
+    this.#asked = false;
     this.toBottom();
     this.#wantEarlier();
+  }
+
+  /** Show none. */
+  clear() {
+    this.#conversation = null;
+    this.#nodes.clear();
+    this.#rows.replaceChildren();
   }
 
   get atBottom() {
@@ -62,7 +70,8 @@ export class MessageList {
 
   /** Show the end. */
   toBottom() {
-    const { length } = this.#conversation?.items ?? [];
+    if (!this.#conversation) return;
+    const { length } = this.#conversation.items;
     this.#end = length;
     this.#start = Math.max(0, length - MOST / 2);
     this.#sync();

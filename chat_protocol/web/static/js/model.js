@@ -50,6 +50,11 @@ export class Conversation {
     return this.isEveryone ? "Everyone" : this.members.join(", ");
   }
 
+  /** The other one's name, if there is just one. */
+  get single() {
+    return this.members.length === 1 ? this.members[0] : "";
+  }
+
   get last() {
     return this.items.at(-1) ?? null;
   }
@@ -66,11 +71,12 @@ export class Conversation {
  */
 export class Model extends EventTarget {
   #read;
-  #latest = 0n;
 
   constructor(user) {
     super();
     this.user = user;
+    /** The greatest offset that was seen. */
+    this.latest = 0n;
     this.users = new Map();
     this.moreUsers = false;
     this.conversations = new Map();
@@ -135,7 +141,9 @@ export class Model extends EventTarget {
     const sent = mine && conversation.byId.get(`t${message.time}`);
     if (sent && !sent.offset) {
       sent.offset = message.offset;
+      sent.state = "stored";
       conversation.byId.set(id, sent);
+      this.#emit("items", { conversation, kind: "changed" });
       return null;
     }
     const item = {
@@ -151,7 +159,7 @@ export class Model extends EventTarget {
       mine,
     };
     conversation.byId.set(id, item);
-    if (item.offset > this.#latest) this.#latest = item.offset;
+    if (item.offset > this.latest) this.latest = item.offset;
     if (2n * item.offset > conversation.rank) conversation.rank = 2n * item.offset;
     const { items } = conversation;
     // What was sent from here has an offset when it comes back in the history; until then it is
@@ -172,7 +180,7 @@ export class Model extends EventTarget {
     if (!item) {
       item = { id, offset: 0n, from: this.user, to: entry.to, text: entry.text, mine: true };
       item.date = dateOf(BigInt(entry.time));
-      conversation.rank = 2n * this.#latest + 1n;
+      conversation.rank = 2n * this.latest + 1n;
       conversation.byId.set(id, item);
       conversation.items.push(item);
     }

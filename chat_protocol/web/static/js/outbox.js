@@ -10,6 +10,12 @@ import { load, save } from "./storage.js";
 /** Messages that may wait; the composer takes no more then. */
 export const OUTBOX_LIMIT = 500;
 
+/**
+ * The next publishing id is up to so many higher, at random. Other programs of the same user count
+ * by one from the highest that is stored: none of them uses the id of what is on its way from here.
+ */
+const STEP = 2 ** 32;
+
 /** After a refusal for now: when the message is sent again, in milliseconds. */
 const AGAIN = 2000;
 
@@ -34,7 +40,8 @@ export class Outbox {
   #connection = null;
   #sending = false;
   #timer = 0;
-  #lastId;
+  #lastId = 0n;
+  #isOpen = false;
 
   /**
    * @param {string} user
@@ -43,10 +50,22 @@ export class Outbox {
   constructor(user, changed) {
     this.#user = user;
     this.#changed = changed;
-    const kept = load(user, "outbox", { lastId: "0", entries: [] });
-    this.#lastId = BigInt(kept.lastId);
     /** In the order of sending: {id, text, scope, to, time, state, why}; waiting or failed. */
+    this.entries = [];
+  }
+
+  /** What is kept is this tab's now. */
+  open() {
+    const kept = load(this.#user, "outbox", { lastId: "0", entries: [] });
+    this.#lastId = BigInt(kept.lastId);
     this.entries = kept.entries;
+    this.#isOpen = true;
+  }
+
+  /** Another tab may have it: nothing is written any more. */
+  close() {
+    this.offline();
+    this.#isOpen = false;
   }
 
   get isFull() {
@@ -81,6 +100,7 @@ export class Outbox {
   }
 
   #keep() {
+    if (!this.#isOpen) return;
     save(this.#user, "outbox", { lastId: String(this.#lastId), entries: this.entries });
   }
 
@@ -100,7 +120,7 @@ export class Outbox {
 
   async #send(connection, entry) {
     if (entry.id === "0") {
-      this.#lastId += 1n;
+      this.#lastId += 1n + BigInt(Math.floor(Math.random() * STEP));
       entry.id = String(this.#lastId);
       this.#keep();
     }

@@ -1,13 +1,14 @@
 /**
  * A user's session: logs in, comes back whenever the connection is lost, acknowledges what has
  * arrived. One tab of a browser has it at a time: another that opens takes it over by its token,
- * and this one is told.
+ * as soon as this one has let go.
  */
 
+import { Claim } from "./claim.js";
 import { Code } from "./codec.js";
 import { Connection, ConnectionLost } from "./connection.js";
 import { Outbox } from "./outbox.js";
-import { load, save, watch } from "./storage.js";
+import { load, save } from "./storage.js";
 
 const FIRST_DELAY = 500;
 const MAX_DELAY = 15000;
@@ -20,12 +21,13 @@ const WINDOW = 500;
 const PATIENCE = 20000;
 
 const NEXT = {
-  idle: { start: "connecting" },
+  idle: { claim: "claiming" },
+  claiming: { start: "connecting", end: "ended" },
   connecting: { opened: "logging in", lost: "waiting", end: "ended" },
   "logging in": { granted: "online", lost: "waiting", end: "ended" },
   online: { lost: "waiting", end: "ended" },
   waiting: { start: "connecting", end: "ended" },
-  ended: { start: "connecting" },
+  ended: { claim: "claiming" },
 };
 
 /** Why a login is not tried again by itself. */
@@ -42,7 +44,7 @@ const FINAL = new Map([
 export class Session extends EventTarget {
   #url;
   #password;
-  #tab = crypto.getRandomValues(new Uint32Array(2)).join("-");
+  #claim;
   #connection = null;
   #failures = 0;
   #spread = false;
@@ -51,7 +53,6 @@ export class Session extends EventTarget {
   #beat = 0;
   #acked = 0n;
   #unacked = 0n;
-  #unwatch;
 
   constructor(url, user, password) {
     super();
@@ -64,15 +65,20 @@ export class Session extends EventTarget {
     this.detail = "";
     /** When it is tried again, as Date.now(). */
     this.retryAt = 0;
+    /** How many messages waited at the login. */
+    this.pending = 0;
     this.outbox = new Outbox(user, (entry) => this.#emit("sent", entry));
-    this.#unwatch = watch(user, "tab", (tab) => tab && JSON.parse(tab) !== this.#tab && this.#leave());
+    this.#claim = new Claim(user, () => this.#leave());
     addEventListener("online", this.retry);
     document.addEventListener("visibilitychange", this.retry);
   }
 
-  start() {
+  async start() {
+    if (!this.#step("claim")) return;
     this.ended = this.detail = "";
-    save(this.user, "tab", this.#tab);
+    if (!(await this.#claim.take())) return;
+    // What another tab has left, and it writes no more.
+    this.outbox.open();
     this.#connect();
   }
 
@@ -85,12 +91,10 @@ export class Session extends EventTarget {
   async stop() {
     const connection = this.#connection;
     const online = this.state === "online";
-    this.#forget();
+    if (online) save(this.user, "token", "");
+    this.#release();
     this.#step("end");
-    if (online) {
-      await connection.request("Close", { code: Code.OK, reason: "" }).catch(() => {});
-      save(this.user, "token", "");
-    }
+    if (online) await connection.request("Close", { code: Code.OK, reason: "" }).catch(() => {});
     connection?.abort();
   }
 
@@ -176,6 +180,7 @@ export class Session extends EventTarget {
     this.#hadSession = true;
     this.detail = "";
     this.#acked = this.#unacked = 0n;
+    this.pending = Number(properties.pending) || 0;
     save(this.user, "token", properties.session ?? "");
     const heartbeat = Number(properties.heartbeat) || 0;
     if (heartbeat) this.#beat = setInterval(() => this.#heartbeat(connection), heartbeat * 400);
@@ -226,7 +231,7 @@ export class Session extends EventTarget {
 
   #end(why, detail) {
     const connection = this.#connection;
-    this.#forget();
+    this.#release();
     this.#hadSession = false;
     this.ended = why;
     this.detail = detail;
@@ -241,9 +246,15 @@ export class Session extends EventTarget {
     clearInterval(this.#beat);
   }
 
+  #release() {
+    this.#forget();
+    this.outbox.close();
+    this.#claim.release();
+  }
+
   /** The page turns to another user. */
   dispose() {
-    this.#unwatch();
+    this.#claim.dispose();
     removeEventListener("online", this.retry);
     document.removeEventListener("visibilitychange", this.retry);
   }

@@ -14,22 +14,24 @@ function key(user, name) {
 export function load(user, name, missing) {
   const at = key(user, name);
   try {
-    const text = localStorage.getItem(at);
+    const text = memory.get(at) ?? localStorage.getItem(at);
     if (text !== null) return JSON.parse(text);
   } catch {
     // No storage, or somebody else's value.
   }
-  return memory.has(at) ? JSON.parse(memory.get(at)) : missing;
+  return missing;
 }
 
 /** Keep a value that JSON can hold. */
 export function save(user, name, value) {
+  const at = key(user, name);
   const text = JSON.stringify(value);
-  memory.set(key(user, name), text);
   try {
-    localStorage.setItem(key(user, name), text);
+    localStorage.setItem(at, text);
+    memory.delete(at);
   } catch {
     // Full: the page goes on, and has it until it is closed.
+    memory.set(at, text);
   }
 }
 
