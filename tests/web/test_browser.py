@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import socket
 import time
 from collections.abc import Callable, Iterator
@@ -460,7 +461,7 @@ def test_another_program_of_the_same_user_takes_no_id_away(people: People) -> No
         say(page, "before")
         stored(page, 1)
     # What is on its way gets an id, and no answer.
-    people.server.pause()
+    os.kill(people.server.pid, signal.SIGSTOP)
     say(page, "on its way")
     page.wait_for_function("localStorage['console-chat:outbox:alice'].match(/\"id\":\"[1-9]/)")
     page.close()

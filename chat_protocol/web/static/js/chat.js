@@ -110,9 +110,12 @@ export class Chat {
     const { state, ended } = this.#session;
     clearTimeout(this.#quiet);
     clearInterval(this.#ticker);
+    if (this.#isStale && state === "connecting") {
+      this.#banner(null);
+      this.#beginAgain();
+    }
     if (state === "online") {
       this.#banner(null);
-      if (this.#isStale) this.#beginAgain();
       this.#refresh();
     } else if (state === "ended" && ended === "replaced") {
       this.#model.forgetPresence();
