@@ -1,8 +1,9 @@
 /** What one sees of a session: conversations, people, messages, and where one writes. */
 
+import { showBanner } from "./banner.js";
 import { byteLength, Code, MAX_STRING, Scope } from "./codec.js";
 import { ConnectionLost } from "./connection.js";
-import { avatar, brief, el, icon, isNarrow, isolated, shown } from "./dom.js";
+import { avatar, brief, icon, isNarrow, isolated, shown } from "./dom.js";
 import { MessageList } from "./list.js";
 import { dateOf, EVERYONE, Model } from "./model.js";
 import { NewMessage } from "./new-message.js";
@@ -34,7 +35,6 @@ export class Chat {
   /** Another had the session: what was said meanwhile is not known here. */
   #isStale = false;
   #lastTime = 0n;
-  #ticker = 0;
   #frame = 0;
   #quiet = 0;
   /** How the open conversation has changed since it was shown. */
@@ -109,7 +109,6 @@ export class Chat {
   #stateChanged() {
     const { state, ended } = this.#session;
     clearTimeout(this.#quiet);
-    clearInterval(this.#ticker);
     if (this.#isStale && state === "connecting") {
       this.#banner(null);
       this.#beginAgain();
@@ -153,12 +152,13 @@ export class Chat {
   }
 
   async #takeUsers(page) {
+    const session = this.#session;
     const model = this.#model;
     while (model === this.#model) {
       const last = page.at(-1);
       model.setUsers(page, false);
       if (!last || model.moreUsers) return;
-      ({ users: page } = await this.#session.ask("Users", { after: last.username, limit: USERS_PAGE }));
+      ({ users: page } = await session.ask("Users", { after: last.username, limit: USERS_PAGE }));
     }
   }
 
@@ -166,10 +166,12 @@ export class Chat {
   async #earlier(conversation) {
     if (conversation.loading || conversation.complete) return;
     conversation.loading = true;
+    const session = this.#session;
+    const model = this.#model;
     const count = conversation.items.length;
     try {
       for (let pages = 0; pages < PAGES_AT_ONCE; pages += 1) {
-        const answer = await this.#session.ask("History", {
+        const answer = await session.ask("History", {
           with: conversation.isEveryone ? "" : conversation.members[0],
           before: conversation.before,
           limit: PAGE,
@@ -180,7 +182,7 @@ export class Chat {
           break;
         }
         conversation.before = answer.messages[0].offset;
-        this.#model.store(answer.messages);
+        model.store(answer.messages);
         if (conversation.items.length >= count + PAGE / 2) break;
       }
     } catch (error) {
@@ -209,28 +211,7 @@ export class Chat {
   }
 
   #banner(kind) {
-    const banner = $("banner");
-    clearInterval(this.#ticker);
-    banner.hidden = !kind;
-    banner.className = `banner ${kind ?? ""}`;
-    if (kind === "replaced") {
-      const again = el("button", { type: "button", onclick: () => this.#session.start() }, "Use it here");
-      banner.replaceChildren("This chat is open in another tab or program. ", again);
-    } else if (kind === "offline") {
-      const words = el("span", { "aria-hidden": "true" });
-      const say = () => {
-        const { state, retryAt, detail } = this.#session;
-        const seconds = Math.max(0, Math.ceil((retryAt - Date.now()) / 1000));
-        words.textContent = state === "waiting" && seconds > 0
-          ? ` Trying again in ${seconds} s.${detail ? ` (${detail})` : ""}`
-          : " Trying again…";
-      };
-      say();
-      this.#ticker = setInterval(say, 500);
-      const now = el("button", { type: "button", onclick: () => this.#session.retry() }, "Now");
-      banner.replaceChildren("No connection. What you write is sent when it is back.", words, " ", now);
-    }
-    $("text").disabled = kind === "replaced";
+    showBanner(kind, this.#session);
   }
 
   // What there is to see.
