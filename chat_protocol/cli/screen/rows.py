@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from chat_protocol.cli.screen.entries import Entry, Kind
 from chat_protocol.cli.screen.look import Look, Row
 
@@ -9,6 +11,9 @@ __all__ = ["FOLD", "entry_rows", "separator", "wrap"]
 
 FOLD = 100
 """Rows of one message that are shown; a longer one is cut and says so."""
+
+WRAPPED = 256
+"""Texts whose rows are remembered: what is on the screen is drawn again with each key."""
 
 NAME_COLUMNS = 12
 """Columns for names, where there is room."""
@@ -93,19 +98,25 @@ def wrap(text: str, width: int, look: Look, used: int = 0) -> tuple[list[str], i
     Returns:
         At least one row, at most FOLD; and how many characters did not fit into them.
     """
+    rows, cut = _wrapped(text, width, look, used)
+    return list(rows), cut
+
+
+@lru_cache(maxsize=WRAPPED)
+def _wrapped(text: str, width: int, look: Look, used: int) -> tuple[tuple[str, ...], int]:
     rows: list[str] = []
     rest = text.rstrip("\n").replace("\r\n", "\n").replace("\t", "    ")
     left = len(rest)
-    # Not the whole text: the longest has 65,535 characters, and is drawn again with each key.
+    # Not the whole text: the longest has 65,535 characters, and few of them are seen.
     for paragraph in rest[: FOLD * (width + 1)].split("\n"):
         if len(rows) >= FOLD:
             break
         rows += _wrap_paragraph(paragraph, width, look, 0 if rows else used)
         left -= len(paragraph) + 1
     if left <= 0 and len(rows) <= FOLD:
-        return rows, 0
+        return tuple(rows), 0
     kept = rows[: FOLD - 1]
-    return kept, max(1, len(rest) - sum(map(len, kept)))
+    return tuple(kept), max(1, len(rest) - sum(map(len, kept)))
 
 
 def _wrap_paragraph(text: str, width: int, look: Look, used: int) -> list[str]:
