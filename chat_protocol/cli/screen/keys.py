@@ -101,7 +101,6 @@ class Keyboard:
         before = self._model.current
         self._actions.typed(text)
         if self._model.current is not before:
-            before.draft = ""
             self._take_draft()
 
     def _complete(self, by: int) -> None:
@@ -144,7 +143,7 @@ class Keyboard:
         if event.current_buffer.text and not self._actions.leaving:
             event.current_buffer.append_to_history()
             event.current_buffer.reset()
-        elif not event.app.is_done:
+        else:
             event.app.exit(exception=Interrupted())
 
     # Looking.
@@ -160,9 +159,10 @@ class Keyboard:
             self._take_draft()
 
     def _take_draft(self) -> None:
-        typed = self.view.typed
+        typed, talk = self.view.typed, self._model.current
         typed.reset()
-        typed.insert_text(self._model.current.draft)
+        typed.insert_text(talk.draft)
+        talk.draft = ""
         self._completion.forget()
 
     def _number(self, number: int) -> None:

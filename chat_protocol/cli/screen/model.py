@@ -149,8 +149,6 @@ class Model:
             index = self.talks.index(talk)
             known = back is not None and back is not talk and back in self.talks
             self.show(back if back is not None and known else self.talks[index - 1])
-        if self._previous is talk:
-            self._previous = None
         self.talks.remove(talk)
         del self._by_partners[talk.partners]
         self.changed()

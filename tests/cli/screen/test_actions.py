@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
-from twisted.internet.task import Clock
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock, deferLater
 
 from chat_protocol.cli.outcome import Exit, Failed
 from chat_protocol.cli.screen.actions import CATCHING_UP, SLICE
 from chat_protocol.cli.screen.entries import Kind
+from chat_protocol.cli.screen.past import PAGE, RECENT
 from chat_protocol.cli.screen.talks import EVERYONE
 from chat_protocol.client import Online
 from chat_protocol.domain.limits import Limits
@@ -188,6 +192,54 @@ def test_the_past_is_fetched_once_and_in_order(server: MemoryServer, alice: Pers
     bob.type("/history carol 300")
     assert len(carols.entries) >= 300
     assert [one.text for one in carols.entries[-2:]] == ["c498", "c499"]
+
+
+def test_what_is_rare_is_looked_for_far_back(server: MemoryServer, alice: Person) -> None:
+    alice.type("/all once")
+    alice.type("/query alice")
+    for number in range(RECENT + 5 * PAGE):
+        alice.actions.typed(f"n{number}")
+    server.flush()
+    alice.leave()
+    alice = Person(server, "alice")
+    everyone = alice.model.find(EVERYONE)
+    assert everyone is not None
+    assert everyone.entries == []
+    alice.actions.show(everyone)
+    server.flush()
+    assert [one.text for one in everyone.entries] == ["once"]
+    assert everyone.complete
+
+
+def test_no_more_is_fetched_than_fits(
+    server: MemoryServer, alice: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("chat_protocol.cli.screen.talks.READING", 3)
+    alice.type("/query alice")
+    for number in range(5):
+        alice.type(f"n{number}")
+    talk = alice.model.current
+    talk.complete = False
+    alice.actions.load_older(talk)
+    assert "as much as fits" in alice.model.hint
+    assert not talk.loading
+
+
+def test_keys_have_a_turn_between_messages(
+    server: MemoryServer, alice: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    turns: list[int] = []
+
+    def later(clock: Any, seconds: float) -> Deferred[None]:
+        turns.append(len(alice.model.current.entries))
+        return deferLater(clock, seconds)
+
+    monkeypatch.setattr("chat_protocol.cli.screen.actions.deferLater", later)
+    alice.type("/query alice")
+    for number in range(3 * SLICE + 50):
+        alice.actions.typed(f"n{number}")
+    server.flush()
+    assert len(turns) == 3
 
 
 def test_own_messages_of_this_run_are_not_shown_twice(alice: Person, bob: Person) -> None:

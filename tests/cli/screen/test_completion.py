@@ -5,7 +5,12 @@ from __future__ import annotations
 import pytest
 
 from chat_protocol.cli.commands import COMMANDS
-from chat_protocol.cli.screen.completion import Completion, candidates, common_prefix
+from chat_protocol.cli.screen.completion import (
+    MAX_CANDIDATES,
+    Completion,
+    candidates,
+    common_prefix,
+)
 from chat_protocol.cli.screen.look import Look
 
 NAMES = ["bob", "bobby", "Carol", "bob b", "eve"]
@@ -40,6 +45,11 @@ def test_candidates(line: str, start: int, found: list[str]) -> None:
 
 def test_all_commands_are_completed() -> None:
     assert candidates("/", NAMES) == (0, [f"{name} " for name in COMMANDS])
+
+
+def test_there_are_not_too_many() -> None:
+    names = [f"p{number}" for number in range(2 * MAX_CANDIDATES)]
+    assert len(candidates("p", names)[1]) == MAX_CANDIDATES
 
 
 def test_the_common_beginning() -> None:

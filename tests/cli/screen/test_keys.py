@@ -45,6 +45,10 @@ class Desk(Person):
         """What is typed and not sent."""
         return self.view.typed.text
 
+    async def remember(self, count: int) -> None:
+        """Wait until it has so many lines to go back to: that takes prompt_toolkit a moment."""
+        await self.press("", lambda: len(self.view.typed._working_lines) == count + 1)
+
     async def press(self, keys: str, until: Callable[[], bool]) -> None:
         """Keys, until something is so."""
         self._keys.send_text(keys)
@@ -65,6 +69,9 @@ def at_desk(work: Callable[[Desk, Person], Coroutine[Any, Any, None]]) -> None:
             bob = Person(server, "bob")
             desk = Desk(server, "alice", keys)
             app = desk.view.app
+            faults: list[object] = []
+            loop = asyncio.get_running_loop()
+            loop.set_exception_handler(lambda loop, context: faults.append(context))
             running = asyncio.ensure_future(
                 app.run_async(handle_sigint=False, set_exception_handler=False)
             )
@@ -74,6 +81,7 @@ def at_desk(work: Callable[[Desk, Person], Coroutine[Any, Any, None]]) -> None:
                 app.exit()
             with suppress(Interrupted):
                 await running
+            assert faults == []
 
     asyncio.run(run())
 
@@ -108,6 +116,11 @@ def test_the_conversations() -> None:
         await alice.press("\x1ba", at(3))
         assert alice.line == "half a"
         await alice.press("\x1b9", at(3))
+        # It is there once.
+        await alice.press(CTRL_C, lambda: alice.line == "")
+        await alice.press("/query carol\r", lambda: len(alice.model.talks) == 4)
+        await alice.press("\x1b3", at(3))
+        assert alice.line == ""
 
     at_desk(work)
 
@@ -116,6 +129,7 @@ def test_what_was_typed_before() -> None:
     async def work(alice: Desk, bob: Person) -> None:
         await alice.press("bob: one\r", lambda: alice.shown == ["alice ✓ one"])
         await alice.press("two\r", lambda: len(alice.shown) == 2)
+        await alice.remember(2)
         await alice.press(UP, lambda: alice.line == "two")
         await alice.press(UP, lambda: alice.line == "bob: one")
         await alice.press(DOWN, lambda: alice.line == "two")
@@ -210,8 +224,9 @@ def test_ctrl_c_empties_the_line_and_then_leaves() -> None:
         await alice.press("half", lambda: alice.line == "half")
         await alice.press(CTRL_C, lambda: alice.line == "")
         assert alice.view.app.is_running
+        await alice.remember(1)
         await alice.press(UP, lambda: alice.line == "half")
-        await alice.press(CTRL_C + CTRL_C, lambda: not alice.view.app.is_running)
+        await alice.press(3 * CTRL_C, lambda: not alice.view.app.is_running)
 
     at_desk(work)
 

@@ -39,6 +39,11 @@ def test_what_is_looked_at_is_read() -> None:
     model.current.bottom, model.current.hidden = model.current.entries[0], 0
     model.arrived(message("more", offset=2))
     assert (model.current.unread, model.current.below) == (1, 1)
+    # To come back to that place is not to see the end.
+    talk = model.current
+    model.show(model.talks[0])
+    model.show(talk)
+    assert talk.unread == 1
 
 
 def test_the_first_unread_message_is_marked_until_one_leaves() -> None:
@@ -81,6 +86,9 @@ def test_what_becomes_of_an_own_message() -> None:
     assert (one.kind, two.kind, three.kind) == (Kind.STORED, Kind.FAILED, Kind.SENDING)
     assert two.reason == "the mailbox is full"
     assert talk.unread == 0
+    # History said already that it is stored.
+    model.settled(talk, one, "no answer")
+    assert one.kind is Kind.STORED
     model.show(model.talks[0])
     model.settled(talk, three, "refused")
     assert talk.unread == 1

@@ -44,8 +44,10 @@ def test_scrolling_up_and_down() -> None:
     assert shown(made) == ["n4", "n5", "n6", "n7"]
     window(made).scroll(1)
     assert shown(made) == ["n5", "n6", "n7", "n8"]
+    made.unread = made.below = 1
     window(made).scroll(100)
     assert made.follows
+    assert (made.unread, made.below) == (0, 0)
     assert shown(made) == ["n7", "n8", "n9", "n10"]
 
 
@@ -90,10 +92,12 @@ def test_older_messages_come_in_above() -> None:
 
 
 def test_a_window_that_becomes_wider_or_higher() -> None:
-    made = talk("above", " ".join(["word"] * 100) + " last", "below")
-    window(made, width=30).scroll(-10)
-    assert len(shown(made, width=30)) == 4
-    assert len(shown(made, width=120)) == 4
+    made = talk(*NUMBERS, " ".join(f"w{number}" for number in range(100)), "below")
+    window(made, width=30).scroll(-12)
+    assert made.hidden > 10
+    assert shown(made, width=120)[:3] == ["n7", "n8", "n9"]
+    window(made, width=120).scroll(1)
+    assert shown(made, width=120)[:2] == ["n8", "n9"]
     made = talk(*NUMBERS)
     window(made).scroll(-100)
     assert shown(made, height=8) == ["day", "n0", "n1", "n2", "n3", "n4", "n5", "n6"]
