@@ -77,7 +77,7 @@ def at_desk(work: Callable[[Desk, Person], Coroutine[Any, Any, None]]) -> None:
             )
             await asyncio.sleep(0)
             await work(desk, bob)
-            if not running.done():
+            if app.is_running and not app.is_done:
                 app.exit()
             with suppress(Interrupted):
                 await running
