@@ -131,6 +131,7 @@ def stored(page: Any, count: int) -> None:
 
 def picture(page: Any, name: str) -> None:
     if PICTURES:
+        page.mouse.move(700, 200)
         page.wait_for_timeout(250)
         page.screenshot(path=f"{PICTURES}/{name}.png")
 

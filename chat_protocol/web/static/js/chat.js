@@ -3,13 +3,14 @@
 import { showBanner } from "./banner.js";
 import { byteLength, Code, MAX_STRING, Scope } from "./codec.js";
 import { ConnectionLost } from "./connection.js";
-import { avatar, brief, icon, isNarrow, isolated, shown } from "./dom.js";
+import { avatar, icon, isNarrow, isolated } from "./dom.js";
+import { showBlank, showHead } from "./head.js";
 import { MessageList } from "./list.js";
-import { dateOf, EVERYONE, Model } from "./model.js";
+import { EVERYONE, Model } from "./model.js";
 import { NewMessage } from "./new-message.js";
 import { News } from "./news.js";
 import { OUTBOX_LIMIT } from "./outbox.js";
-import { pictureOf, Side } from "./side.js";
+import { Side } from "./side.js";
 import { load, save } from "./storage.js";
 
 const $ = (id) => document.getElementById(id);
@@ -281,32 +282,11 @@ export class Chat {
   }
 
   #renderHead() {
-    const conversation = this.#open;
-    if (!conversation) return;
-    const { single } = conversation;
-    const online = single && this.#model.isOnline(single);
-    $("pane-avatar").replaceChildren(pictureOf(conversation, this.#model));
-    $("title").replaceChildren(isolated(conversation.title));
-    const person = this.#model.users.get(single);
-    const seen = person && dateOf(person.lastLogin);
-    let words = online ? "on-line" : "away: messages wait until the next login";
-    if (single && !online && seen && seen.getTime()) words = `away, last here ${brief(seen)}`;
-    if (single === this.#model.user) words = "notes to yourself";
-    if (conversation.isEveryone) words = `all ${this.#model.users.size || ""}${this.#model.moreUsers ? "+" : ""} users of this server`;
-    else if (!single) words = `${conversation.members.length} people and you`;
-    $("subtitle").textContent = words;
-    $("text").placeholder = conversation.isEveryone ? "Write to everyone" : `Write to ${shown(conversation.title)}`;
+    if (this.#open) showHead(this.#open, this.#model, this.#session.state === "online");
   }
 
   #renderBlank() {
-    const conversation = this.#open;
-    const isBlank = conversation && !conversation.items.length;
-    $("blank").hidden = !isBlank;
-    if (isBlank) {
-      $("blank").textContent = conversation.complete
-        ? conversation.isEveryone ? "Nothing was said to everyone yet." : "Nothing yet. Say hello: it waits if nobody is there."
-        : "…";
-    }
+    if (this.#open) showBlank(this.#open);
   }
 
   // Writing.

@@ -233,7 +233,8 @@ export class MessageList {
     const button = (action, words) =>
       el("button", { type: "button", class: "link", onclick: () => this.#owner.act(action, conversation, item) }, words);
     return el("div", { class: "why failed" },
-      `Not sent: ${item.why}. `, button("again", "Send again"), " ", button("edit", "Edit"), " ", button("discard", "Discard"));
+      `Not sent: ${item.why}.`,
+      el("span", { class: "choices" }, button("again", "Send again"), button("edit", "Edit"), button("discard", "Discard")));
   }
 }
 

@@ -28,9 +28,10 @@ const WHY = new Map([
 ]);
 
 /** A sentence for people. */
-export function reason(answer) {
+function reason(answer, { to }) {
   const known = WHY.get(answer.code);
-  if (known) return answer.detail ? `${known} (${answer.detail})` : known;
+  // Which of several it is, the server says.
+  if (known) return answer.detail && to.length > 1 ? `${known} (${answer.detail})` : known;
   return answer.detail || "the server refused it";
 }
 
@@ -148,7 +149,7 @@ export class Outbox {
       this.entries = this.entries.filter((one) => one !== entry);
     } else {
       entry.state = "failed";
-      entry.why = reason(answer);
+      entry.why = reason(answer, entry);
     }
     this.#keep();
     this.#changed(entry);

@@ -96,7 +96,8 @@ export class Side {
     const { last, unread } = conversation;
     const date = last && last.date;
     let who = "";
-    if (last?.mine) who = "You: ";
+    if (last?.state === "failed") who = "Not sent: ";
+    else if (last?.mine) who = "You: ";
     else if (last && !conversation.single) who = `${shown(last.from)}: `;
     return el("li", {}, el("button", {
       type: "button",
@@ -110,7 +111,7 @@ export class Side {
       el("span", { class: "line" }, isolated(conversation.title, { class: "name" }),
         date ? el("time", { dateTime: date.toISOString() }, brief(date)) : null),
       el("span", { class: "line" },
-        el("span", { class: "excerpt" }, last ? who : "Nothing yet", last ? isolated(excerpt(last.text)) : null),
+        el("span", { class: `excerpt ${last?.state ?? ""}` }, last ? who : "Nothing yet", last ? isolated(excerpt(last.text)) : null),
         ...(unread ? badge(unread) : [])),
     )));
   }
