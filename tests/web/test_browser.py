@@ -51,8 +51,9 @@ class People:
         self._contexts.append(context)
         return context
 
-    def page(self, context: Any = None, **options: Any) -> Any:
+    def page(self, context: Any = None, script: str = "", **options: Any) -> Any:
         page = (context or self.context(**options)).new_page()
+        page.add_init_script(script)
         page.on("pageerror", lambda error: self.problems.append(str(error)))
         page.on("console", self._said)
         page.on("request", lambda request: self.hosts.add(request.url.split("/")[2]))
@@ -353,6 +354,46 @@ def test_a_phone(people: People) -> None:
         assert page.is_visible("#conversations")
         assert bob.send("another", "alice") == wire.OK
         wait_for(lambda: page.locator(".badge").count() == 1)
+
+
+# The tab is in the background, and what would be notified of is kept.
+NOTIFIED = """
+  window.notified = [];
+  window.Notification = class {
+    static permission = "default";
+    static async requestPermission() { Notification.permission = "granted"; }
+    constructor(title, { body, tag }) { notified.push([title, body, tag]); }
+  };
+  let hidden = false;
+  window.hide = () => { hidden = true; };
+  Object.defineProperty(document, "visibilityState", { get: () => hidden ? "hidden" : "visible" });
+"""
+
+
+def test_what_waits_at_the_first_login_is_unread_and_what_comes_is_notified_of(
+    people: People,
+) -> None:
+    with Client(people.server.address, "alice"):
+        pass
+    with Client(people.server.address, "bob") as bob:
+        for text in ("one", "two"):
+            assert bob.send(text, "alice") == wire.OK
+        page = people.page(script=NOTIFIED)
+        log_in(page, "alice")
+        wait_for(lambda: page.title() == "(2) Console Chat", "both are counted")
+        page.click("#notify")
+        wait_for(lambda: page.get_attribute("#notify", "aria-pressed") == "true")
+        assert bob.send("is seen", "alice") == wire.OK
+        wait_for(lambda: "is seen" in page.inner_text("#announcer"), "it is said")
+        assert page.evaluate("notified") == []
+        page.evaluate("hide()")
+        for n in range(50):
+            assert bob.send(f"number {n}\n\u202e", "alice") == wire.OK
+        wait_for(lambda: page.title() == "(53) Console Chat", "all are counted")
+        wait_for(lambda: "number 49" in str(page.evaluate("notified")), "it is notified")
+        notified = page.evaluate("notified")
+        assert len(notified) < 20
+        assert notified[-1] == ["bob", "number 49 \u27e8202E\u27e9", "bob"]
 
 
 def test_by_keyboard_alone(people: People) -> None:

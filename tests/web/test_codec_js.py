@@ -8,6 +8,9 @@ from typing import Any
 
 import pytest
 
+from chat_protocol.wire import codec
+from chat_protocol.wire.commands import Publish
+
 from ..blackbox.server import Server
 from ..docs.markdown import examples, read
 from .chromium import chromium
@@ -31,6 +34,11 @@ DECODED = """async ([bytes, step]) => {
     }
   }
   return found;
+}"""
+
+ENCODED = """async ([name, fields]) => {
+  const { encode } = await import("/js/codec.js");
+  return [...encode(name, fields, 7)];
 }"""
 
 REFUSED = """async (bytes) => {
@@ -131,6 +139,14 @@ def test_what_is_decoded_is_encoded_to_the_same_bytes_however_it_is_cut(
 def test_the_fields_of_a_frame(page: Any, name: str, expected: dict[str, Any]) -> None:
     (found,) = page.evaluate(DECODED, [list(FRAMES[name]), 100_000])
     assert found["frame"] == expected
+
+
+@pytest.mark.parametrize("size", [0, 1, 200, 230, 255, 256, 5000, 0xFFFF])
+def test_texts_of_any_length_have_the_bytes_that_the_server_expects(page: Any, size: int) -> None:
+    text, to = "x" * size, [f"n\u00e4me {n}" for n in range(size % 300)]
+    fields = {"publishingId": 3, "message": text, "scope": 0, "to": to, "time": 5}
+    expected = codec.encode(Publish(3, text, 0, tuple(to), 5), 7)
+    assert bytes(page.evaluate(ENCODED, ["Publish", fields])) == expected
 
 
 @pytest.mark.parametrize(
