@@ -41,6 +41,26 @@ ENCODED = """async ([name, fields]) => {
   return [...encode(name, fields, 7)];
 }"""
 
+# What a connection says to those who asked, and to its owner, when all comes in one message.
+HEARD = """async (bytes) => {
+  let socket;
+  window.WebSocket = class {
+    constructor() { socket = this; }
+    send() {}
+  };
+  const { Connection } = await import("/js/connection.js");
+  const heard = [];
+  const connection = new Connection("", {
+    pushed: (frames) => heard.push(...frames.map((one) => one.name)),
+  });
+  const asked = connection.request("Login", { username: "user1", properties: {} })
+    .then((answer) => heard.push(answer.name));
+  socket.onmessage({ data: Uint8Array.from(bytes).buffer });
+  await asked;
+  await new Promise((resolve) => setTimeout(resolve));
+  return heard;
+}"""
+
 REFUSED = """async (bytes) => {
   const { FrameReader, Malformed } = await import("/js/codec.js");
   try {
@@ -147,6 +167,11 @@ def test_texts_of_any_length_have_the_bytes_that_the_server_expects(page: Any, s
     fields = {"publishingId": 3, "message": text, "scope": 0, "to": to, "time": 5}
     expected = codec.encode(Publish(3, text, 0, tuple(to), 5), 7)
     assert bytes(page.evaluate(ENCODED, ["Publish", fields])) == expected
+
+
+def test_who_asked_hears_the_answer_before_what_came_along_with_it(page: Any) -> None:
+    stream = FRAMES["E11"] + FRAMES["E13"]
+    assert page.evaluate(HEARD, list(stream)) == ["LoginAnswer", "Deliver"]
 
 
 @pytest.mark.parametrize(

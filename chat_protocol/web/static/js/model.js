@@ -141,9 +141,7 @@ export class Model extends EventTarget {
     const sent = mine && conversation.byId.get(`t${message.time}`);
     if (sent && !sent.offset) {
       sent.offset = message.offset;
-      sent.state = "stored";
       conversation.byId.set(id, sent);
-      this.#emit("items", { conversation, kind: "changed" });
       return null;
     }
     const item = {
