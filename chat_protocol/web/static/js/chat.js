@@ -145,8 +145,8 @@ export class Chat {
       const model = this.#model;
       model.store(history.messages);
       model.settle();
-      this.#takeUsers(users.users);
       if (this.#open) this.#earlier(this.#open);
+      await this.#takeUsers(users.users);
     } catch (error) {
       if (!(error instanceof ConnectionLost)) throw error;
     }
