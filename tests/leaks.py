@@ -6,11 +6,14 @@ import gc
 from collections.abc import Iterator
 
 import pytest
-from twisted.logger import ILogObserver, LogEvent, globalLogPublisher
+from twisted.logger import ILogObserver, LogEvent, globalLogBeginner, globalLogPublisher
 from twisted.python.failure import Failure
 from zope.interface import provider
 
 __all__ = ["leak_guard", "logged_failures"]
+
+# Until then it keeps what is logged, and with it whatever an event names.
+globalLogBeginner.beginLoggingTo([], discardBuffer=True, redirectStandardIO=False)
 
 _FAILURES = pytest.StashKey[list[Failure]]()
 

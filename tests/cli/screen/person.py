@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, cast
 
+import pytest
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
@@ -17,7 +19,9 @@ from chat_protocol.testing import MemoryServer
 
 from .samples import plain
 
-__all__ = ["Person"]
+__all__ = ["Person", "everybody_leaves"]
+
+_STAYING: list[Person] = []
 
 
 class _Place:
@@ -67,6 +71,7 @@ class Person:
         self._running.addBoth(self.ended.append)
         self._arrivals = Deferred.fromCoroutine(self.actions.take_arrivals())
         server.flush()
+        _STAYING.append(self)
 
     async def _stay(self) -> None:
         await self.actions.left
@@ -82,6 +87,14 @@ class Person:
         self.server.flush()
         self.actions.stop()
         assert self.ended == [None]
+
+    def go(self) -> None:
+        """Away, whatever the state of things."""
+        if not self.ended:
+            self.actions.stop()
+            self._running.cancel()
+            self.server.advance(60)
+        assert self.ended
 
     @property
     def problem(self) -> Exception:
@@ -101,3 +114,11 @@ class Person:
         """The rows of the conversation that is shown, without times."""
         rows = plain(Viewport(self.model.current, 70, 30, self.model.look).rows())
         return [row[6:].lstrip() for row in rows if "──" not in row]
+
+
+@pytest.fixture(autouse=True)
+def everybody_leaves() -> Iterator[None]:
+    """Nobody stays beyond a test: what waits for ever is found by nobody."""
+    yield
+    while _STAYING:
+        _STAYING.pop().go()
