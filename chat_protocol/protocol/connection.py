@@ -26,7 +26,7 @@ from chat_protocol.protocol.framing import FrameReceiver
 from chat_protocol.protocol.life import NEXT, Event, State
 from chat_protocol.protocol.opening import ICarrier, why_lost
 from chat_protocol.protocol.output import DirectOutput, Output, output_for
-from chat_protocol.protocol.transports import close_below_tls, is_tls
+from chat_protocol.protocol.transports import close_below_tls, close_socket, is_tls
 from chat_protocol.wire.codec import MAX_FRAME, MAX_FRAME_BEFORE_LOGIN, encode
 from chat_protocol.wire.codes import Code
 from chat_protocol.wire.commands import Close
@@ -54,6 +54,8 @@ class ChatProtocol(FrameReceiver):
     """Where the budget comes from; None: it has no end."""
     carrier: ICarrier | None = None
     """HTTP or a WebSocket, between the transport's bytes and those of frames."""
+    awaits_address = False
+    """Whether a proxy has yet to say whose it is."""
     rate_refusals = 0
     """Requests that were refused, one after the other, for being too many."""
 
@@ -67,7 +69,7 @@ class ChatProtocol(FrameReceiver):
         self.correlation_tests = 0
         """So many of these are CorrelationIdTests."""
         self.counted_for = ""
-        """The address whose connection it is: a proxy's until the first bytes are there."""
+        """The address whose connection it is; empty as long as a proxy has not said so."""
         self._holds: set[object] = set()
         self._deadline: IDelayedCall | None = None
         self.heard = True
@@ -102,6 +104,7 @@ class ChatProtocol(FrameReceiver):
             self.factory.exchange.give_back(self.session.delivery.gone())
         else:
             self.factory.opening.lost(self, reason)
+            self.awaits_address = False
         self._set_deadline(None)
         for outcome in list(self.unanswered):
             outcome.cancel()
@@ -123,8 +126,7 @@ class ChatProtocol(FrameReceiver):
     def _first_bytes(self, data: bytes) -> None:
         if data:
             del self.dataReceived
-            if self.host != self.counted_for and not self.factory.came_by_proxy(self):
-                self.stop_parsing()
+            if self.awaits_address and not self.factory.came_by_proxy(self):
                 return
             ended = self.state is not State.CONNECTED
             if ended or self.factory.opening.are_frames(self, data):
@@ -297,7 +299,11 @@ class ChatProtocol(FrameReceiver):
             self._end()
 
     def cut_off(self) -> None:
-        """End the connection now; what the peer has not taken is lost to it."""
+        """End the connection now.
+
+        What the kernel has not taken is lost to the peer, and so is what the peer has not taken,
+        unless all of it is with the kernel.
+        """
         self._set_deadline(None)
         if self.state is not State.LINGERING:
             self._transport.abortConnection()
@@ -306,8 +312,8 @@ class ChatProtocol(FrameReceiver):
             close_below_tls(self.transport)
             self._set_deadline(self.factory.limits.close_seconds, self._transport.abortConnection)
         elif self._half_closes:
-            # What the kernel has not sent yet still goes out.
-            self._transport.loseConnection()
+            # A moment later: the transport may be what calls.
+            self._set_deadline(0, lambda: close_socket(self.transport))
         else:
             self._transport.abortConnection()
 
@@ -366,6 +372,7 @@ class ChatProtocol(FrameReceiver):
 
     def _end(self) -> None:
         self.step(Event.END)
+        self.awaits_address = False
         self.stop_parsing()
         self._end_session(connectionDone)
         self._set_deadline(self.factory.limits.close_seconds)

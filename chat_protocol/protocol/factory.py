@@ -41,7 +41,7 @@ from chat_protocol.protocol.patience import Patience
 from chat_protocol.protocol.peers import Heartbeats, PeerWatch
 from chat_protocol.protocol.presence import Presences
 from chat_protocol.protocol.readers import readers_for
-from chat_protocol.protocol.tarpit import Refused, Tarpit
+from chat_protocol.protocol.tarpit import Refused, Tarpit, TurnedAway
 from chat_protocol.protocol.version2 import Version2Handlers
 from chat_protocol.wire.codec import MIN_FRAME, encode
 from chat_protocol.wire.codes import Code
@@ -145,20 +145,20 @@ class ChatFactory(Version2Handlers, ServerFactory):
 
     def buildProtocol(  # type: ignore[override]
         self, addr: IAddress | None
-    ) -> ChatProtocol | Refused | None:
-        """A connection; None when there are too many, Refused when they come too often."""
+    ) -> ChatProtocol | Refused | TurnedAway:
+        """A connection; one that is nobody's when there are too many, or they come too often."""
         limits = self.limits
         host = str(getattr(addr, "host", ""))
         if limits.connections and len(self.connections) >= limits.connections:
             self.fairness.met(
                 "connections",
-                host,
+                host or "somebody",
                 "refused, {value} connections are open (--max-connections)",
                 value=limits.connections,
             )
-            return None
+            return TurnedAway()
         if self._has_too_many(host):
-            return None
+            return TurnedAway()
         if not self.fairness.accepts(host):
             return Refused(self._tarpit)
         connection = self.connection_type()
@@ -181,14 +181,18 @@ class ChatFactory(Version2Handlers, ServerFactory):
         """A connection is made."""
         self.connections.add(connection)
         self.counters.connections += 1
-        connection.counted_for = connection.host
-        self._by_host[connection.host] += 1
+        connection.counted_for = "" if connection.awaits_address else connection.host
+        self._by_host[connection.counted_for] += 1
         self.fairness.begin(connection)
         self.patience.expect_login(connection)
         keep_alive(connection.transport)
 
     def came_by_proxy(self, connection: ChatProtocol) -> bool:
-        """A connection turns out to be another address's; whether that one may have it."""
+        """A proxy has said whose a connection is; whether that address may have it.
+
+        If not, it ends in a moment.
+        """
+        connection.awaits_address = False
         self._leave_address(connection)
         host = connection.host
         too_many = self._has_too_many(host)
@@ -197,6 +201,7 @@ class ChatFactory(Version2Handlers, ServerFactory):
         self.fairness.begin(connection)
         if not too_many and self.fairness.accepts(host):
             return True
+        connection.stop_parsing()
         connection.hold(self._tarpit)
         self._tarpit.add(connection.cut_off)
         return False

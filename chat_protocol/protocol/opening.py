@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from twisted.python.failure import Failure
 
-from chat_protocol.protocol.transports import is_tls, tls_below
+from chat_protocol.protocol.transports import is_closing, is_tls, tls_below
 
 if TYPE_CHECKING:
     from chat_protocol.protocol.connection import ChatProtocol
@@ -169,7 +169,10 @@ class Opening:
         return True
 
     def lost(self, connection: ChatProtocol, reason: Failure) -> None:
-        """A connection without a session is gone: if TLS failed on it, say why."""
+        """A connection without a session is gone: if TLS or a PROXY header failed, say why."""
+        if connection.awaits_address and is_closing(connection.transport):
+            # Not by us, nor by the peer: the wrapper found no header.
+            self._say(connection, "it begins without a PROXY header, which is needed here")
         said = why_lost(reason)
         if said.startswith("TLS: "):
             found = [text for fault, text in _FAULTS.items() if fault in said.lower()]
@@ -182,7 +185,10 @@ class Opening:
             )
 
     def _close(self, connection: ChatProtocol, why: str) -> None:
+        self._say(connection, why)
+        connection.close()
+
+    def _say(self, connection: ChatProtocol, why: str) -> None:
         connection.factory.limit_log.write(
             "opening", "Closing {peer}: {why}", peer=connection.peer, why=why
         )
-        connection.close()

@@ -10,7 +10,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 
-__all__ = ["TARPIT", "TARPIT_SECONDS", "Refused", "Tarpit"]
+__all__ = ["TARPIT", "TARPIT_SECONDS", "Refused", "Tarpit", "TurnedAway"]
 
 TARPIT = 1000
 """Connections that are kept; past that the oldest is closed."""
@@ -86,3 +86,13 @@ class Refused(Protocol):
     def _close(self) -> None:
         if self.transport is not None:
             self.transport.abortConnection()
+
+
+class TurnedAway(Protocol):
+    """A connection that is closed at once: TLS and the PROXY protocol cannot wrap None."""
+
+    transport: Any
+
+    def connectionMade(self) -> None:
+        """See IProtocol."""
+        self.transport.loseConnection()

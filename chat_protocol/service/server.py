@@ -22,12 +22,16 @@ from chat_protocol.interfaces import IStore
 from chat_protocol.protocol.authentication import Authenticator
 from chat_protocol.protocol.factory import ChatFactory
 from chat_protocol.protocol.opening import IWeb, Opening
+from chat_protocol.protocol.proxied import ProxiedFactory
 from chat_protocol.service.config import TLSConfig
 
 if TYPE_CHECKING:
     from chat_protocol.service.certificates import Certificates
 
 __all__ = ["CannotServe", "ChatService"]
+
+_PROXIED = "haproxy:"
+"""What the words of an endpoint begin with behind which there is a proxy."""
 
 _NAMES_SHOWN = 10
 """Users that the status line names."""
@@ -153,8 +157,10 @@ class ChatService(Service):
             meter=self._meter,
         )
         self.factory = factory
+        proxied = ProxiedFactory(factory, self._reactor)
         for words, endpoint in self._endpoints:
-            self.ports.append(await _listen(words, endpoint, factory, "--listen"))
+            for_it = proxied if words.startswith(_PROXIED) else factory
+            self.ports.append(await _listen(words, endpoint, for_it, "--listen"))
         self._serves = True
         if self._certificates is not None:
             self._certificates.start()

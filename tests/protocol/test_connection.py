@@ -19,6 +19,7 @@ from twisted.python.failure import Failure
 from chat_protocol.domain.limits import Limits
 from chat_protocol.errors import Unavailable
 from chat_protocol.protocol.connection import ChatProtocol, State
+from chat_protocol.protocol.tarpit import TurnedAway
 from chat_protocol.wire.commands import CorrelationIdTest
 
 from .line import Message, Response, Server, frame, login, message, response
@@ -516,7 +517,7 @@ def test_a_receiver_that_does_not_read_is_held_and_catches_up() -> None:
 def test_connections_are_limited() -> None:
     server = Server(limits=Limits(connections=2))
     first, _ = server.connect(), server.connect()
-    assert server.factory.buildProtocol(None) is None
+    assert isinstance(server.factory.buildProtocol(None), TurnedAway)
     assert server.factory.counters.limits == {"connections": 1}
     first.lose()
     server.connect()
@@ -526,11 +527,11 @@ def test_connections_are_limited_by_address() -> None:
     server = Server(limits=Limits(connections_per_address=1))
     first = server.connect()
     address = first.transport.getPeer()
-    assert server.factory.buildProtocol(address) is None
+    assert isinstance(server.factory.buildProtocol(address), TurnedAway)
     assert server.factory.counters.limits == {"connections_per_address": 1}
-    assert server.factory.buildProtocol(None) is not None
+    assert isinstance(server.factory.buildProtocol(None), ChatProtocol)
     first.lose()
-    assert server.factory.buildProtocol(address) is not None
+    assert isinstance(server.factory.buildProtocol(address), ChatProtocol)
 
 
 def test_a_fault_in_a_handler_is_an_error_to_the_peer_without_its_text(

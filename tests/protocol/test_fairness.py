@@ -329,26 +329,6 @@ def test_of_the_refused_so_many_are_kept() -> None:
     assert not own.clock.getDelayedCalls()
 
 
-@pytest.mark.parametrize("limit", ["connections_per_address", "connection_rate_per_address"])
-def test_a_proxys_clients_are_counted_where_they_are(limit: str) -> None:
-    own = server(**{limit: 1 if limit == "connections_per_address" else Rate(0.1, 1)})
-    peers, answers = [], []
-    for n, host in enumerate(("192.0.2.7", "192.0.2.7", "192.0.2.8")):
-        peer = own.connect("127.0.0.1")
-        peer.transport.peerAddr = IPv4Address("TCP", host, 4000)
-        peers.append(peer)
-        answers.append(peer.send(login(f"user{n}")))
-    assert answers == [[Response(1, OK)], [], [Response(1, OK)]]
-    second = peers[1]
-    assert own.met == {limit: 1}
-    assert not second.reading
-    own.clock.advance(TARPIT_SECONDS)
-    assert second.transport.disconnected
-    for peer in peers:
-        peer.lose()
-    assert not own.factory._by_host
-
-
 def test_this_machine_has_no_rate() -> None:
     one = Rate(1, 1)
     own = server(

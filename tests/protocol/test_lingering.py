@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterator
+from contextlib import suppress
 
 import pytest
 from twisted.internet.tcp import Connection
@@ -67,3 +68,25 @@ def test_a_connection_that_ends_closes_its_sending_side_only(line: Line) -> None
     line.theirs.sendall(encode(Heartbeat(), 8))
     line.turn()
     assert line.protocol.state is State.LINGERING
+
+
+def test_who_reads_nothing_is_not_waited_for_any_longer() -> None:
+    line = Line()
+    with suppress(BlockingIOError):
+        while True:
+            # The kernel has taken all there is, and has no room for more: not even for the end.
+            line.transport.socket.send(b"x" * 4096)
+    line.protocol.close()
+    line.server.turn()
+    assert line.protocol.state is State.LINGERING
+    line.server.clock.advance(line.server.factory.limits.linger_seconds)
+    line.server.clock.advance(0)
+    assert line.server.factory.connections == set()
+    assert line.server.clock.getDelayedCalls() == []
+    # What the kernel had is not lost.
+    line.theirs.settimeout(2)
+    received = 0
+    while part := line.theirs.recv(65536):
+        received += len(part)
+    assert received > 4096
+    line.theirs.close()

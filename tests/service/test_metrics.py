@@ -25,6 +25,7 @@ from chat_protocol.errors import Unavailable
 from chat_protocol.interfaces import IStore
 from chat_protocol.protocol.connection import ChatProtocol
 from chat_protocol.protocol.factory import ChatFactory
+from chat_protocol.protocol.tarpit import TurnedAway
 from chat_protocol.service.metrics import registry_for
 from chat_protocol.stores.memory import MemoryStore
 from chat_protocol.wire.commands import Heartbeat, Login2, Message, Publish, Scope
@@ -171,7 +172,9 @@ def _logins(server: Measured) -> None:
 
 def _limit(server: Measured) -> None:
     peers = [server.connect() for _ in range(9)]
-    assert server.factory.buildProtocol(IPv4Address("TCP", "192.0.2.1", 4000)) is None
+    assert isinstance(
+        server.factory.buildProtocol(IPv4Address("TCP", "192.0.2.1", 4000)), TurnedAway
+    )
     assert peers
 
 

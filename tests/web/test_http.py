@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from chat_protocol.domain.limits import Limits
+from chat_protocol.protocol.connection import ChatProtocol
+from chat_protocol.protocol.tarpit import TurnedAway
 from chat_protocol.web.http import REQUEST_SECONDS, RESPONSE_BUFFER
 
 from ..protocol.line import Response, login
@@ -173,9 +175,13 @@ def test_connections_count_among_those_of_their_address() -> None:
     browser.ask(get())
     assert len(browser.server.factory.connections) == 1
     browser.server.connect()
-    assert browser.server.factory.buildProtocol(browser.peer.transport.getPeer()) is None
+    assert isinstance(
+        browser.server.factory.buildProtocol(browser.peer.transport.getPeer()), TurnedAway
+    )
     browser.peer.lose()
-    assert browser.server.factory.buildProtocol(browser.peer.transport.getPeer()) is not None
+    assert isinstance(
+        browser.server.factory.buildProtocol(browser.peer.transport.getPeer()), ChatProtocol
+    )
 
 
 def test_many_requests_at_once_are_answered_as_they_are_taken(tmp_path: Path) -> None:
