@@ -91,12 +91,15 @@ class Throttle:
     def check(self, host: str, name: str) -> None:
         """RateLimited, saying for how long, while one has to wait."""
         now = self._clock.seconds()
-        for key, limit, _, _ in self._counted(host, name):
+        for key, limit, free, _ in self._counted(host, name):
             guesser = self._guessers.get(key)
             wait = guesser.free_at - now if guesser is not None else 0
             if wait > 0:
+                of = f" for {name!a}" if key[1] else ""
+                here = " from this address" if key[0] else ""
                 raise RateLimited(
-                    f"too many wrong passwords, try again in {int(wait) + 1} s", limit
+                    f"{free} wrong passwords{of}{here} ({limit}), try again in {int(wait) + 1} s",
+                    limit,
                 )
 
     def wrong(self, host: str, name: str) -> None:

@@ -254,6 +254,11 @@ class ChatProtocol(FrameReceiver):
         return where if self.session is None else f"{self.session.user.name!a} at {where}"
 
     @property
+    def whose(self) -> str:
+        """The address, and the user if there is one: the same for all connections of theirs."""
+        return self.host if self.session is None else f"{self.session.user.name!a} at {self.host}"
+
+    @property
     def host(self) -> str:
         """The peer's address without its port; empty where it has none, as on a UNIX socket."""
         return str(getattr(self._transport.getPeer(), "host", ""))
@@ -431,5 +436,12 @@ class ChatProtocol(FrameReceiver):
 
     def output_unread(self, size: int) -> None:
         """The peer leaves answers untaken: it may not ask for more."""
-        if size > self.factory.limits.answer_buffer:
+        limit = self.factory.limits.answer_buffer
+        if size > limit and self.output not in self._holds:
             self.hold(self.output)
+            self.factory.fairness.met(
+                "answer_buffer",
+                self,
+                "leaves more than {value} bytes of answers untaken: not read before it takes them",
+                value=limit,
+            )

@@ -175,7 +175,7 @@ class Dispatcher:
         if isinstance(error, Refused):
             if isinstance(error, RateLimited) and error.limit:
                 connection.factory.fairness.met(
-                    error.limit, connection.peer, "refused, {why}", why=error.detail
+                    error.limit, connection, "refused, {why}", why=error.detail
                 )
             connection.refused(error.code, 1, error.detail)
             connection.answer(request.encode(error.code, error.detail))

@@ -140,7 +140,7 @@ class ChatFactory(Version2Handlers, ServerFactory):
 
     def _late(self, connection: ChatProtocol, limit: str) -> None:
         seconds = getattr(self.limits, limit)
-        self.fairness.met(limit, connection.peer, _LATE[limit], seconds=seconds)
+        self.fairness.met(limit, connection, _LATE[limit], seconds=seconds)
         connection.close()
 
     def buildProtocol(  # type: ignore[override]
@@ -221,11 +221,11 @@ class ChatFactory(Version2Handlers, ServerFactory):
         self._leave_address(connection)
         refusals = connection.refusals
         if sum(refusals.values()) > len(refusals):
-            self.limit_log.write(
+            self.limit_log.about(
+                connection,
                 "refusals",
                 "Refused {peer} in all: {refusals}",
                 LogLevel.info,
-                peer=connection.peer,
                 refusals=", ".join(f"{n} x {code.name}" for code, n in refusals.items()),
             )
         if not self.connections:
@@ -252,11 +252,11 @@ class ChatFactory(Version2Handlers, ServerFactory):
 
     def refused(self, connection: ChatProtocol, code: Code, detail: str) -> None:
         """A connection's first request that was refused with that code."""
-        self.limit_log.write(
+        self.limit_log.about(
+            connection,
             code.name,
             "Refused a request of {peer}: {code}{detail}",
             LogLevel.info,
-            peer=connection.peer,
             code=code.name,
             detail=f": {ascii(detail)[1:-1]}" if detail else "",
         )
@@ -271,7 +271,7 @@ class ChatFactory(Version2Handlers, ServerFactory):
             limit = "MAX_FRAME_BEFORE_LOGIN" if connection.session is None else "MAX_FRAME"
         self.fairness.met(
             limit,
-            connection.peer,
+            connection,
             "closed for a frame of {length} bytes, allowed are 7 to {most}",
             length=length,
             most=connection.MAX_LENGTH,

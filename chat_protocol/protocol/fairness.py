@@ -6,6 +6,7 @@ rates, and only when that is used up a clock is looked at. Those who have to wai
 
 from __future__ import annotations
 
+from math import ceil
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
@@ -61,16 +62,20 @@ class Fairness:
         """When each that has to wait is let go."""
         self._timer: IDelayedCall | None = None
 
-    def met(self, limit: str, who: str, line: str, **values: Any) -> None:
+    def met(self, limit: str, who: ChatProtocol | str, line: str, **values: Any) -> None:
         """Count a limit that somebody has met, and say so in the log.
 
         Args:
             limit: its name in docs/protocol.md.
-            who: for the log.
+            who: for the log; a connection or an address.
             line: a format for ``values``.
         """
         self._counters.limit(limit)
-        self._log.write(limit, "{who}: " + line + " ({limit})", who=who, **values)
+        line = "{peer}: " + line + " ({limit})"
+        if isinstance(who, str):
+            self._log.write(limit, line, whose=who, peer=who, **values)
+        else:
+            self._log.about(who, limit, line, **values)
 
     # Connections and logins.
 
@@ -160,7 +165,7 @@ class Fairness:
         rate = allowance.rate(now)
         self.met(
             self._message_limit(rate),
-            connection.peer,
+            connection,
             "sends too much, {rate}: read more slowly",
             rate=rate,
         )
@@ -195,4 +200,6 @@ class Fairness:
 
 
 def _again(wait: float) -> str:
+    # Up: whoever comes back then is not too early.
+    wait = ceil(wait * 10) / 10
     return f"try again in {wait:.1f} s" if wait < 10 else f"try again in {wait:.0f} s"

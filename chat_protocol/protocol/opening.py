@@ -163,8 +163,11 @@ class Opening:
         what = _FOREIGN.get(length.to_bytes(4, "big"))
         if what is None or connection.session is not None:
             return False
-        connection.factory.limit_log.write(
-            "opening", "Closing {peer}: {what}", peer=connection.peer, what=what
+        connection.factory.limit_log.about(
+            connection,
+            "opening",
+            "Closing {peer}: {what}",
+            what=what,
         )
         return True
 
@@ -176,10 +179,10 @@ class Opening:
         said = why_lost(reason)
         if said.startswith("TLS: "):
             found = [text for fault, text in _FAULTS.items() if fault in said.lower()]
-            connection.factory.limit_log.write(
+            connection.factory.limit_log.about(
+                connection,
                 "opening",
                 "{peer} is gone, {why}{hint}",
-                peer=connection.peer,
                 why=ascii(said)[1:-1],
                 hint=f": {found[0]}" if found else "",
             )
@@ -189,6 +192,9 @@ class Opening:
         connection.close()
 
     def _say(self, connection: ChatProtocol, why: str) -> None:
-        connection.factory.limit_log.write(
-            "opening", "Closing {peer}: {why}", peer=connection.peer, why=why
+        connection.factory.limit_log.about(
+            connection,
+            "opening",
+            "Closing {peer}: {why}",
+            why=why,
         )

@@ -37,7 +37,7 @@ _LIMITS = (
     *("FREE_GUESSES", "FREE_GUESSES_OF_ADDRESS", "FREE_GUESSES_OF_NAME"),
     *("connections", "connections_per_address", "connection_rate_per_address", "correlation_tests"),
     *("login_rate", "login_rate_per_address", "login_seconds", "frame_seconds"),
-    *("mailbox", "message_rate", "message_rate_per_address"),
+    *("answer_buffer", "mailbox", "message_rate", "message_rate_per_address"),
 )
 """Shown from the start, as 0: what appears with its first count has not grown, to Prometheus."""
 _DELIVERIES = {State.LIVE: "live", State.HELD: "held", State.CATCHING_UP: "catching up"}

@@ -186,10 +186,10 @@ class Line(ProtocolWrapper):
         self.unfinished = None
         connection = self._connected
         if connection.reads:
-            connection.factory.limit_log.write(
+            connection.factory.limit_log.about(
+                connection,
                 "websocket",
                 "Closing the WebSocket of {peer}: {why}",
-                peer=connection.peer,
                 why=ascii(why)[1:-1],
             )
             connection.close()
@@ -333,10 +333,10 @@ class Messages(WebSocketResource):
             return answer(request, 400, b"one Host, please, and one Origin\n")
         if origins and not is_same_origin(origins[0], hosts[0], carrier.secure):
             connection = carrier.connection
-            connection.factory.limit_log.write(
+            connection.factory.limit_log.about(
+                connection,
                 "origin",
                 "Refused a WebSocket of {peer}: a page of {origin} asks for it, and this is {host}",
-                peer=connection.peer,
                 origin=ascii(origins[0])[2:-1],
                 host=ascii(hosts[0])[2:-1],
             )

@@ -489,6 +489,7 @@ def test_who_leaves_answers_untaken_is_not_read() -> None:
     for _ in range(3):
         peer.send(*(frame(0x0004, struct.pack(">I", n)) for n in range(100)))
     assert not peer.reading
+    assert server.factory.counters.limits == {"answer_buffer": 1}
     peer.protocol.output.resumeProducing()  # type: ignore[attr-defined]
     assert peer.reading
     peer.lose()

@@ -16,7 +16,7 @@ from zope.interface import implementer
 from chat_protocol.domain.limits import Limits
 from chat_protocol.domain.rates import Rate
 from chat_protocol.protocol.connection import ChatProtocol, State
-from chat_protocol.protocol.limit_log import LINES, SECONDS, LimitLog
+from chat_protocol.protocol.limit_log import LINES, LINES_OF_ONE, SECONDS, LimitLog
 from chat_protocol.protocol.tarpit import TARPIT, TARPIT_SECONDS, Refused
 from chat_protocol.wire.codes import Code
 from chat_protocol.wire.commands import (
@@ -453,3 +453,27 @@ def test_a_flood_does_not_flood_the_log(log: list[str]) -> None:
     limits.look()
     limits.write("kind", "again")
     assert log == [f"990 more of that kind (kind) in {SECONDS:.0f} s", "again"]
+
+
+def test_who_floods_hides_nobody_else(log: list[str]) -> None:
+    clock = Clock()
+    limits = LimitLog(clock)
+    for n in range(100):
+        limits.write("kind", "mallory {n}", whose="mallory", n=n)
+    limits.write("kind", "bob", whose="bob")
+    assert log == [
+        *(f"mallory {n}" for n in range(LINES_OF_ONE)),
+        f"More of mallory (kind) are only counted for the next {SECONDS:.0f} s",
+        "bob",
+    ]
+    for n in range(300):
+        limits.write("kind", "", whose=f"m{n:03}")
+    log.clear()
+    clock.advance(SECONDS)
+    limits.look()
+    unwritten = 100 - LINES_OF_ONE + 300 - (LINES - LINES_OF_ONE - 1)
+    (line,) = log
+    assert line.startswith(
+        f"{unwritten} more of that kind (kind) in {SECONDS:.0f} s: mallory (97), m006 (1), "
+    )
+    assert line.endswith("m009 (1), others")
