@@ -29,7 +29,11 @@ def normalise_username(name: str) -> str:
     """
     if not name:
         raise InvalidUsername("a username has at least one character")
-    if len(name) > MAX_USERNAME or len(name.encode()) > MAX_USERNAME:
+    try:
+        size = len(name.encode()) if len(name) <= MAX_USERNAME else len(name)
+    except UnicodeEncodeError as error:
+        raise InvalidUsername(f"a username is text in UTF-8; at {error.start} it is none") from None
+    if size > MAX_USERNAME:
         raise InvalidUsername(f"a username has at most {MAX_USERNAME} bytes")
     if not name.isascii():
         name = unicodedata.normalize("NFC", name)

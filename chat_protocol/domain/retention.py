@@ -70,7 +70,7 @@ class Retention:
         while not self._stopping:
             began = self._clock.seconds()
             try:
-                more = await self._store.forget(self._wall_clock() - int(self._age * 10**9))
+                more = await self._store.forget(max(0, self._wall_clock() - int(self._age * 10**9)))
                 refused = False
             except Unavailable as error:
                 more = False

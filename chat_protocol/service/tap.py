@@ -12,6 +12,7 @@ from importlib.util import find_spec
 from typing import Any
 
 from twisted.application.service import IService
+from twisted.cred.checkers import FilePasswordDB
 from twisted.cred.credentials import IUsernamePassword
 from twisted.cred.strcred import AuthOptionMixin
 from twisted.internet.defer import Deferred
@@ -194,6 +195,7 @@ class Options(usage.Options, AuthOptionMixin):
                 " needs a password anyway"
             )
         self._check_tls()
+        self._check_password_files()
         try:
             store_from_url(self["store"], 0, reactor)
         except ValueError as error:
@@ -233,6 +235,19 @@ class Options(usage.Options, AuthOptionMixin):
             raise usage.UsageError(
                 "--certificate needs what is not installed: pip install 'chat-protocol[tls]'"
             )
+
+    def _check_password_files(self) -> None:
+        for checker in self.checkers:
+            if isinstance(checker, FilePasswordDB):
+                path = str(checker.filename)
+                try:
+                    with open(path, "rb"):
+                        pass
+                except OSError as error:
+                    raise usage.UsageError(
+                        f"--auth: {path} cannot be read: {error.strerror}; 'chatadmin password"
+                        " set --file PATH NAME' makes such a file"
+                    ) from None
 
     @property
     def checkers(self) -> list[Any]:
@@ -276,12 +291,22 @@ def _endpoint(reactor: Any, description: str, option: str = "listen") -> Any:
     try:
         return serverFromString(reactor, description)  # type: ignore[no-untyped-call]
     except Exception as error:
-        # A plugin's parser may raise anything; what it says is what the user needs.
-        reason = str(error) or type(error).__name__
         raise usage.UsageError(
-            f"--{option}: {description!r} is no server endpoint ({reason});"
+            f"--{option}: {description!r} is no server endpoint ({_why(error)});"
             " give one such as tcp:5555 or tcp:5555:interface=127.0.0.1"
         ) from None
+
+
+def _why(error: Exception) -> str:
+    """What is wrong with an endpoint; a plugin's parser may raise anything."""
+    if isinstance(error, IndexError):
+        return "no such socket was passed on"
+    if isinstance(error, TypeError):
+        return "something is missing in it, or too much"
+    if isinstance(error, ValueError) and "int()" in str(error):
+        return "it has something else where a number belongs, such as that of the port"
+    # What it says is what the user needs.
+    return str(error) or type(error).__name__
 
 
 def makeService(options: Options) -> IService:

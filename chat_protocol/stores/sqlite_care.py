@@ -25,6 +25,11 @@ __all__ = ["SQLiteCaretaker"]
 _PATIENCE = 5.0
 """Seconds to wait for another program."""
 
+_MAGIC = b"SQLite format 3\0"
+
+_BESIDE = ("-lock", "-wal", "-shm", "-journal")
+"""What the names of the files end with that stand beside a store."""
+
 _OLDEST = """
 SELECT time FROM moment WHERE first <= (SELECT min(first) FROM chunk WHERE first >= ?)
 ORDER BY first DESC LIMIT 1
@@ -65,6 +70,7 @@ class SQLiteCaretaker:
                     raise StoreUnusable(f"{target} is the store itself; give another file")
                 if not force:
                     raise FileExistsError(target)
+                _check_replaceable(target)
             try:
                 copy_database(connection, target, gently=True)
             except (OSError, sqlite3.Error) as error:
@@ -240,6 +246,22 @@ class _View:
         return record, messages.count
 
 
+def _check_replaceable(path: str) -> None:
+    """Refuse to write over what is neither empty nor a database of ours that nobody uses."""
+    for suffix in _BESIDE:
+        if path.endswith(suffix) and os.path.exists(path.removesuffix(suffix)):
+            store = path.removesuffix(suffix)
+            raise StoreUnusable(f"{path} belongs to {store}; give another file")
+    with open(path, "rb") as file:
+        # https://www.sqlite.org/fileformat2.html#the_database_header
+        header = file.read(72)
+    ours = header.startswith(_MAGIC) and header[68:] == APPLICATION_ID.to_bytes(4, "big")
+    if header and not ours:
+        raise StoreUnusable(f"{path} is no backup, and is left as it is; give another file")
+    if os.path.exists(f"{os.path.realpath(path)}-lock"):
+        os.close(lock(path))
+
+
 @contextmanager
 def _reading(path: str, old: bool = False) -> Iterator[sqlite3.Connection]:
     """A connection that changes nothing, with or without a server.
@@ -260,6 +282,8 @@ def _reading(path: str, old: bool = False) -> Iterator[sqlite3.Connection]:
             connection.text_factory = bytes
             (application_id,) = connection.execute("PRAGMA application_id").fetchone()
             (version,) = connection.execute("PRAGMA user_version").fetchone()
+            if not os.path.getsize(path):
+                raise StoreUnusable(f"{path} is empty: no server has used it yet")
             if application_id != APPLICATION_ID:
                 raise StoreUnusable(f"{path} is a database of another program")
             if version > SCHEMA_VERSION:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import resource
+import signal
 import sqlite3
 import stat
 import subprocess
@@ -159,6 +161,7 @@ def test_damage_is_told_with_a_code_of_its_own(
         (["--store", "sqlite:no.db", "stats"], 1, "there is no file"),
         (["--store", "sqlite:no/such.db", "restore", "x"], 1, "directory that exists"),
         (["stats", "extra"], 2, "unrecognized"),
+        (["users", "show", "\udcff"], 1, "UTF-8"),
         ([], 2, "required"),
         (["users"], 2, "required"),
     ],
@@ -175,6 +178,78 @@ def test_what_cannot_be_done(
     done = chatadmin(*arguments)
     assert done.code == code
     assert sentence in done.err
+
+
+def test_a_backup_replaces_nothing_but_a_backup(
+    chatadmin: ChatAdmin, store: str, tmp_path: Path
+) -> None:
+    (tmp_path / "notes").write_text("mine")
+    (tmp_path / "chat.db-wal").touch()
+    (tmp_path / "empty").touch()
+    for name, sentence in (
+        ("chat.db", "is the store itself"),
+        ("chat.db-lock", "belongs to"),
+        ("chat.db-wal", "belongs to"),
+        ("notes", "is no backup"),
+    ):
+        before = (tmp_path / name).read_bytes()
+        refused = chatadmin("--store", store, "backup", tmp_path / name, "--force")
+        assert refused.code == 1
+        assert sentence in refused.err
+        assert (tmp_path / name).read_bytes() == before
+    for _ in range(2):
+        assert chatadmin("--store", store, "backup", tmp_path / "empty", "--force").code == 0
+    with closing(sqlite3.connect(tmp_path / "other")) as other:
+        other.execute("CREATE TABLE mine (x)")
+    assert chatadmin("--store", store, "backup", tmp_path / "other", "--force").code == 1
+    served = sqlite_store(tmp_path / "served")
+    assert chatadmin("--store", store, "backup", tmp_path / "served").code == 0
+    now(served.open())
+    refused = chatadmin("--store", store, "backup", tmp_path / "served", "--force")
+    now(served.close())
+    assert (refused.code, "in use" in refused.err) == (1, True)
+
+
+def test_a_file_that_is_empty_is_said_to_be(chatadmin: ChatAdmin, tmp_path: Path) -> None:
+    (tmp_path / "empty").touch()
+    done = chatadmin("--store", f"sqlite:{tmp_path / 'empty'}", "stats")
+    assert (done.code, "is empty" in done.err) == (1, True)
+
+
+def test_nothing_is_older_than_the_epoch(chatadmin: ChatAdmin, store: str) -> None:
+    done = chatadmin("--store", store, "purge", "--older-than", "9999y")
+    assert (done.code, done.out) == (0, "0 messages removed\n")
+
+
+def test_what_is_no_file_of_passwords_stays_as_it_is(
+    chatadmin: ChatAdmin, store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = (tmp_path / "chat.db").read_bytes()
+    monkeypatch.setattr(sys, "stdin", io.StringIO("password\n"))
+    done = chatadmin("password", "set", "--file", tmp_path / "chat.db", "alice")
+    assert (done.code, "no file of passwords" in done.err) == (1, True)
+    assert (tmp_path / "chat.db").read_bytes() == before
+
+
+def test_a_password_for_which_there_is_no_room(tmp_path: Path) -> None:
+    file = tmp_path / "passwords"
+    file.write_text("alice:old\n")
+
+    def no_room() -> None:
+        # Writing ends there, as on a disk that is full; without the signal, by an error.
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (4, 4))
+
+    done = subprocess.run(
+        [Path(sys.executable).with_name("chatadmin"), "password", "set", "--file", file, "alice"],
+        input=b"new\n",
+        capture_output=True,
+        preexec_fn=no_room,
+    )
+    assert done.returncode == 1
+    assert f"{file} cannot be written: File too large; nothing was changed" in done.stderr.decode()
+    assert file.read_text() == "alice:old\n"
+    assert [path.name for path in tmp_path.iterdir()] == ["passwords"]
 
 
 def test_passwords(chatadmin: ChatAdmin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -34,6 +34,7 @@ def test_names_are_composed() -> None:
         ("a\u202eb", "format"),
         ("a\ue000", "private-use"),
         ("a\u0378", "unassigned"),
+        ("ab\udcff", "in UTF-8; at 2 it is none"),
     ],
 )
 def test_bad_names_are_refused_with_the_reason(name: str, why: str) -> None:

@@ -61,6 +61,15 @@ def test_steps_take_a_tenth_of_the_time_and_then_it_looks_each_minute() -> None:
     assert clock.getDelayedCalls() == []
 
 
+def test_nothing_is_older_than_the_epoch() -> None:
+    store = SlowStore()
+    retention = Retention(store, Clock(), lambda: 10**18, parse_duration("9999y"))
+    retention.start()
+    assert store.asked == [0]
+    store.steps[0].callback(False)
+    Deferred.fromCoroutine(retention.stop())
+
+
 def test_it_stops_when_the_step_is_done() -> None:
     store = SlowStore()
     clock, retention = started(store)

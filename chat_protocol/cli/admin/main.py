@@ -151,7 +151,8 @@ def _stats(store: Caretaker, options: argparse.Namespace) -> Exit:
 
 
 def _purge(store: Caretaker, options: argparse.Namespace) -> Exit:
-    gone = store.purge(time.time_ns() - options.older_than * 10**9)
+    # Nothing is older than the epoch.
+    gone = store.purge(max(0, time.time_ns() - options.older_than * 10**9))
     _say(options, {"messages": gone}, f"{gone:,} messages removed")
     return Exit.OK
 

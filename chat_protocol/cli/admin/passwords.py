@@ -26,7 +26,8 @@ def set_password(path: str, name: str, password: str) -> bool:
     Raises:
         InvalidUsername: nobody can have that name.
         PasswordFileError: the format has no place for it.
-        OSError: the file cannot be read or written.
+            Or the file is another one, or cannot be written; it is as it was.
+        OSError: the file cannot be read.
     """
     name = _writable_name(name)
     if not password:
@@ -64,6 +65,8 @@ def _replace(path: str, name: str, line: bytes) -> bool:
     with suppress(FileNotFoundError), open(path, "rb") as file:
         mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
         lines = file.readlines()
+        if any(b"\0" in one for one in lines):
+            raise PasswordFileError(f"{path} is no file of passwords, and is left as it is")
     prefix = name.encode() + b":"
     places = [place for place, one in enumerate(lines) if one.startswith(prefix)]
     if lines and not lines[-1].endswith(b"\n"):
@@ -77,15 +80,22 @@ def _replace(path: str, name: str, line: bytes) -> bool:
     made = f"{path}.new"
     with suppress(FileNotFoundError):
         os.unlink(made)
-    descriptor = os.open(made, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
-    with open(descriptor, "wb") as file:
-        if places:
-            _keep_owner(path, descriptor)
-        file.writelines(lines)
-        file.flush()
-        os.fsync(descriptor)
-    os.replace(made, path)
-    synced_folder(path)
+    try:
+        descriptor = os.open(made, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+        with open(descriptor, "wb") as file:
+            if places:
+                _keep_owner(path, descriptor)
+            file.writelines(lines)
+            file.flush()
+            os.fsync(descriptor)
+        os.replace(made, path)
+        synced_folder(path)
+    except OSError as error:
+        with suppress(OSError):
+            os.unlink(made)
+        raise PasswordFileError(
+            f"{path} cannot be written: {error.strerror}; nothing was changed"
+        ) from error
     return bool(places)
 
 
