@@ -8,7 +8,6 @@ import time
 from bisect import bisect_right
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
-from urllib.parse import quote
 
 from chat_protocol.errors import StoreUnusable, UserNotFound
 from chat_protocol.stores.care import Findings, Statistics, UserRecord
@@ -16,19 +15,15 @@ from chat_protocol.stores.ranges import Ranges
 from chat_protocol.stores.sqlite_alone import OwnDatabase
 from chat_protocol.stores.sqlite_check import check_database
 from chat_protocol.stores.sqlite_chunks import Kind, entries_of
-from chat_protocol.stores.sqlite_copy import copy_database, synced_folder
+from chat_protocol.stores.sqlite_copy import copy_database, put_in_place
 from chat_protocol.stores.sqlite_file import APPLICATION_ID, SCHEMA_VERSION, lock
 from chat_protocol.stores.sqlite_recent import filed_runs, read_recent
+from chat_protocol.stores.sqlite_target import check_name, check_replaceable, free_target, uri
 
 __all__ = ["SQLiteCaretaker"]
 
 _PATIENCE = 5.0
 """Seconds to wait for another program."""
-
-_MAGIC = b"SQLite format 3\0"
-
-_BESIDE = ("-lock", "-wal", "-shm", "-journal")
-"""What the names of the files end with that stand beside a store."""
 
 _OLDEST = """
 SELECT time FROM moment WHERE first <= (SELECT min(first) FROM chunk WHERE first >= ?)
@@ -65,14 +60,15 @@ class SQLiteCaretaker:
     def backup(self, target: str, force: bool) -> int:
         """See Caretaker."""
         with _reading(self._path, old=True) as connection:
-            if os.path.exists(target):
-                if os.path.samefile(target, self._path):
-                    raise StoreUnusable(f"{target} is the store itself; give another file")
-                if not force:
-                    raise FileExistsError(target)
-                _check_replaceable(target)
+            # What is copied has that name at first.
+            for name in (target, f"{target}.part"):
+                if os.path.exists(name) and os.path.samefile(name, self._path):
+                    raise StoreUnusable(f"{name} is the store itself; give another file")
             try:
-                copy_database(connection, target, gently=True)
+                with free_target(target, force):
+                    copy_database(connection, target, gently=True)
+            except FileExistsError:
+                raise
             except (OSError, sqlite3.Error) as error:
                 raise StoreUnusable(
                     f"no backup was made, {target} cannot be written: {error}; give a file in a"
@@ -119,34 +115,39 @@ class SQLiteCaretaker:
 
     def restore(self, source: str, force: bool) -> None:
         """See Caretaker."""
-        descriptor = lock(self._path)
+        check_name(self._path)
+        held = lock(self._path)
         try:
-            if not force and os.path.exists(self._path):
-                with suppress(StoreUnusable), _reading(self._path) as connection:
-                    if connection.execute("SELECT 1 FROM user").fetchone() is None:
-                        force = True
-                if not force:
+            if os.path.exists(self._path):
+                if not force and not self._is_without_users():
                     raise FileExistsError(self._path)
+                check_replaceable(self._path)
             self._restore(source)
-        finally:
-            os.close(descriptor)
+        except BaseException:
+            held.undo()
+            raise
+        held.release()
+
+    def _is_without_users(self) -> bool:
+        if not os.path.getsize(self._path):
+            return True
+        with suppress(StoreUnusable), _reading(self._path) as connection:
+            return connection.execute("SELECT 1 FROM user").fetchone() is None
+        return False
 
     def _restore(self, source: str) -> None:
         # Made ready beside it: what is at the path is never half of it.
         path = os.path.realpath(self._path)
         made = f"{path}.restored"
+        if os.path.exists(made) and os.path.exists(source) and os.path.samefile(made, source):
+            raise StoreUnusable(f"{source} has a name that restoring needs; give it another one")
         _remove(made)
         try:
             with _reading(source, old=True) as connection:
                 copy_database(connection, made)
             with _alone(made) as database:
                 database.number_above(time.time_ns() // 1000)
-            # The log of what was there would be taken for one of what comes.
-            for name in (f"{path}-wal", f"{path}-shm"):
-                with suppress(FileNotFoundError):
-                    os.unlink(name)
-            os.replace(made, path)
-            synced_folder(path)
+            put_in_place(made, path)
         except (OSError, sqlite3.Error) as error:
             raise StoreUnusable(f"{source} cannot be restored: {error}") from error
         finally:
@@ -246,22 +247,6 @@ class _View:
         return record, messages.count
 
 
-def _check_replaceable(path: str) -> None:
-    """Refuse to write over what is neither empty nor a database of ours that nobody uses."""
-    for suffix in _BESIDE:
-        if path.endswith(suffix) and os.path.exists(path.removesuffix(suffix)):
-            store = path.removesuffix(suffix)
-            raise StoreUnusable(f"{path} belongs to {store}; give another file")
-    with open(path, "rb") as file:
-        # https://www.sqlite.org/fileformat2.html#the_database_header
-        header = file.read(72)
-    ours = header.startswith(_MAGIC) and header[68:] == APPLICATION_ID.to_bytes(4, "big")
-    if header and not ours:
-        raise StoreUnusable(f"{path} is no backup, and is left as it is; give another file")
-    if os.path.exists(f"{os.path.realpath(path)}-lock"):
-        os.close(lock(path))
-
-
 @contextmanager
 def _reading(path: str, old: bool = False) -> Iterator[sqlite3.Connection]:
     """A connection that changes nothing, with or without a server.
@@ -270,20 +255,15 @@ def _reading(path: str, old: bool = False) -> Iterator[sqlite3.Connection]:
         path: of the file.
         old: whether an older schema will do.
     """
-    if not os.path.exists(path):
-        raise StoreUnusable(f"there is no file {path}; name the right one with --store sqlite:PATH")
+    _check_there(path)
     try:
         # One that may not write cannot checkpoint either, which is the server's to do.
         with closing(
-            sqlite3.connect(
-                f"file:{quote(path)}?mode=ro", uri=True, isolation_level=None, timeout=_PATIENCE
-            )
+            sqlite3.connect(uri(path), uri=True, isolation_level=None, timeout=_PATIENCE)
         ) as connection:
             connection.text_factory = bytes
             (application_id,) = connection.execute("PRAGMA application_id").fetchone()
             (version,) = connection.execute("PRAGMA user_version").fetchone()
-            if not os.path.getsize(path):
-                raise StoreUnusable(f"{path} is empty: no server has used it yet")
             if application_id != APPLICATION_ID:
                 raise StoreUnusable(f"{path} is a database of another program")
             if version > SCHEMA_VERSION:
@@ -313,13 +293,19 @@ def _one_moment(connection: sqlite3.Connection) -> Iterator[None]:
 @contextmanager
 def _alone(path: str) -> Iterator[OwnDatabase]:
     """The file, upgraded if need be, while no server has it."""
-    if not os.path.exists(path):
-        raise StoreUnusable(f"there is no file {path}; name the right one with --store sqlite:PATH")
+    _check_there(path)
     database = OwnDatabase(path, 0)
     try:
         yield database
     finally:
         database.close()
+
+
+def _check_there(path: str) -> None:
+    if not os.path.exists(path):
+        raise StoreUnusable(f"there is no file {path}; name the right one with --store sqlite:PATH")
+    if not os.path.getsize(path):
+        raise StoreUnusable(f"{path} is empty: no server has used it yet")
 
 
 def _remove(path: str) -> None:

@@ -8,7 +8,10 @@ import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 
-__all__ = ["copy_database", "synced_folder"]
+__all__ = ["BESIDE", "copy_database", "put_in_place", "remove_database", "synced_folder"]
+
+BESIDE = ("-journal", "-wal", "-shm")
+"""What SQLite's names of the files end with that are part of a file."""
 
 _PAGES = 64
 """Pages that are copied in one go."""
@@ -32,7 +35,7 @@ def copy_database(connection: sqlite3.Connection, path: str, gently: bool = Fals
         OSError, sqlite3.Error: there is no copy; what was at ``path`` is still there.
     """
     part = f"{path}.part"
-    _remove(part)
+    remove_database(part)
     try:
         # Only its owner is to read it, from the beginning.
         os.close(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
@@ -49,11 +52,10 @@ def copy_database(connection: sqlite3.Connection, path: str, gently: bool = Fals
             finally:
                 connection.execute("ROLLBACK")
             copy.execute("PRAGMA journal_mode = DELETE")
-        os.replace(part, path)
+        put_in_place(part, path)
     except BaseException:
-        _remove(part)
+        remove_database(part)
         raise
-    synced_folder(path)
 
 
 @contextmanager
@@ -98,7 +100,18 @@ def synced_folder(path: str) -> None:
         os.close(folder)
 
 
-def _remove(path: str) -> None:
-    for name in (path, f"{path}-journal", f"{path}-wal", f"{path}-shm"):
+def put_in_place(made: str, path: str) -> None:
+    """Have a file, which is one and synced, in the place of another one."""
+    # The log of what was there would be taken for one of what comes.
+    for end in BESIDE:
         with suppress(FileNotFoundError):
-            os.unlink(name)
+            os.unlink(f"{path}{end}")
+    os.replace(made, path)
+    synced_folder(path)
+
+
+def remove_database(path: str) -> None:
+    """Have no such file, and nothing that is part of it."""
+    for end in ("", *BESIDE):
+        with suppress(FileNotFoundError):
+            os.unlink(f"{path}{end}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sqlite3
 import time
 from collections.abc import Callable, Sequence
@@ -108,7 +107,7 @@ class Database:
         try:
             self._connection = connect(path, say)
         except BaseException:
-            os.close(self._lock)
+            self._lock.undo()
             raise
         self._moments = Moments(self._connection, wall_clock)
         self._load()
@@ -139,7 +138,7 @@ class Database:
             self._moments.mark(self._writer, at_once=True)
             self.sync()
         self._connection.close()
-        os.close(self._lock)
+        self._lock.release()
 
     def read(self, queries: Sequence[Query]) -> None:
         """See IStore."""

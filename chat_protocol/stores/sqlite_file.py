@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import errno
-import fcntl
 import os
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from importlib.resources import files
 
 from chat_protocol.errors import StoreUnusable
-from chat_protocol.stores.sqlite_copy import copy_database
+from chat_protocol.stores.sqlite_copy import copy_database, remove_database
+from chat_protocol.stores.sqlite_lock import FileLock
 from chat_protocol.stores.sqlite_upgrade import UPGRADES
 
 __all__ = ["APPLICATION_ID", "SCHEMA_VERSION", "connect", "lock"]
@@ -34,28 +32,26 @@ PRAGMA secure_delete = FAST;
 """
 
 
-def lock(path: str) -> int:
-    """Take the lock that only one process can have; the kernel frees it, whatever happens."""
-    # By its real name: a link to the file is the same file.
-    name = f"{os.path.realpath(path)}-lock"
+def lock(path: str) -> FileLock:
+    """Take the lock that only one process can have.
+
+    Raises:
+        StoreUnusable: another one has it, or it cannot be had.
+    """
     try:
-        descriptor = os.open(name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        raise StoreUnusable(
-            f"{path} cannot be opened: {error.strerror} ({error.filename}); give --store"
-            " sqlite:PATH in a directory that exists and can be written to"
-        ) from error
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        os.close(descriptor)
-        if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
-            raise StoreUnusable(f"{path} cannot be locked: {error.strerror}") from error
+        return FileLock(path)
+    except BlockingIOError as error:
         raise StoreUnusable(
             f"{path} is in use by another process; stop that server first, or give this one"
             " a file of its own with --store sqlite:PATH"
         ) from error
-    return descriptor
+    except OSError as error:
+        if error.filename is None:
+            raise StoreUnusable(f"{path} cannot be locked: {error.strerror}") from error
+        raise StoreUnusable(
+            f"{path} cannot be opened: {error.strerror} ({error.filename}); give --store"
+            " sqlite:PATH in a directory that exists and can be written to"
+        ) from error
 
 
 def connect(path: str, say: Callable[[str], object] = str) -> sqlite3.Connection:
@@ -69,11 +65,11 @@ def connect(path: str, say: Callable[[str], object] = str) -> sqlite3.Connection
 
     Raises:
         StoreUnusable: it is no database, not ours, or newer than this program; or it cannot be
-            upgraded, and is as it was.
+            upgraded, and is as it was, or made, and is not there.
     """
     connection = None
+    made = _create_for_owner(path)
     try:
-        _create_for_owner(path)
         connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         connection.text_factory = bytes
         _check(connection, path)
@@ -84,6 +80,8 @@ def connect(path: str, say: Callable[[str], object] = str) -> sqlite3.Connection
     except (sqlite3.Error, StoreUnusable) as error:
         if connection is not None:
             connection.close()
+        if made:
+            remove_database(path)
         if isinstance(error, StoreUnusable):
             raise
         raise StoreUnusable(
@@ -93,11 +91,14 @@ def connect(path: str, say: Callable[[str], object] = str) -> sqlite3.Connection
     return connection
 
 
-def _create_for_owner(path: str) -> None:
-    """A new file is for nobody else; SQLite's log gets the mode of the file."""
-    with suppress(OSError):
-        # What is wrong SQLite says, and a file that is there keeps its mode.
+def _create_for_owner(path: str) -> bool:
+    """A new file is for nobody else; SQLite's log gets the mode of the file. Whether it is new."""
+    try:
         os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+    except OSError:
+        # What is wrong SQLite says, and a file that is there keeps its mode.
+        return False
+    return True
 
 
 def _check(connection: sqlite3.Connection, path: str) -> None:

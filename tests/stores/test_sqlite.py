@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import resource
 import signal
@@ -21,6 +22,7 @@ from chat_protocol.errors import StoreUnusable, Unavailable
 from chat_protocol.stores import sqlite_recent
 from chat_protocol.stores.registry import STORES, store_from_url
 from chat_protocol.stores.sqlite_file import APPLICATION_ID, SCHEMA_VERSION, connect
+from chat_protocol.stores.sqlite_lock import FileLock
 
 from .conftest import sqlite_store
 from .helpers import (
@@ -198,6 +200,43 @@ def file_size_limit(size: int) -> Iterator[None]:
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, old)
         signal.signal(signal.SIGXFSZ, handler)
+
+
+def test_a_start_that_fails_leaves_nothing_that_it_made(tmp_path: Path) -> None:
+    song = unusable_other_program(tmp_path)
+    with pytest.raises(StoreUnusable, match="another program"):
+        now(sqlite_store(song).open())
+    # There is no room for the schema.
+    with file_size_limit(8192), pytest.raises(StoreUnusable, match="cannot be used"):
+        now(sqlite_store(tmp_path / "full.db").open())
+    assert [path.name for path in tmp_path.iterdir()] == ["other.db"]
+    # What another start may have made stays.
+    lock = tmp_path / "other.db-lock"
+    lock.touch()
+    with pytest.raises(StoreUnusable, match="another program"):
+        now(sqlite_store(song).open())
+    assert lock.exists()
+
+
+def test_who_finds_the_lock_of_a_start_that_fails_has_one_that_others_find(
+    sqlite_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flock = fcntl.flock
+    failing = FileLock(str(sqlite_path))
+
+    def fails_meanwhile(descriptor: int, operation: int) -> None:
+        monkeypatch.setattr(fcntl, "flock", flock)
+        failing.undo()
+        flock(descriptor, operation)
+
+    monkeypatch.setattr(fcntl, "flock", fails_meanwhile)
+    lock = FileLock(str(sqlite_path))
+    with pytest.raises(BlockingIOError):
+        FileLock(str(sqlite_path))
+    lock.release()
+    FileLock(str(sqlite_path)).undo()
+    # It was there before.
+    assert sqlite_path.with_name("chat.db-lock").exists()
 
 
 def test_without_room_a_batch_is_refused_whole_and_reading_goes_on(sqlite_path: Path) -> None:
