@@ -227,3 +227,11 @@ def silence(*deferreds: Deferred[Any]) -> None:
     """Their failures are of no interest."""
     for deferred in deferreds:
         deferred.addErrback(lambda _: None)
+
+
+def take(line: Line, count: int = 1) -> list[str]:
+    return [result(line.client.receive()).text for _ in range(count)]
+
+
+def send(line: Line, *texts: str) -> list[Deferred[None]]:
+    return [line.client.send("bob", text) for text in texts]

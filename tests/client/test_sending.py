@@ -6,29 +6,18 @@ from typing import Any
 
 import pytest
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.error import ConnectionLost
 from twisted.python.failure import Failure
 
-from chat_protocol.client import Online, ResumeState, State
+from chat_protocol.client import ResumeState
 from chat_protocol.client.outbox import IN_FLIGHT_LIMIT, UNSENT_LIMIT
 from chat_protocol.client.service import DEFAULT_IN_FLIGHT
 from chat_protocol.errors import (
-    MailboxFull,
     NotConnected,
-    RequestTimeout,
     TooManyUnsent,
-    Unavailable,
-    UnknownCommand,
-    UserNotFound,
 )
 
 from . import frames
-from .line import Line, result, silence
-
-
-def send(line: Line, *texts: str) -> list[Deferred[None]]:
-    return [line.client.send("bob", text) for text in texts]
-
+from .line import Line, result, send, silence
 
 # Publishing ids.
 
@@ -68,128 +57,6 @@ def test_what_waits_while_there_is_no_connection_is_sent_in_order() -> None:
     line.connect()
     line.log_in(publishing_id="5")
     assert line.published() == [(6, "a"), (7, "b"), (8, "c")]
-
-
-# Resending.
-
-
-def test_what_is_unanswered_is_sent_again_in_order_before_anything_new() -> None:
-    line = Line(in_flight=4)
-    sent = send(line, *"abcdef")
-    _, b, _, d = line.sent()
-    line.answer(b)
-    line.answer(d)
-    assert line.published() == [(5, "e"), (6, "f")]
-    line.lose(ConnectionLost())
-    sent += send(line, "g")
-    line.connect()
-    assert [one.called for one in sent] == [False, True, False, True, False, False, False]
-    line.log_in(publishing_id="5")
-    assert line.published() == [(1, "a"), (3, "c"), (5, "e"), (6, "f")]
-    silence(*sent)
-
-
-def test_what_is_sent_again_is_the_same_but_for_its_correlation_id() -> None:
-    line = Line()
-    silence(line.client.send(["bob", "carol"], "text"))
-    (before,) = line.sent()
-    line.reconnect()
-    (after,) = line.sent()
-    assert after.body == before.body
-
-
-def test_what_was_refused_is_not_sent_again() -> None:
-    line = Line()
-    refused, sent = send(line, "a", "b")
-    line.answer(line.sent()[0], frames.NOT_FOUND)
-    with pytest.raises(UserNotFound):
-        result(refused)
-    line.reconnect()
-    assert line.published() == [(2, "b")]
-    silence(sent)
-
-
-def test_that_the_store_is_away_says_nothing_of_what_was_stored_before() -> None:
-    line = Line()
-    (before,) = send(line, "a")
-    line.reconnect(publishing_id="1")
-    (behind,) = send(line, "b")
-    first, second = line.sent()
-    line.answer(first, frames.UNAVAILABLE)
-    line.answer(second, frames.UNAVAILABLE)
-    assert not before.called
-    assert not behind.called
-    line.lose(ConnectionLost())
-    line.connect()
-    line.log_in(publishing_id="1")
-    assert line.published() == [(1, "a"), (2, "b")]
-    silence(before, behind)
-
-
-@pytest.mark.parametrize("reconnects", [0, 1])
-def test_that_the_store_is_away_is_told_of_what_is_not_stored(reconnects: int) -> None:
-    line = Line()
-    (sent,) = send(line, "a")
-    for _ in range(reconnects):
-        line.reconnect(publishing_id="0")
-    line.answer(line.sent()[0], frames.UNAVAILABLE)
-    with pytest.raises(Unavailable):
-        result(sent)
-
-
-def test_an_answer_of_the_new_connection_counts() -> None:
-    line = Line()
-    (sent,) = send(line, "a")
-    line.reconnect()
-    line.answer_all()
-    assert result(sent) is None
-    line.reconnect()
-    assert line.published() == []
-
-
-def test_a_connection_that_is_lost_while_it_is_sent_again_changes_nothing() -> None:
-    line = Line()
-    sent = send(line, *"abc")
-    for _ in range(2):
-        line.reconnect()
-        a, *_ = line.sent()
-        assert frames.publish(a.body).publishing_id == 1
-    line.answer(a)
-    line.reconnect()
-    assert line.published() == [(2, "b"), (3, "c")]
-    silence(*sent)
-
-
-def test_what_the_application_sends_while_it_is_sent_again_comes_behind() -> None:
-    """One that this server does not take fails at once, in the middle of sending again."""
-    line = Line()
-    sent = [
-        line.client.send("bob", "a" * 100),
-        line.client.send("bob", "b"),
-        line.client.send("bob", "c"),
-    ]
-
-    def more(failure: Failure) -> None:
-        assert failure.check(ValueError)
-        sent.extend(send(line, "d"))
-
-    sent[0].addErrback(more)
-    line.sent()
-    line.reconnect(max_frame_length="80")
-    assert line.published() == [(2, "b"), (3, "c"), (4, "d")]
-    silence(*sent)
-
-
-def test_what_an_observer_sends_comes_behind_what_is_sent_again() -> None:
-    line = Line()
-    sent = send(line, "a", "b")
-    line.sent()
-    line.client.add_observer(
-        lambda event: sent.extend(send(line, "c")) if isinstance(event, Online) else None
-    )
-    line.reconnect()
-    assert line.published() == [(1, "a"), (2, "b"), (3, "c")]
-    silence(*sent)
 
 
 # Ids that the application chooses.
@@ -405,110 +272,3 @@ def test_who_is_told_may_start_again_and_send() -> None:
     assert result(later).text == "hi"
     line.answer_all()
     assert result(again[0]) is None
-
-
-# Version 1.
-
-
-def test_several_recipients_get_one_message_each_in_version_1() -> None:
-    line = Line(1)
-    sent = line.client.send(["bob", "carol", "bob"], "text")
-    first, second = line.sent()
-    assert [frames.strings(frame.body, 3)[2] for frame in (first, second)] == ["bob", "carol"]
-    line.answer(second)
-    assert not sent.called
-    line.answer(first)
-    assert result(sent) is None
-
-
-def test_one_of_several_that_is_refused_fails_the_message_in_version_1() -> None:
-    line = Line(1)
-    sent = line.client.send(["bob", "carol"], "text")
-    first, second = line.sent()
-    line.answer(second, frames.NOT_FOUND)
-    with pytest.raises(UserNotFound):
-        result(sent)
-    line.answer(first)
-
-
-def test_version_1_cannot_send_to_everyone() -> None:
-    line = Line(1)
-    with pytest.raises(UnknownCommand, match="version 1"):
-        result(line.client.send_to_all("text"))
-    assert line.sent() == []
-
-
-def test_many_that_fail_at_once_do_not_pile_up() -> None:
-    line = Line(None)
-    sent = [line.client.send_to_all("text") for _ in range(3000)]
-    last = line.client.send("bob", "last")
-    line.connect()
-    line.log_in(1)
-    for one in sent:
-        with pytest.raises(UnknownCommand):
-            result(one)
-    line.answer_all()
-    assert result(last) is None
-
-
-def test_what_is_unanswered_when_a_version_1_connection_is_lost_is_not_known() -> None:
-    line = Line(1)
-    sent = send(line, "a", "b")
-    line.lose(ConnectionLost())
-    for one in sent:
-        with pytest.raises(NotConnected, match=r"connection was lost.*; whether .* is not known"):
-            result(one)
-    waiting = send(line, "c")
-    line.connect()
-    line.log_in(1)
-    (c,) = line.sent()
-    assert frames.strings(c.body, 1) == ["c"]
-    line.answer(c)
-    assert result(waiting[0]) is None
-
-
-def test_a_version_1_message_without_an_answer_times_out() -> None:
-    line = Line(1, in_flight=1)
-    first, second = send(line, "a", "b")
-    (a,) = line.sent()
-    line.clock.advance(10)
-    with pytest.raises(RequestTimeout, match="within 10 seconds"):
-        result(first)
-    (b,) = line.sent()
-    line.answer(a, frames.NOT_FOUND)
-    line.answer(b)
-    assert result(second) is None
-    assert line.client.state is State.ONLINE
-
-
-def test_a_version_2_message_waits_for_its_answer_as_long_as_it_takes() -> None:
-    line = Line()
-    (sent,) = send(line, "a")
-    line.clock.advance(1000)
-    line.answer_all(frames.MAILBOX_FULL)
-    with pytest.raises(MailboxFull):
-        result(sent)
-
-
-def test_a_server_that_is_another_one_gets_nothing_a_second_time() -> None:
-    line = Line(2, in_flight=2)
-    sent = send(line, "a", "b", "c")
-    line.reconnect(1)
-    for one in sent[:2]:
-        with pytest.raises(NotConnected, match=r"another one; whether .* is not known"):
-            result(one)
-    (c,) = line.sent()
-    assert (c.key, frames.strings(c.body, 1)) == (frames.MESSAGE, ["c"])
-    silence(sent[2])
-
-
-def test_a_server_that_was_upgraded_is_spoken_to_in_version_2() -> None:
-    line = Line(1)
-    silence(*send(line, "a"))
-    line.reconnect(2, publishing_id="4")
-    sent = send(line, "b")
-    assert [text for _, text in line.published()] == ["b"]
-    line.reconnect()
-    line.answer_all()
-    assert result(sent[0]) is None
-    assert line.client.version == 2

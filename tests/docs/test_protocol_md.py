@@ -8,46 +8,33 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from twisted.internet.task import Clock
-from twisted.internet.testing import StringTransport
 
 from chat_protocol.domain.limits import Limits
 from chat_protocol.domain.names import MAX_USERNAME, normalise_username
 from chat_protocol.domain.rates import Rate
 from chat_protocol.errors import InvalidUsername
 from chat_protocol.protocol import authentication, keepalive, tarpit, version2
-from chat_protocol.protocol.connection import ChatProtocol
-from chat_protocol.protocol.factory import CORRELATION_TEST_SECONDS, ChatFactory
+from chat_protocol.protocol.factory import CORRELATION_TEST_SECONDS
 from chat_protocol.service.tap import Options
 from chat_protocol.stores import memory, sqlite_database
-from chat_protocol.stores.memory import MemoryStore
 from chat_protocol.wire import codec
 from chat_protocol.wire.codes import Code
 from chat_protocol.wire.commands import (
     REGISTRY,
     Ack,
-    Close,
-    Deliver,
-    History,
-    HistoryAnswer,
-    Login,
-    Login2,
-    LoginAnswer,
-    Message,
-    Publish,
     Response,
-    Response2,
     StoredMessage,
-    Users,
-    UsersAnswer,
     UserStatus,
 )
 from chat_protocol.wire.declaration import Declaration, Needs, Sender, fields_of
 from chat_protocol.wire.fields import BYTE, MAP, STRING, STRINGS, UINT16, UINT32, UINT64, FieldType
 
-from .markdown import ROOT, clauses, examples, read, sections, table, tables
+from .markdown import ROOT, clauses, read, sections, table, tables
+from .protocol_examples import EXAMPLES
 
 TEXT = read("protocol.md")
+
+
 SECTIONS = sections(TEXT)
 
 
@@ -263,6 +250,7 @@ CONSTANTS = {
     "TO_EVERYONE_BYTES": memory.TO_EVERYONE_BYTES,
 }
 
+
 UNITS = {"KiB": 1024, "MiB": 1024 * 1024}
 
 
@@ -348,325 +336,6 @@ def test_usernames_are_as_s5_says(name: str, normal: str | None) -> None:
             normalise_username(name)
     else:
         assert normalise_username(name) == normal
-
-
-# Examples: the bytes are written out here once more, by hand.
-
-VERSION_1 = {"E1", "E2", "E3", "E4", "E5", "E6", "E7", "E8", "E9", "E14"}
-
-EXAMPLES: dict[str, tuple[bytes, int, Any]] = {
-    "E1": (
-        b"\x00\x00\x00\x0e\x01\x00\x01\x00\x00\x00\x01\x00\x05user1",
-        1,
-        Login("user1"),
-    ),
-    "E2": (
-        b"\x00\x00\x00\x09\x01\x00\x03\x00\x00\x00\x01\x00\x01",
-        1,
-        Response(1),
-    ),
-    "E3": (
-        b"\x00\x00\x00\x24\x01\x00\x02\x00\x00\x00\x02\x00\x05hello\x00\x05user1\x00\x05user2"
-        b"\x00\x00\x00\x00\x65\x53\xf1\x00",
-        2,
-        Message("hello", "user1", "user2", 1_700_000_000),
-    ),
-    "E4": (
-        b"\x00\x00\x00\x24\x01\x00\x02\x00\x00\x00\x00\x00\x05hello\x00\x05user1\x00\x05user2"
-        b"\x00\x00\x00\x00\x65\x53\xf1\x00",
-        0,
-        Message("hello", "user1", "user2", 1_700_000_000),
-    ),
-    "E5": (
-        b"\x00\x00\x00\x09\x01\x00\x03\x00\x00\x00\x02\x00\x01",
-        2,
-        Response(1),
-    ),
-    "E6": (
-        b"\x00\x00\x00\x21\x01\x00\x02\x00\x00\x00\x03\x00\x02hi\x00\x05user1\x00\x05user9"
-        b"\x00\x00\x00\x00\x65\x53\xf1\x01",
-        3,
-        Message("hi", "user1", "user9", 1_700_000_001),
-    ),
-    "E7": (
-        b"\x00\x00\x00\x09\x01\x00\x03\x00\x00\x00\x03\x00\x03",
-        3,
-        Response(3),
-    ),
-    "E8": (
-        b"\x00\x00\x00\x0e\x01\x00\x01\x00\x00\x00\x04\x00\x05user9",
-        4,
-        Login("user9"),
-    ),
-    "E9": (
-        b"\x00\x00\x00\x09\x01\x00\x03\x00\x00\x00\x04\x00\x04",
-        4,
-        Response(4),
-    ),
-    "E10": (
-        b"\x00\x00\x00\x1e"
-        b"\x02"
-        b"\x00\x01"
-        b"\x00\x00\x00\x01"
-        b"\x00\x05user1"
-        b"\x00\x00\x00\x01"
-        b"\x00\x06window"
-        b"\x00\x02\x35\x30",
-        1,
-        Login2("user1", {"window": "50"}),
-    ),
-    "E11": (
-        b"\x00\x00\x00\x9e"
-        b"\x02"
-        b"\x80\x01"
-        b"\x00\x00\x00\x01"
-        b"\x00\x01"
-        b"\x00\x00"
-        b"\x00\x00\x00\x08"
-        b"\x00\x07product"
-        b"\x00\x0d"
-        b"chat-protocol"
-        b"\x00\x07version"
-        b"\x00\x03"
-        b"2.0"
-        b"\x00\x09heartbeat"
-        b"\x00\x01\x30"
-        b"\x00\x06window"
-        b"\x00\x02\x35\x30"
-        b"\x00\x10max-frame-length"
-        b"\x00\x06"
-        b"262144"
-        b"\x00\x0dpublishing-id"
-        b"\x00\x01\x30"
-        b"\x00\x07pending"
-        b"\x00\x01\x30"
-        b"\x00\x07session"
-        b"\x00\x0c"
-        b"0J7mYf2cQ9tK",
-        1,
-        LoginAnswer(
-            1,
-            "",
-            {
-                "product": "chat-protocol",
-                "version": "2.0",
-                "heartbeat": "0",
-                "window": "50",
-                "max-frame-length": "262144",
-                "publishing-id": "0",
-                "pending": "0",
-                "session": "0J7mYf2cQ9tK",
-            },
-        ),
-    ),
-    "E12": (
-        b"\x00\x00\x00\x2e"
-        b"\x02"
-        b"\x01\x02"
-        b"\x00\x00\x00\x02"
-        b"\x00\x00\x00\x00\x00\x00\x00\x01"
-        b"\x00\x02\x68\x69"
-        b"\x00"
-        b"\x00\x00\x00\x02"
-        b"\x00\x05user2"
-        b"\x00\x05user3"
-        b"\x00\x00\x00\x00\x65\x53\xf1\x00",
-        2,
-        Publish(1, "hi", 0, ("user2", "user3"), 1_700_000_000),
-    ),
-    "E13": (
-        b"\x00\x00\x00\x35"
-        b"\x02"
-        b"\x01\x08"
-        b"\x00\x00\x00\x00"
-        b"\x00\x00\x00\x00\x00\x00\x00\x01"
-        b"\x00\x02\x68\x69"
-        b"\x00\x05user1"
-        b"\x00"
-        b"\x00\x00\x00\x02"
-        b"\x00\x05user2"
-        b"\x00\x05user3"
-        b"\x00\x00\x00\x00\x65\x53\xf1\x00",
-        0,
-        Deliver(1, "hi", "user1", 0, ("user2", "user3"), 1_700_000_000),
-    ),
-    "E14": (
-        b"\x00\x00\x00\x21"
-        b"\x01"
-        b"\x00\x02"
-        b"\x00\x00\x00\x00"
-        b"\x00\x02\x68\x69"
-        b"\x00\x05user1"
-        b"\x00\x05user3"
-        b"\x00\x00\x00\x00\x65\x53\xf1\x00",
-        0,
-        Message("hi", "user1", "user3", 1_700_000_000),
-    ),
-    "E15": (
-        b"\x00\x00\x00\x0b\x02\x00\x03\x00\x00\x00\x02\x00\x01\x00\x00",
-        2,
-        Response2(1),
-    ),
-    "E16": (
-        b"\x00\x00\x00\x0f\x02\x01\x0a\x00\x00\x00\x02\x00\x00\x00\x00\x00\x00\x00\x01",
-        2,
-        Ack(1),
-    ),
-    "E17": (
-        b"\x00\x00\x00\x10\x02\x01\x0f\x00\x00\x00\x03\x00\x05user1\x00\x02",
-        3,
-        Users("user1", 2),
-    ),
-    "E18": (
-        b"\x00\x00\x00\x2f"
-        b"\x02"
-        b"\x81\x0f"
-        b"\x00\x00\x00\x03"
-        b"\x00\x01"
-        b"\x00\x00"
-        b"\x00\x00\x00\x02"
-        b"\x00\x05user2"
-        b"\x01"
-        b"\x17\x97\x9c\xfe\x36\x2a\x00\x00"
-        b"\x00\x05user3"
-        b"\x01"
-        b"\x17\x97\x9c\xfe\x36\x2a\x00\x00",
-        3,
-        UsersAnswer(
-            1,
-            "",
-            (
-                UserStatus("user2", 1, 1_700_000_000_000_000_000),
-                UserStatus("user3", 1, 1_700_000_000_000_000_000),
-            ),
-        ),
-    ),
-    "E19": (
-        b"\x00\x00\x00\x18"
-        b"\x02"
-        b"\x01\x0b"
-        b"\x00\x00\x00\x04"
-        b"\x00\x05user2"
-        b"\x00\x00\x00\x00\x00\x00\x00\x00"
-        b"\x00\x00",
-        4,
-        History("user2", 0, 0),
-    ),
-    "E20": (
-        b"\x00\x00\x00\x3d"
-        b"\x02"
-        b"\x81\x0b"
-        b"\x00\x00\x00\x04"
-        b"\x00\x01"
-        b"\x00\x00"
-        b"\x00\x00\x00\x01"
-        b"\x00\x00\x00\x00\x00\x00\x00\x01"
-        b"\x00\x02\x68\x69"
-        b"\x00\x05user1"
-        b"\x00"
-        b"\x00\x00\x00\x02"
-        b"\x00\x05user2"
-        b"\x00\x05user3"
-        b"\x00\x00\x00\x00\x65\x53\xf1\x00",
-        4,
-        HistoryAnswer(
-            1,
-            "",
-            (StoredMessage(1, "hi", "user1", 0, ("user2", "user3"), 1_700_000_000),),
-        ),
-    ),
-    "E21": (
-        b"\x00\x00\x00\x0e\x02\x01\x16\x00\x00\x00\x05\x00\x01\x00\x03bye",
-        5,
-        Close(1, "bye"),
-    ),
-    "E22": (
-        b"\x00\x00\x00\x0b\x02\x00\x03\x00\x00\x00\x05\x00\x01\x00\x00",
-        5,
-        Response2(1),
-    ),
-}
-
-
-def test_no_example_is_missing_here() -> None:
-    assert list(examples(TEXT)) == list(EXAMPLES)
-
-
-@pytest.mark.parametrize("name", EXAMPLES)
-def test_an_example_is_what_the_codec_writes_and_reads(name: str) -> None:
-    frame, correlation_id, command = EXAMPLES[name]
-    assert examples(TEXT)[name] == frame
-    assert codec.encode(command, correlation_id) == frame
-    header, decoded = codec.decode(frame[4:])
-    version = 1 if name in VERSION_1 else 2
-    assert (header.version, header.correlation_id, decoded) == (version, correlation_id, command)
-
-
-class Server:
-    """A ChatFactory without sockets."""
-
-    def __init__(self) -> None:
-        self._clock = Clock()
-        wall_clock = 1_700_000_000_000_000_000
-        self._factory = ChatFactory(MemoryStore(), self._clock, lambda: wall_clock, Limits())
-
-    def connect(self) -> tuple[ChatProtocol, StringTransport]:
-        connection = self._factory.buildProtocol(None)
-        assert isinstance(connection, ChatProtocol)
-        transport = StringTransport()
-        connection.makeConnection(transport)
-        return connection, transport
-
-    def say(self, connection: ChatProtocol, transport: StringTransport, frame: bytes) -> bytes:
-        """What comes back on the connection."""
-        transport.clear()
-        connection.dataReceived(frame)
-        self._clock.pump([0] * 5)
-        sent: bytes = transport.value()
-        return sent
-
-
-def test_the_server_does_what_the_examples_of_version_1_show() -> None:
-    shown = examples(TEXT)
-    server = Server()
-    user1, user2 = server.connect(), server.connect()
-    assert server.say(*user1, shown["E1"]) == shown["E2"]
-    server.say(*user2, codec.encode(Login("user2"), 1))
-    user2[1].clear()
-    assert server.say(*user1, shown["E3"]) == shown["E5"]
-    assert user2[1].value() == shown["E4"]
-    assert server.say(*user1, shown["E6"]) == shown["E7"]
-    assert server.say(*user1, shown["E8"]) == shown["E9"]
-    assert server.say(*user1, shown["E3"]) == shown["E5"]
-
-
-def test_the_server_does_what_the_examples_of_version_2_show(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(version2, "_version", lambda: "2.0")
-    monkeypatch.setattr("secrets.token_urlsafe", lambda size: "0J7mYf2cQ9tK")
-    shown = examples(TEXT)
-    server = Server()
-    user1, user2, user3 = server.connect(), server.connect(), server.connect()
-    assert server.say(*user1, shown["E10"]) == shown["E11"]
-    server.say(*user2, codec.encode(Login2("user2"), 1))
-    server.say(*user3, codec.encode(Login("user3"), 1))
-    for _, transport in (user2, user3):
-        transport.clear()
-    assert server.say(*user1, shown["E12"]) == shown["E15"]
-    assert user2[1].value() == shown["E13"]
-    assert user3[1].value() == shown["E14"]
-    assert server.say(*user2, shown["E16"]) == b""
-    assert server.say(*user1, shown["E17"]) == shown["E18"]
-    assert server.say(*user1, shown["E19"]) == shown["E20"]
-    assert server.say(*user1, shown["E12"]) == shown["E15"]
-    assert user3[1].value() == shown["E14"]
-    assert server.say(*user1, shown["E21"]) == shown["E22"]
-    assert user1[1].disconnecting
-    again = server.connect()
-    answer = server.say(*again, shown["E10"])
-    _, granted = codec.decode(answer[4:])
-    assert (granted.code, granted.properties["publishing-id"]) == (1, "1")
 
 
 # The whole.

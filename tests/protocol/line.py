@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import struct
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from twisted.internet.address import IPv4Address
+from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionDone
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 
 from chat_protocol.domain.limits import Limits
+from chat_protocol.errors import Unavailable
 from chat_protocol.interfaces import IStore
 from chat_protocol.protocol.connection import ChatProtocol
 from chat_protocol.protocol.factory import ChatFactory
 from chat_protocol.stores.memory import MemoryStore
+
+OK, ERROR, NOT_FOUND, ALREADY = 1, 2, 3, 4
 
 
 def login(name: str | bytes, correlation_id: int = 1) -> bytes:
@@ -147,3 +151,35 @@ class Server:
         peer = self.connect()
         assert peer.send(login(name))[0] == Response(1, 1)
         return peer
+
+
+class SlowStore(Server):
+    """A server whose store answers when the test says so."""
+
+    def __init__(self, limits: Limits | None = None) -> None:
+        super().__init__(limits=limits)
+        self.pending: list[tuple[Deferred[None], Any]] = []
+        self.hold = False
+        commit = self.store.commit
+
+        def later(batch: Any) -> Any:
+            if not self.hold:
+                return commit(batch)
+            waiting: Deferred[None] = Deferred()
+            self.pending.append((waiting, batch))
+            return waiting.addCallback(lambda _: commit(batch))
+
+        self.store.commit = later  # type: ignore[method-assign]
+
+    def stored(self) -> None:
+        self.hold = False
+        pending, self.pending = self.pending, []
+        for deferred, _ in pending:
+            deferred.callback(None)
+        self.turn()
+
+    def refuse(self) -> None:
+        pending, self.pending = self.pending, []
+        for deferred, _ in pending:
+            deferred.errback(Failure(Unavailable("full")))
+        self.turn()

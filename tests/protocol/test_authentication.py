@@ -26,7 +26,7 @@ from chat_protocol.wire.codes import Code
 from chat_protocol.wire.commands import Heartbeat, Login2, Response2
 
 from . import line
-from .test_version2 import Peer2, Server2
+from .line2 import Peer2, Server2
 
 
 @implementer(ICredentialsChecker)

@@ -12,7 +12,7 @@ from chat_protocol.wire.commands import REGISTRY, Heartbeat, Response, Response2
 from chat_protocol.wire.declaration import Declaration, Sender
 
 from . import line
-from .test_version2 import Server2
+from .line2 import Server2
 
 OF_SERVERS = [one for one in REGISTRY if Sender.CLIENT not in one.sender]
 

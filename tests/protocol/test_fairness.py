@@ -2,21 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 from twisted.internet.address import IPv4Address
 from twisted.internet.error import ConnectionDone
-from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
-from twisted.logger import ILogObserver, LogEvent, formatEvent, globalLogPublisher
 from twisted.python.failure import Failure
-from zope.interface import implementer
 
-from chat_protocol.domain.limits import Limits
 from chat_protocol.domain.rates import Rate
-from chat_protocol.protocol.connection import ChatProtocol, State
-from chat_protocol.protocol.limit_log import LINES, LINES_OF_ONE, SECONDS, LimitLog
 from chat_protocol.protocol.tarpit import TARPIT, TARPIT_SECONDS, Refused
 from chat_protocol.wire.codes import Code
 from chat_protocol.wire.commands import (
@@ -29,56 +21,14 @@ from chat_protocol.wire.commands import (
     Response2,
 )
 
-from .line import Peer, Response, Server, frame, login, message
-from .test_version2 import Peer2
+from .fair import FairServer, server
+from .line import Response, login, message
+from .line2 import Peer2
 
 OK = 1
+
+
 ERROR = 2
-
-
-@pytest.fixture
-def log() -> Iterator[list[str]]:
-    lines: list[str] = []
-
-    @implementer(ILogObserver)
-    def observe(event: LogEvent) -> None:
-        lines.append(formatEvent(event))
-
-    globalLogPublisher.addObserver(observe)
-    yield lines
-    globalLogPublisher.removeObserver(observe)
-
-
-class FairServer(Server):
-    """Its peers come from anywhere."""
-
-    def connect(self, host: str = "192.0.2.1") -> Peer2:
-        protocol = self.factory.buildProtocol(IPv4Address("TCP", host, 4000))
-        assert isinstance(protocol, ChatProtocol)
-        return Peer2(self, protocol, host)
-
-    @property
-    def met(self) -> dict[str, int]:
-        return self.factory.counters.limits
-
-    def on(self, name: str) -> Peer2:
-        peer = self.connect()
-        answer, *_ = peer.say(Login2(name, {}))
-        assert answer.code == Code.OK
-        return peer
-
-    def until(self, peer: Peer, seconds: float) -> float:
-        """How long it takes until a peer is read from again."""
-        waited = 0.0
-        while not peer.reading:
-            assert waited < seconds
-            self.clock.advance(0.01)
-            waited += 0.01
-        return waited
-
-
-def server(**limits: object) -> FairServer:
-    return FairServer(limits=Limits(**limits))  # type: ignore[arg-type]
 
 
 # Messages.
@@ -342,138 +292,3 @@ def test_this_machine_has_no_rate() -> None:
             assert Response(n, OK) in peer.send(message("m", "alice", "alice", n))
         peer.lose()
     assert own.met == {}
-
-
-# Times.
-
-
-@pytest.fixture
-def watched() -> Iterator[FairServer]:
-    own = server(login_seconds=100, frame_seconds=30)
-    own.factory.startFactory()
-    yield own
-    own.factory.stopFactory()
-
-
-def pass_time(own: FairServer, seconds: int) -> None:
-    for _ in range(seconds):
-        own.clock.advance(1)
-
-
-def closing(peer: Peer) -> bool:
-    return peer.protocol.state in (State.ENDING, State.LINGERING, State.GONE)
-
-
-def test_a_connection_that_never_logs_in_is_closed(watched: FairServer, log: list[str]) -> None:
-    first = watched.connect()
-    pass_time(watched, 50)
-    second, third = watched.connect(), watched.connect()
-    third.send(login("alice"))
-    pass_time(watched, 49)
-    # Requests without a login, and one that is refused, are no login.
-    first.say(Heartbeat())
-    assert not closing(first)
-    pass_time(watched, 2)
-    assert closing(first)
-    assert not closing(second)
-    pass_time(watched, 50)
-    assert closing(second)
-    assert not closing(third)
-    assert watched.met == {"login_seconds": 2}
-    assert any("closed, it has not logged in within 100 s (login_seconds)" in one for one in log)
-
-
-def test_who_has_gone_is_not_waited_for(watched: FairServer) -> None:
-    watched.connect().lose()
-    pass_time(watched, 200)
-    assert watched.met == {}
-
-
-def test_a_frame_that_is_not_finished_ends_the_connection(
-    watched: FairServer, log: list[str]
-) -> None:
-    alice, bob = watched.connect(), watched.connect()
-    alice.send(login("alice"))
-    bob.send(login("bob"))
-    data = message("m" * 1000, "alice", "bob")
-    at = 0
-    while not closing(alice):
-        assert at < 60
-        alice.protocol.dataReceived(data[at : at + 1])
-        # Slow, but each frame is done in time.
-        for n in range(0, 50, 25):
-            bob.protocol.dataReceived(frame(0x0009, b"\0\0\0\7")[n // 25 * 5 :][: 5 + n])
-        watched.clock.advance(1)
-        at += 1
-    assert 30 <= at <= 51
-    assert not closing(bob)
-    assert watched.met == {"frame_seconds": 1}
-    assert any("closed, it has not finished a frame within 30 s" in one for one in log)
-
-
-def test_time_in_which_the_server_does_not_read_does_not_count(watched: FairServer) -> None:
-    alice = watched.connect()
-    alice.send(login("alice"))
-    alice.protocol.dataReceived(message("m", "alice", "alice")[:5])
-    alice.protocol.hold("test")
-    pass_time(watched, 100)
-    assert not closing(alice)
-    alice.protocol.release("test")
-    pass_time(watched, 20)
-    assert not closing(alice)
-
-
-def test_0_turns_the_times_off() -> None:
-    own = server(login_seconds=0, frame_seconds=0)
-    own.factory.startFactory()
-    peer = own.connect()
-    peer.protocol.dataReceived(b"\0")
-    pass_time(own, 10_000)
-    assert not closing(peer)
-    own.factory.stopFactory()
-
-
-# The log.
-
-
-def test_a_flood_does_not_flood_the_log(log: list[str]) -> None:
-    clock = Clock()
-    limits = LimitLog(clock)
-    for n in range(1000):
-        limits.write("kind", "line {n}", n=n)
-        limits.look()
-    limits.write("other", "another")
-    assert log == [
-        *(f"line {n}" for n in range(LINES)),
-        f"More of that kind (kind) are only counted for the next {SECONDS:.0f} s",
-        "another",
-    ]
-    clock.advance(SECONDS)
-    log.clear()
-    limits.look()
-    limits.write("kind", "again")
-    assert log == [f"990 more of that kind (kind) in {SECONDS:.0f} s", "again"]
-
-
-def test_who_floods_hides_nobody_else(log: list[str]) -> None:
-    clock = Clock()
-    limits = LimitLog(clock)
-    for n in range(100):
-        limits.write("kind", "mallory {n}", whose="mallory", n=n)
-    limits.write("kind", "bob", whose="bob")
-    assert log == [
-        *(f"mallory {n}" for n in range(LINES_OF_ONE)),
-        f"More of mallory (kind) are only counted for the next {SECONDS:.0f} s",
-        "bob",
-    ]
-    for n in range(300):
-        limits.write("kind", "", whose=f"m{n:03}")
-    log.clear()
-    clock.advance(SECONDS)
-    limits.look()
-    unwritten = 100 - LINES_OF_ONE + 300 - (LINES - LINES_OF_ONE - 1)
-    (line,) = log
-    assert line.startswith(
-        f"{unwritten} more of that kind (kind) in {SECONDS:.0f} s: mallory (97), m006 (1), "
-    )
-    assert line.endswith("m009 (1), others")

@@ -15,7 +15,7 @@ from chat_protocol.wire.codes import Code
 from chat_protocol.wire.commands import Close, Heartbeat, Login2, Response2
 
 from .line import login, response
-from .test_version2 import Peer2, Server2, publish
+from .line2 import Peer2, Server2, publish
 
 OK = Response2(Code.OK)
 

@@ -31,7 +31,7 @@ from chat_protocol.stores.memory import MemoryStore
 from chat_protocol.wire.commands import Heartbeat, Login2, Message, Publish, Scope
 
 from ..protocol.line import Server, login, message
-from ..protocol.test_version2 import Peer2
+from ..protocol.line2 import Peer2
 
 
 @implementer(IStore)

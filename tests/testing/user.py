@@ -15,7 +15,15 @@ from chat_protocol.protocol.framing import FrameReceiver
 from chat_protocol.testing import MemoryServer
 from chat_protocol.wire.codec import decode, encode
 from chat_protocol.wire.codes import Code
-from chat_protocol.wire.commands import Login2, LoginAnswer, Publish, Response2, Scope
+from chat_protocol.wire.commands import (
+    Deliver,
+    Login2,
+    LoginAnswer,
+    Publish,
+    Response2,
+    Scope,
+    StoredMessage,
+)
 
 
 class User(FrameReceiver):
@@ -67,3 +75,11 @@ def log_in(server: MemoryServer, name: str, **properties: str) -> User:
 
 
 OK = Response2(Code.OK)
+
+
+def stored(offset: int, text: str, sender: str = "alice", to: str = "bob") -> StoredMessage:
+    return StoredMessage(offset, text, sender, Scope.USERS, (to,), 5)
+
+
+def delivered(offset: int, text: str, sender: str = "alice", to: str = "bob") -> Deliver:
+    return Deliver(offset, text, sender, Scope.USERS, (to,), 5)

@@ -2,145 +2,19 @@
 
 from __future__ import annotations
 
-import os
 import re
-import signal
-import socket
-import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from chat_protocol.wire import codec
-from chat_protocol.wire.commands import Login2, Publish
-
 from ..blackbox import wire
-from ..blackbox.client import Client, connect
+from ..blackbox.client import Client
 from ..blackbox.server import Server
-from .chromium import NO_CHROMIUM, chromium
-
-__all__ = ["chromium"]
-
-PATIENCE = 30_000
-PICTURES = os.environ.get("CHAT_PICTURES")
-"""Where the pictures of the documents go, if they are to be made anew."""
+from .chromium import NO_CHROMIUM
+from .people import People, log_in, person, picture, say, shows, stored, texts, wait_for
 
 pytestmark = pytest.mark.timeout(180)
-
-
-class People:
-    """Those who have the page open, and what they must never see happen."""
-
-    def __init__(self, chromium: Any, server: Server) -> None:
-        self._chromium = chromium
-        self.server = server
-        self._contexts: list[Any] = []
-        self.problems: list[str] = []
-        self.hosts: set[str] = set()
-
-    @property
-    def url(self) -> str:
-        return f"http://{self.server.address[0]}:{self.server.address[1]}/"
-
-    def context(self, **options: Any) -> Any:
-        options.setdefault("viewport", {"width": 1180, "height": 760})
-        context = self._chromium.new_context(locale="en-GB", **options)
-        context.set_default_timeout(PATIENCE)
-        self._contexts.append(context)
-        return context
-
-    def page(self, context: Any = None, script: str = "", **options: Any) -> Any:
-        page = (context or self.context(**options)).new_page()
-        page.add_init_script(script)
-        page.on("pageerror", lambda error: self.problems.append(str(error)))
-        page.on("console", self._said)
-        page.on("request", lambda request: self.hosts.add(request.url.split("/")[2]))
-        page.on("dialog", lambda dialog: self.problems.append(dialog.message))
-        page.goto(self.url)
-        return page
-
-    def _said(self, message: Any) -> None:
-        # That a server is away is the browser's to say.
-        if message.type == "error" and "/ws' failed" not in message.text:
-            self.problems.append(message.text)
-
-    def enter(self, name: str, password: str = "", **options: Any) -> Any:
-        page = self.page(**options)
-        log_in(page, name)
-        return page
-
-    def close(self) -> None:
-        for context in self._contexts:
-            context.close()
-        assert self.problems == []
-        assert self.hosts <= {self.url.split("/")[2]}
-
-
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[Server]:
-    with Server(tmp_path) as server:
-        yield server
-
-
-@pytest.fixture
-def people(chromium: Any, server: Server) -> Iterator[People]:
-    people = People(chromium, server)
-    yield people
-    people.close()
-
-
-def log_in(page: Any, name: str) -> None:
-    page.fill("#name", name)
-    page.click("#enter")
-    page.wait_for_selector("#chat:not([hidden])")
-
-
-def person(page: Any, name: str) -> None:
-    page.click(f'#people button[data-name="{name}"]')
-
-
-def say(page: Any, text: str) -> None:
-    page.fill("#text", text)
-    page.press("#text", "Enter")
-
-
-def use_here(page: Any) -> None:
-    # A tab in the background would take seconds to notice a click.
-    page.bring_to_front()
-    page.click("text=Use it here")
-
-
-def texts(page: Any) -> list[str]:
-    """What is shown of the open conversation."""
-    found: list[str] = page.eval_on_selector_all(
-        "#scroller .text", "all => all.map((one) => one.textContent)"
-    )
-    return found
-
-
-def wait_for(condition: Callable[[], object], what: str = "it") -> None:
-    end = time.monotonic() + PATIENCE / 1000
-    while not condition():
-        assert time.monotonic() < end, f"{what} did not happen"
-        time.sleep(0.03)
-
-
-def shows(page: Any, *expected: str) -> None:
-    """Wait until the open conversation shows just that."""
-    wait_for(lambda: texts(page) == list(expected), f"{expected}, but {texts(page)},")
-
-
-def stored(page: Any, count: int) -> None:
-    wait_for(lambda: page.locator("#scroller .mine.stored").count() == count, f"{count} stored")
-
-
-def picture(page: Any, name: str) -> None:
-    if PICTURES:
-        page.mouse.move(700, 200)
-        page.wait_for_timeout(250)
-        page.screenshot(path=f"{PICTURES}/{name}.png")
 
 
 def test_two_people_and_a_program_of_version_1(people: People) -> None:
@@ -325,6 +199,7 @@ FRAMES = """() => {
   };
 }"""
 
+
 SCROLL = """() => {
   const scroller = document.getElementById("scroller");
   window.times.length = 0;
@@ -449,105 +324,6 @@ def test_who_cannot_be_written_to_is_told_and_the_text_is_kept(people: People) -
         page.click("text=Send again")
         assert found.receive().text == "hello?"
     stored(page, 1)
-
-
-def test_tabs_of_one_person_do_not_fight(people: People) -> None:
-    context = people.context()
-    first = people.page(context)
-    log_in(first, "alice")
-    with Client(people.server.address, "bob") as bob:
-        second = people.page(context)
-        second.wait_for_selector("#chat:not([hidden])")
-        first.wait_for_selector("#banner.replaced")
-        person(second, "bob")
-        say(second, "from the second")
-        assert bob.receive().text == "from the second"
-        first.wait_for_timeout(1500)
-        assert second.locator("#banner:not([hidden])").count() == 0
-        use_here(first)
-        second.wait_for_selector("#banner.replaced")
-        person(first, "bob")
-        shows(first, "from the second")
-        say(first, "from the first")
-        assert bob.receive().text == "from the first"
-
-
-def test_what_one_tab_has_to_send_the_other_sends_once(people: People) -> None:
-    context = people.context()
-    first = people.page(context)
-    log_in(first, "alice")
-    with Client(people.server.address, "bob"):
-        person(first, "bob")
-        second = people.page(context)
-        first.wait_for_selector("#banner.replaced")
-        person(second, "bob")
-    people.server.kill9()
-    say(second, "one")
-    use_here(first)
-    second.wait_for_selector("#banner.replaced")
-    shows(first, "one")
-    say(first, "two")
-    use_here(second)
-    first.wait_for_selector("#banner.replaced")
-    shows(second, "one", "two")
-    people.server.start()
-    stored(second, 2)
-    use_here(first)
-    shows(first, "one", "two")
-    stored(first, 2)
-    with Client(people.server.address, "bob") as bob:
-        say(first, "three")
-        assert [bob.receive().text for _ in range(3)] == ["one", "two", "three"]
-
-
-def test_another_program_of_the_same_user_takes_no_id_away(people: People) -> None:
-    context = people.context()
-    page = people.page(context)
-    log_in(page, "alice")
-    with Client(people.server.address, "bob"):
-        person(page, "bob")
-        say(page, "before")
-        stored(page, 1)
-    # What is on its way gets an id, and no answer.
-    os.kill(people.server.pid, signal.SIGSTOP)
-    say(page, "on its way")
-    page.wait_for_function("""localStorage["console-chat:outbox:alice"].match(/"id":"[1-9]/)""")
-    page.close()
-    people.server.kill9()
-    people.server.start()
-    with connect(people.server.address) as other:
-        other.sendall(codec.encode(Login2("alice", {}), 1))
-        granted = codec.decode(read_frame(other))[1].properties
-        following = int(granted["publishing-id"]) + 1
-        for number in range(following, following + 100):
-            other.sendall(
-                codec.encode(Publish(number, "of another", 0, ("bob",), 0), number % 1000)
-            )
-            assert codec.decode(read_frame(other))[1].code == wire.OK
-    page = people.page(context)
-    page.wait_for_selector("#chat:not([hidden])")
-    wait_for(lambda: "on its way" in texts(page))
-    wait_for(lambda: page.locator("#scroller .mine.waiting").count() == 0, "it is stored")
-    with Client(people.server.address, "bob") as bob:
-        received = []
-        while "on its way" not in received:
-            received.append(bob.receive().text)
-        # The first may come again, for the server was killed.
-        assert [text for text in received if text != "before"][:-1] == ["of another"] * 100
-
-
-def read_frame(sock: socket.socket) -> bytes:
-    """The payload of the next frame."""
-    with sock.makefile("rb", buffering=0) as file:
-        size = int.from_bytes(read_exactly(file, 4), "big")
-        return read_exactly(file, size)
-
-
-def read_exactly(file: Any, size: int) -> bytes:
-    data = b""
-    while len(data) < size:
-        data += file.read(size - len(data)) or pytest.fail("the server has closed")
-    return data
 
 
 def test_a_server_that_asks_for_passwords(chromium: Any, tmp_path: Path) -> None:

@@ -13,9 +13,6 @@ from chat_protocol.wire.commands import Publish
 
 from ..blackbox.server import Server
 from ..docs.markdown import examples, read
-from .chromium import chromium
-
-__all__ = ["chromium"]
 
 FRAMES = {name: frame for name, frame in examples(read("protocol.md")).items() if frame[4] == 2}
 
