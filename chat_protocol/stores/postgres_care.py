@@ -136,7 +136,12 @@ class PostgresCaretaker:
                     (version,) = connection.execute(
                         "SELECT version FROM schema_version"
                     ).fetchone() or (0,)
-                if version != SCHEMA_VERSION:
+                if version > SCHEMA_VERSION:
+                    raise StoreUnusable(
+                        f"{self._where} was upgraded by a newer version (schema {version}, this one"
+                        f" knows {SCHEMA_VERSION}); use the chatadmin of that version"
+                    )
+                if version < SCHEMA_VERSION:
                     raise StoreUnusable(
                         f"{self._where} has schema version {version}, and this program wants"
                         f" {SCHEMA_VERSION}; name the right database with --store, or start a"

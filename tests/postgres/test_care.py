@@ -189,6 +189,10 @@ def test_what_is_left_to_its_own_tools(url: str, postgres: PostgresServer) -> No
             call()
     with pytest.raises(StoreUnusable, match="has schema version 0"):
         care(postgres.new_database()).check()
+    with psycopg.connect(url, autocommit=True, options="-c search_path=chat") as connection:
+        connection.execute("UPDATE schema_version SET version = version + 1")
+    with pytest.raises(StoreUnusable, match=r"newer version .*; use the chatadmin of that version"):
+        care(url).statistics()
     with pytest.raises(StoreUnusable, match=r"cannot be used: .*check --store"):
         care("postgresql://localhost:1/nowhere").statistics()
     with pytest.raises(ValueError, match="postgresql:"):
