@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from typing import Any
@@ -103,18 +104,24 @@ class Settings:
     action: Action
 
 
-def _seconds(text: str) -> float:
-    value = float(text)
-    if not 0 < value < math.inf:
-        raise ValueError("give a number of seconds above 0")
-    return value
+def _seconds(option: str) -> Callable[[str], float]:
+    def seconds(text: str) -> float:
+        with suppress(ValueError):
+            if 0 < float(text) < math.inf:
+                return float(text)
+        raise usage.UsageError(f"--{option} wants a number of seconds above 0, not {text!r}")
+
+    return seconds
 
 
-def _count(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise ValueError("give a number from 1 up")
-    return value
+def _count(option: str) -> Callable[[str], int]:
+    def count(text: str) -> int:
+        with suppress(ValueError):
+            if int(text) >= 1:
+                return int(text)
+        raise usage.UsageError(f"--{option} wants a whole number from 1 up, not {text!r}")
+
+    return count
 
 
 class _SharedOptions(usage.Options):
@@ -154,7 +161,7 @@ class _SharedOptions(usage.Options):
             "t",
             None,
             f"Seconds to wait for each answer of the server [default: {DEFAULT_TIMEOUT:g}]",
-            _seconds,
+            _seconds("timeout"),
         ],
         [
             "patience",
@@ -162,7 +169,7 @@ class _SharedOptions(usage.Options):
             None,
             "Seconds to try to reconnect when the connection is lost [default: "
             f"{DEFAULT_PATIENCE:g}; as long as it takes in listen and in conversations]",
-            _seconds,
+            _seconds("patience"),
         ],
     ]
 
@@ -245,8 +252,8 @@ class _ListenOptions(_SharedOptions):
         ]
     ]
     optParameters = [
-        ["count", "n", None, "Stop after that many messages", _count],
-        ["idle", "i", None, "Stop when no message came for that many seconds", _seconds],
+        ["count", "n", None, "Stop after that many messages", _count("count")],
+        ["idle", "i", None, "Stop when no message came for that many seconds", _seconds("idle")],
     ]
 
     longdesc = (
@@ -289,7 +296,7 @@ class _HistoryOptions(_SharedOptions):
     """Options of ``history``."""
 
     optFlags = [["json", "j", "Print JSON, as listen does"]]
-    optParameters = [["limit", "n", None, "Only the newest so many messages", _count]]
+    optParameters = [["limit", "n", None, "Only the newest so many messages", _count("limit")]]
 
     with_ = ""
 

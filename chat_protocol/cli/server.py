@@ -100,6 +100,8 @@ def parse_server(text: str, tls: TLS | None = None) -> Server:
     if _is_ipv6(text):
         return Server(text, (text, DEFAULT_PORT), tls)
     if ":" in text:
+        if not text.isprintable() and not text.startswith("unix:"):
+            raise UsageError(f"--server {text!r}: an endpoint has no such characters")
         if tls is not None:
             raise UsageError(
                 f"--server {text}: with --tls, --ca or --certificate give HOST or HOST:PORT"

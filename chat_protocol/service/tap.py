@@ -299,12 +299,14 @@ def _endpoint(reactor: Any, description: str, option: str = "listen") -> Any:
 
 def _why(error: Exception) -> str:
     """What is wrong with an endpoint; a plugin's parser may raise anything."""
-    if isinstance(error, IndexError):
-        return "no such socket was passed on"
+    if isinstance(error, LookupError):
+        return "no such socket was passed on; systemd does that, or systemd-socket-activate"
     if isinstance(error, TypeError):
         return "something is missing in it, or too much"
     if isinstance(error, ValueError) and "int()" in str(error):
         return "it has something else where a number belongs, such as that of the port"
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename}: {error.strerror}"
     # What it says is what the user needs.
     return str(error) or type(error).__name__
 
