@@ -16,14 +16,18 @@ __all__ = ["STORES", "StoreKind", "caretaker_from_url", "store_from_url"]
 
 
 def _postgres(rest: str, mailbox_limit: int, reactor: Any) -> IStore:
-    _need_driver()
+    _check_postgres(rest)
     from chat_protocol.stores.postgres import PostgresStore
 
     return PostgresStore.from_url(rest, mailbox_limit, reactor)
 
 
-def _need_driver() -> None:
-    """ValueError without that of PostgreSQL, which is an extra."""
+def _check_postgres(rest: str) -> None:
+    """ValueError for what is no text, or without PostgreSQL's driver, which is an extra."""
+    try:
+        rest.encode()
+    except UnicodeEncodeError:
+        raise ValueError(f"{f'postgresql:{rest}'!r} is not UTF-8") from None
     try:
         import psycopg  # noqa: F401
     except ImportError as error:
@@ -52,7 +56,7 @@ def _nothing_to_care_for(rest: str) -> Caretaker:
 
 
 def _care_for_postgres(rest: str) -> Caretaker:
-    _need_driver()
+    _check_postgres(rest)
     from chat_protocol.stores.postgres_care import PostgresCaretaker
 
     return PostgresCaretaker.from_url(rest)

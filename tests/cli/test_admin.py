@@ -117,7 +117,8 @@ def test_backup_restore_check_and_figures(chatadmin: ChatAdmin, store: str, tmp_
     refused = chatadmin("-s", store, "restore", backup)
     assert (refused.code, "--force" in refused.err) == (1, True)
     assert chatadmin("-s", store, "restore", "--force", backup).code == 0
-    elsewhere = f"sqlite:{tmp_path / 'elsewhere.db'}"
+    # The names of files are bytes, these no UTF-8.
+    elsewhere = f"sqlite:{tmp_path}/else\udcffwhere.db"
     assert chatadmin("-s", elsewhere, "restore", backup).code == 0
     assert chatadmin("-s", elsewhere, "renumber").code == 0
     checked = chatadmin("-s", elsewhere, "check")
@@ -158,10 +159,14 @@ def test_damage_is_told_with_a_code_of_its_own(
     [
         (["--store", "memory:", "stats"], 2, "keeps nothing"),
         (["--store", "redis:x", "stats"], 2, "is no store"),
+        (["--store", "postgresql:\udcff", "stats"], 2, "is not UTF-8"),
+        (["--store", "sqlite:\udcff.db", "stats"], 1, "there is no file"),
         (["--store", "sqlite:no.db", "stats"], 1, "there is no file"),
         (["--store", "sqlite:no/such.db", "restore", "x"], 1, "directory that exists"),
         (["stats", "extra"], 2, "unrecognized"),
         (["users", "show", "\udcff"], 1, "UTF-8"),
+        (["users", "delete", "\udcff"], 1, "UTF-8"),
+        (["password", "clear", "--file", "/dev/null", "\udcff"], 1, "UTF-8"),
         ([], 2, "required"),
         (["users"], 2, "required"),
     ],
@@ -283,14 +288,42 @@ def test_nothing_is_older_than_the_epoch(chatadmin: ChatAdmin, store: str) -> No
     assert (done.code, done.out) == (0, "0 messages removed\n")
 
 
+@pytest.mark.parametrize(
+    ("content", "wrong"),
+    [
+        (b"alice:1\nbert\xe4:2\n", "its line 2 is not UTF-8"),
+        (b"# users\n\nalice:1\nsome prose\n", "its line 4 is not name:password"),
+        (b"a:\0\n", "its line 1 is not name:password"),
+        (None, "no file of passwords"),
+    ],
+)
 def test_what_is_no_file_of_passwords_stays_as_it_is(
+    content: bytes | None,
+    wrong: str,
+    chatadmin: ChatAdmin,
+    store: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    file = tmp_path / "chat.db"
+    if content is not None:
+        file.write_bytes(content)
+    before = file.read_bytes()
+    for action in ("set", "clear"):
+        monkeypatch.setattr(sys, "stdin", io.StringIO("password\n"))
+        done = chatadmin("password", action, "--file", file, "alice")
+        assert (done.code, wrong in done.err) == (1, True)
+    assert file.read_bytes() == before
+
+
+def test_a_lock_is_no_file_of_passwords(
     chatadmin: ChatAdmin, store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    before = (tmp_path / "chat.db").read_bytes()
-    monkeypatch.setattr(sys, "stdin", io.StringIO("password\n"))
-    done = chatadmin("password", "set", "--file", tmp_path / "chat.db", "alice")
-    assert (done.code, "no file of passwords" in done.err) == (1, True)
-    assert (tmp_path / "chat.db").read_bytes() == before
+    for name, sentence in (("chat.db-lock", "belongs to"), (".", "cannot be read: Is a directory")):
+        monkeypatch.setattr(sys, "stdin", io.StringIO("password\n"))
+        done = chatadmin("password", "set", "--file", tmp_path / name, "alice")
+        assert (done.code, sentence in done.err) == (1, True)
+    assert not (tmp_path / "chat.db-lock").stat().st_size
 
 
 def test_a_password_for_which_there_is_no_room(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from contextlib import suppress
 from chat_protocol.domain.names import normalise_username
 from chat_protocol.errors import ChatError
 from chat_protocol.stores.sqlite_copy import synced_folder
+from chat_protocol.stores.sqlite_target import check_name
 
 __all__ = ["PasswordFileError", "clear_password", "set_password"]
 
@@ -25,9 +26,10 @@ def set_password(path: str, name: str, password: str) -> bool:
 
     Raises:
         InvalidUsername: nobody can have that name.
-        PasswordFileError: the format has no place for it.
-            Or the file is another one, or cannot be written; it is as it was.
-        OSError: the file cannot be read.
+        PasswordFileError: the format has no place for it; or the file has another format, or
+            cannot be read or written, and is as it was.
+        StoreUnusable: the file belongs to a store.
+        OSError: it is written, but may be lost with the system.
     """
     name = _writable_name(name)
     if not password:
@@ -62,11 +64,14 @@ def _replace(path: str, name: str, line: bytes) -> bool:
     path = os.path.realpath(path)
     mode = 0o600
     lines: list[bytes] = []
-    with suppress(FileNotFoundError), open(path, "rb") as file:
-        mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
-        lines = file.readlines()
-        if any(b"\0" in one for one in lines):
-            raise PasswordFileError(f"{path} is no file of passwords, and is left as it is")
+    try:
+        with suppress(FileNotFoundError), open(path, "rb") as file:
+            mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
+            lines = file.readlines()
+    except OSError as error:
+        raise PasswordFileError(f"{path} cannot be read: {error.strerror}") from error
+    check_name(path)
+    _check_format(path, lines)
     prefix = name.encode() + b":"
     places = [place for place, one in enumerate(lines) if one.startswith(prefix)]
     if lines and not lines[-1].endswith(b"\n"):
@@ -89,14 +94,30 @@ def _replace(path: str, name: str, line: bytes) -> bool:
             file.flush()
             os.fsync(descriptor)
         os.replace(made, path)
-        synced_folder(path)
     except OSError as error:
         with suppress(OSError):
             os.unlink(made)
         raise PasswordFileError(
             f"{path} cannot be written: {error.strerror}; nothing was changed"
         ) from error
+    synced_folder(path)
     return bool(places)
+
+
+def _check_format(path: str, lines: list[bytes]) -> None:
+    """PasswordFileError if it is another one: a file of that may be worth more than a password."""
+    for number, line in enumerate(lines, 1):
+        try:
+            text = line.decode().strip()
+        except UnicodeDecodeError:
+            wrong = "is not UTF-8"
+        else:
+            if "\0" not in text and (not text or text.startswith("#") or ":" in text):
+                continue
+            wrong = "is not name:password"
+        raise PasswordFileError(
+            f"{path} is no file of passwords, and is left as it is: its line {number} {wrong}"
+        )
 
 
 def _keep_owner(path: str, descriptor: int) -> None:
