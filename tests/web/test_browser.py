@@ -8,8 +8,11 @@ from typing import Any
 
 import pytest
 
+from chat_protocol.wire import codec
+from chat_protocol.wire.commands import Login2, Publish
+
 from ..blackbox import wire
-from ..blackbox.client import Client
+from ..blackbox.client import Client, connect
 from ..blackbox.server import Server
 from .chromium import NO_CHROMIUM
 from .people import People, log_in, person, picture, say, shows, stored, texts, wait_for
@@ -185,6 +188,31 @@ def test_ten_thousand_messages(people: People) -> None:
         f" median {frames[0]:.1f} ms, 95 % {frames[1]:.1f} ms, longest {frames[2]:.0f} ms;"
         f" at most {most} rows"
     )
+
+
+def test_what_is_rare_or_far_up_is_found(people: People) -> None:
+    count = 2000
+    with (
+        Client(people.server.address, "ann") as ann,
+        connect(people.server.address) as dan,
+    ):
+        dan.sendall(codec.encode(Login2("dan", {}), 1))
+        dan.sendall(codec.encode(Publish(0, "once to everyone", 1, (), 1), 2))
+        for number in range(count):
+            dan.sendall(codec.encode(Publish(0, f"number {number}", 0, ("ann",), 2 + number), 3))
+        while ann.receive().text != f"number {count - 1}":
+            pass
+    page = people.enter("ann")
+    shows(page, "once to everyone")
+    person(page, "dan")
+    wait_for(lambda: f"number {count - 1}" in texts(page))
+    # As if the bar were dragged to the top: no more events come from there.
+    for _ in range(60):
+        page.evaluate("document.getElementById('scroller').scrollTop = 0")
+        page.wait_for_timeout(100)
+        if texts(page)[0] == "number 0":
+            break
+    assert texts(page)[0] == "number 0"
 
 
 FRAMES = """() => {

@@ -20,6 +20,11 @@ const PAGE = 100;
 const FIRST_LOOK = 300;
 /** Pages that are asked for at once while a conversation has too few messages in them. */
 const PAGES_AT_ONCE = 8;
+/** Messages of the pages after these: what is looked for is rare. */
+const LARGE_PAGE = 1000;
+/** Milliseconds before one looks further, and before one asks again what the server refused. */
+const REST = 50;
+const REFUSED_REST = 3000;
 const USERS_PAGE = 500;
 /** Milliseconds without a word of it after which a lost connection is shown. */
 const QUIET = 800;
@@ -143,7 +148,7 @@ export class Chat {
       // Another program had the session while this one had no connection: there may be a gap.
       if (latest && first > latest && session.pending < FIRST_LOOK) this.#beginAgain();
       const model = this.#model;
-      model.store(history.messages);
+      model.storeAll(history.messages);
       model.settle();
       if (this.#open) this.#earlier(this.#open);
       await this.#takeUsers(users.users);
@@ -163,29 +168,14 @@ export class Chat {
     }
   }
 
-  /** Earlier messages of a conversation, until there are some. */
+  /** Earlier messages of a conversation; if there are none yet, one looks further in a moment. */
   async #earlier(conversation) {
     if (conversation.loading || conversation.complete) return;
     conversation.loading = true;
-    const session = this.#session;
-    const model = this.#model;
     const count = conversation.items.length;
+    let rest = 0;
     try {
-      for (let pages = 0; pages < PAGES_AT_ONCE; pages += 1) {
-        const answer = await session.ask("History", {
-          with: conversation.isEveryone ? "" : conversation.members[0],
-          before: conversation.before,
-          limit: PAGE,
-        });
-        if (answer.code !== Code.OK) break;
-        if (!answer.messages.length) {
-          conversation.complete = true;
-          break;
-        }
-        conversation.before = answer.messages[0].offset;
-        model.store(answer.messages);
-        if (conversation.items.length >= count + PAGE / 2) break;
-      }
+      rest = await this.#ask(conversation, count + PAGE / 2);
     } catch (error) {
       if (!(error instanceof ConnectionLost)) throw error;
     } finally {
@@ -196,6 +186,37 @@ export class Chat {
         this.#renderBlank();
       }
     }
+    // Nobody scrolls where nothing has come.
+    if (rest) setTimeout(() => conversation === this.#open && this.#list.wantEarlier(), rest);
+  }
+
+  /** Ask for pages until there are so many messages; how long to rest then, 0 for ever. */
+  async #ask(conversation, enough) {
+    const session = this.#session;
+    const model = this.#model;
+    model.skipKnown(conversation);
+    for (let pages = 0; pages < PAGES_AT_ONCE; pages += 1) {
+      const isRare = conversation.fruitless >= PAGES_AT_ONCE;
+      const answer = await session.ask("History", {
+        with: conversation.isEveryone ? "" : conversation.members[0],
+        before: conversation.before,
+        limit: isRare ? LARGE_PAGE : PAGE,
+      });
+      if (answer.code !== Code.OK) return REFUSED_REST;
+      if (!answer.messages.length) {
+        conversation.complete = true;
+        return 0;
+      }
+      const had = conversation.items.length;
+      if (!conversation.isEveryone) model.store(answer.messages);
+      else if (!isRare && conversation.before === model.all) model.storeAll(answer.messages);
+      // The others' would fill the memory, and leave gaps.
+      else model.store(answer.messages.filter(({ scope }) => scope === Scope.EVERYONE));
+      conversation.before = answer.messages[0].offset;
+      conversation.fruitless = conversation.items.length > had ? 0 : conversation.fruitless + 1;
+      if (conversation.items.length >= enough) break;
+    }
+    return REST;
   }
 
   #leave() {

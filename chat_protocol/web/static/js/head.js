@@ -28,9 +28,14 @@ function about({ isEveryone, members, single }, model, isConnected) {
 
 /** What there is to do where nothing was said. */
 export function showBlank(conversation) {
-  const isBlank = !conversation.items.length && conversation.complete;
+  const isBlank = !conversation.items.length;
   $("blank").hidden = !isBlank;
   if (!isBlank) return;
+  if (!conversation.complete) {
+    // Not at once: most often it is there in a moment.
+    $("blank").replaceChildren(el("span", { class: "looking" }, "Looking for earlier messages…"));
+    return;
+  }
   const [picture, words, hint] = conversation.isEveryone
     ? ["everyone", "Nothing was said to everyone yet", "Write the first message below, or choose somebody from the list."]
     : ["write", "This is the beginning", "Say hello: what you write waits while nobody is there."];

@@ -49,7 +49,7 @@ export class MessageList {
     this.#rows.replaceChildren();
     this.#asked = false;
     this.toBottom();
-    this.#wantEarlier();
+    this.wantEarlier();
   }
 
   /** Show none. */
@@ -93,11 +93,14 @@ export class MessageList {
         this.toBottom();
       } else {
         this.#end = Math.max(last + 1, 0);
-        this.#start = Math.max(0, Math.max(first, 0) - STEP, this.#end - MOST);
+        this.#start = Math.max(0, Math.max(first, 0) - STEP);
+        // At the top no event of scrolling follows: what is far below makes room.
+        if (this.#scroller.scrollTop < NEAR) this.#end = Math.min(this.#end, this.#start + MOST);
+        else this.#start = Math.max(this.#start, this.#end - MOST);
         this.#anchored();
       }
       this.#asked = false;
-      this.#wantEarlier();
+      this.wantEarlier();
     } else if (this.#sticky) {
       this.toBottom();
     } else {
@@ -120,12 +123,14 @@ export class MessageList {
       this.#start = Math.max(this.#start, this.#end - MOST);
       this.#anchored();
     }
-    this.#wantEarlier();
+    this.wantEarlier();
     this.#owner.bottom();
   }
 
-  #wantEarlier() {
+  /** Ask for earlier ones, if one is so near to the first that is here. */
+  wantEarlier() {
     const conversation = this.#conversation;
+    if (!conversation) return;
     if (this.#start > STEP || conversation.complete || this.#asked) return;
     if (this.#scroller.scrollTop > 2 * NEAR) return;
     this.#asked = true;

@@ -38,6 +38,8 @@ export class Conversation {
     this.complete = false;
     /** Where to ask for earlier ones: an offset that is not below the first. */
     this.before = 0n;
+    /** Pages one after the other that had none of its messages. */
+    this.fruitless = 0;
     this.loading = false;
     this.unread = 0;
     /** Grows with what happens here: where it stands in the list. */
@@ -77,6 +79,8 @@ export class Model extends EventTarget {
     this.user = user;
     /** The greatest offset that was seen. */
     this.latest = 0n;
+    /** From this offset on all messages are here, of every conversation; 0: none were asked for. */
+    this.all = 0n;
     this.users = new Map();
     this.moreUsers = false;
     this.conversations = new Map();
@@ -130,6 +134,19 @@ export class Model extends EventTarget {
     }
     if (changed.size) this.#emit("conversations");
     return changed.size;
+  }
+
+  /** Messages of all conversations that follow each other, up to the last or to those that are here. */
+  storeAll(messages) {
+    this.store(messages);
+    const first = messages[0]?.offset ?? 0n;
+    if (first && (!this.all || first < this.all)) this.all = first;
+  }
+
+  /** What is here already need not be asked for. */
+  skipKnown(conversation) {
+    const { all } = this;
+    if (all && (!conversation.before || conversation.before > all)) conversation.before = all;
   }
 
   /** Its item, or null if it was there. */
