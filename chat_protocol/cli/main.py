@@ -39,7 +39,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: the command line without the program's name; by default that of the process.
     """
     try:
-        settings = parse(sys.argv[1:] if arguments is None else arguments)
+        try:
+            settings = parse(sys.argv[1:] if arguments is None else arguments)
+        except (SystemExit, OSError) as done:
+            return _printed(done)
         if settings.ask_password:
             settings = replace(settings, password=ask_password(settings))
     except KeyboardInterrupt:
@@ -52,6 +55,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # The library logs for servers; here, what matters is said in sentences.
     globalLogBeginner.beginLoggingTo([], discardBuffer=True, redirectStandardIO=False)
     return _run(_program(settings))
+
+
+def _printed(done: SystemExit | OSError) -> int:
+    """The exit code of what has printed something only, or could not."""
+    try:
+        if isinstance(done, OSError):
+            raise done
+        sys.stdout.flush()
+    except BrokenPipeError:
+        abandon_output()
+        return Exit.OUTPUT_CLOSED
+    except OSError as error:
+        abandon_output()
+        complain(f"cannot write the output: {error.strerror}")
+        return Exit.OUTPUT
+    return int(done.code or 0)
 
 
 def _program(settings: Settings) -> Program:

@@ -202,11 +202,12 @@ class _SendOptions(_SharedOptions):
     longdesc = (
         "Sends TEXT to the user TO, or with --to to several at once, and ends when the server has "
         "stored it: for all of them, or for none. If TEXT is -, each line of stdin that is not "
-        "empty is a message; the first one that is refused ends it. When the connection is lost "
-        "it reconnects and sends again what was not answered; nothing is stored twice. Messages "
+        "empty is a message; the first one that is refused ends it, and it says which of those "
+        "behind it that were on their way are not stored. When the connection is lost it "
+        "reconnects and sends again what was not answered; nothing is stored twice. Messages "
         "for you stay in the mailbox. (A version 1 server cannot do that: what it was not heard to "
         "have stored ends the command, and messages for you are printed.) Put -- before a TO or "
-        "TEXT that begins with a minus sign."
+        "a TEXT that begins with a minus sign."
     )
 
     def __init__(self) -> None:
@@ -223,6 +224,9 @@ class _SendOptions(_SharedOptions):
     def parseArgs(self, *arguments: str) -> None:
         if self.to and self["all"]:
             raise usage.UsageError("give --to or --all, not both")
+        if len(arguments) == 3 and arguments[1] == "--":
+            # getopt(3) leaves it there when something else came first.
+            arguments = (arguments[0], arguments[2])
         if self.to or self["all"]:
             if len(arguments) != 1:
                 raise usage.UsageError(

@@ -15,11 +15,11 @@ from chat_protocol.cli.outcome import Exit, Failed, OutputClosed, send_failed
 from chat_protocol.cli.output import Output, OutputWatch, complain
 from chat_protocol.cli.session import Session
 from chat_protocol.cli.stdin import StdinLines
-from chat_protocol.cli.text import as_json, as_line
+from chat_protocol.cli.text import as_json, as_line, ranges_of
 from chat_protocol.cli.unanswered import Unanswered
 from chat_protocol.client import ChatClient, ReceivedMessage
 from chat_protocol.client.service import DEFAULT_WINDOW
-from chat_protocol.errors import ChatError
+from chat_protocol.errors import ChatError, Refused
 
 __all__ = ["Work", "listen", "send", "without_messages"]
 
@@ -108,31 +108,74 @@ async def send(reactor: Any, settings: Settings, user: str, action: Send) -> Exi
 
 
 async def _send(session: Session, _: Output, reactor: Any, timeout: float, action: Send) -> None:
-    unanswered = Unanswered(reactor, session, timeout)
-
-    def start(text: str) -> None:
-        check_text(text, "a message")
-        client = session.client
-        sent = client.send(action.to, text) if action.to else client.send_to_all(text)
-        unanswered.add(sent.addErrback(not_stored))
-
-    def not_stored(failure: Failure) -> None:
-        error = failure.value
-        if not isinstance(error, ChatError):
-            failure.raiseException()
-        session.end(send_failed(error, session.server, action.to))
-
+    sending = _Sending(session, reactor, timeout, action)
     if action.text is not None:
-        start(action.text)
+        await sending.send_one(action.text)
     elif action.whole:
-        start(await StdinLines(reactor).read_all())
+        await sending.send_one(await StdinLines(reactor).read_all())
     else:
-        lines = StdinLines(reactor)
+        await sending.send_lines(StdinLines(reactor))
+
+
+class _Sending:
+    """Sends messages, and says of which it is known that they are not stored."""
+
+    def __init__(self, session: Session, reactor: Any, timeout: float, action: Send) -> None:
+        self._session = session
+        self._unanswered = Unanswered(reactor, session, timeout)
+        self._to = action.to
+        self._lines: StdinLines | None = None
+        self._refused: list[int] = []
+        """Numbers of lines."""
+        self._problem: Refused | None = None
+        """What the first of them was refused for."""
+
+    async def send_one(self, text: str) -> None:
+        """Send a message."""
+        check_text(text, "a message")
+        self._start(text, 0)
+        await self._unanswered.at_most(0)
+        if self._problem is not None:
+            raise send_failed(self._problem, self._session.server, self._to)
+
+    async def send_lines(self, lines: StdinLines) -> None:
+        """Send each line, until one is refused: then what was sent behind it is waited for."""
+        self._lines = lines
+        number = 0
         while (line := await lines.read()) is not None:
             if line:
-                await unanswered.at_most(_WINDOW - 1)
-                start(line)
-    await unanswered.at_most(0)
+                check_text(line, f"line {number + 1} of the input")
+                await self._unanswered.at_most(_WINDOW - 1)
+                if self._refused:
+                    break
+                self._start(line, number + 1)
+            number += 1
+        await self._unanswered.at_most(0)
+        if self._problem is None:
+            return
+        failed = send_failed(self._problem, self._session.server, self._to)
+        raise Failed(
+            failed.code,
+            f"line {self._refused[0]}: {failed}; not stored of the first {number} lines:"
+            f" {ranges_of(self._refused)}",
+        )
+
+    def _start(self, text: str, number: int) -> None:
+        client = self._session.client
+        sent = client.send(self._to, text) if self._to else client.send_to_all(text)
+        self._unanswered.add(sent.addErrback(self._not_stored, number))
+
+    def _not_stored(self, failure: Failure, number: int) -> None:
+        error = failure.value
+        if isinstance(error, Refused):
+            self._problem = self._problem or error
+            self._refused.append(number)
+            if self._lines is not None:
+                self._lines.stop()
+        elif isinstance(error, ChatError):
+            self._session.end(send_failed(error, self._session.server, self._to))
+        else:
+            failure.raiseException()
 
 
 async def listen(reactor: Any, settings: Settings, user: str, action: Listen) -> Exit:

@@ -39,6 +39,7 @@ class StdinLines:
         self._rest = b""
         self._number = 0
         self._ended = False
+        self._stopped = False
         self._arrival: Deferred[None] | None = None
         self._thread: Thread | None = None
 
@@ -48,12 +49,19 @@ class StdinLines:
         Raises:
             Failed: the line is not UTF-8, or longer than MAX_LINE.
         """
-        while not self._lines and not self._ended:
+        while not self._lines and not self._ended and not self._stopped:
             await self._more()
-        if not self._lines:
+        if self._stopped or not self._lines:
             return None
         self._number += 1
         return self._decoded(self._lines.popleft().removesuffix(b"\r"))
+
+    def stop(self) -> None:
+        """Have the input end here, for who reads or waits for a line."""
+        self._stopped = True
+        arrival, self._arrival = self._arrival, None
+        if arrival is not None and not arrival.called:
+            arrival.callback(None)
 
     async def read_all(self) -> str:
         """All lines that are left, as one text without the last line's end."""

@@ -22,6 +22,7 @@ __all__ = [
     "excerpt",
     "quoted",
     "quoted_list",
+    "ranges_of",
     "user_as_json",
     "user_as_line",
     "visible",
@@ -186,3 +187,14 @@ def _to_local(time: datetime | None) -> datetime | None:
     except (OverflowError, OSError, ValueError):
         # The platform's time zone rules need not reach as far as the calendar.
         return None
+
+
+def ranges_of(numbers: Sequence[int]) -> str:
+    """Numbers that grow, those that follow each other as one: ``3, 5 to 9``."""
+    ranges: list[tuple[int, int]] = []
+    for number in numbers:
+        if ranges and number == ranges[-1][1] + 1:
+            ranges[-1] = ranges[-1][0], number
+        else:
+            ranges.append((number, number))
+    return ", ".join(f"{a} to {b}" if a != b else str(a) for a, b in ranges)

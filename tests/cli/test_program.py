@@ -190,6 +190,31 @@ def test_a_refusal_ends_send_while_stdin_is_silent(server: ThreadServer) -> None
         assert process.wait(PATIENCE) == 1
 
 
+def test_of_many_lines_it_says_which_are_not_stored(server: ThreadServer) -> None:
+    lines = b"one\n\ntwo\nthree\n"
+    done = chatclient(server, "-u", "alice", "send", "nobody", "-", stdin=lines)
+    assert done.returncode == 1
+    assert done.stderr.startswith(b"chatclient: line 1: no user named nobody")
+    assert done.stderr.endswith(b"; not stored of the first 4 lines: 1, 3 to 4\n")
+    long = b"one\n" + b"x" * 70_000 + b"\n"
+    done = chatclient(server, "-u", "alice", "send", "bob", "-", stdin=long)
+    assert (done.returncode, b"line 2 of the input has 70000 bytes" in done.stderr) == (2, True)
+
+
+@pytest.mark.parametrize("arguments", [["bob", "--", "-x"], ["--", "bob", "-x"], ["bob", "-x"]])
+def test_a_text_may_begin_with_a_minus_sign(arguments: list[str], server: ThreadServer) -> None:
+    assert chatclient(server, "-u", "alice", "send", *arguments).returncode == 0
+
+
+@pytest.mark.parametrize("option", ["--help", "--version"])
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_help_that_nobody_can_read(option: str, unbuffered: str) -> None:
+    with open("/dev/full", "w") as full:
+        done = chatclient(None, option, stdout=full, PYTHONUNBUFFERED=unbuffered)
+    assert done.returncode == 5
+    assert done.stderr == b"chatclient: cannot write the output: No space left on device\n"
+
+
 def test_a_reader_that_went_away_is_noticed_before_a_message_is_taken(
     server: ThreadServer,
 ) -> None:
