@@ -31,6 +31,7 @@ REQUEST_SECONDS = 30.0
 RESPONSE_BUFFER = 256 * 1024
 """Bytes of answers that are not taken, from which on the next request waits."""
 
+_TOO_LONG = b"HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
 _TOO_LARGE = b"HTTP/1.1 413 Content Too Large\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
 
 
@@ -45,6 +46,11 @@ class Channel(HTTPChannel):
 
     def timeoutConnection(self) -> None:
         """See TimeoutMixin."""
+        self.loseConnection()  # type: ignore[no-untyped-call]
+
+    def lineLengthExceeded(self, line: bytes) -> None:
+        """See LineReceiver: longer than all that a request may have."""
+        self.transport.write(_TOO_LONG)
         self.loseConnection()  # type: ignore[no-untyped-call]
 
     def allHeadersReceived(self) -> None:
