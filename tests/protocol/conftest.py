@@ -8,19 +8,12 @@ import pytest
 from twisted.logger import ILogObserver, LogEvent, formatEvent, globalLogPublisher
 from zope.interface import implementer
 
-from .line import (
-    Server,
-)
+from .line import Server, serving
 
 
 @pytest.fixture
 def server() -> Iterator[Server]:
-    made = Server()
-    yield made
-    for connection in list(made.factory.connections):
-        connection.connectionLost()
-    made.turn()
-    assert made.clock.getDelayedCalls() == []
+    yield from serving(Server())
 
 
 @pytest.fixture

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import struct
-from typing import Any, NamedTuple
+from collections.abc import Iterator
+from typing import Any, NamedTuple, TypeVar
 
 from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred
@@ -151,6 +152,18 @@ class Server:
         peer = self.connect()
         assert peer.send(login(name))[0] == Response(1, 1)
         return peer
+
+
+S = TypeVar("S", bound=Server)
+
+
+def serving(made: S) -> Iterator[S]:
+    """A server for a fixture; all connections lost at the end, it has nothing left to do."""
+    yield made
+    for connection in list(made.factory.connections):
+        connection.connectionLost()
+    made.turn()
+    assert made.clock.getDelayedCalls() == []
 
 
 class SlowStore(Server):
