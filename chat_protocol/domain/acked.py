@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections import deque
 
-from chat_protocol.domain.batch import Publication, Run, Stored
+from chat_protocol.domain.batch import Publication, Run
 from chat_protocol.domain.delivery import Ask, Delivery, Taken
 from chat_protocol.domain.directory import User
 from chat_protocol.domain.limits import Limits
+from chat_protocol.domain.stored import Stored, StoredRun
 from chat_protocol.interfaces import IOutput
 from chat_protocol.wire.deliver import encode_delivers
 
@@ -63,16 +64,14 @@ class AckedDelivery(Delivery):
         frames = encode_delivers(run.offset, texts, sender, recipient, run.frames[:count])
         self._send(frames, offsets)
 
-    def _write_stored(self, messages: list[Stored]) -> None:
-        self._send(
-            [message.deliver_frame() for message in messages],
-            [message.offset for message in messages],
-        )
+    def _write_part(self, part: Stored | StoredRun) -> None:
+        self._send(part.deliver_frames(), range(part.offset, part.end))
 
     def _write_publication(self, publication: Publication) -> None:
-        self._send([publication.deliver_frame()], [publication.offset])
+        offset = publication.offset
+        self._send(publication.deliver_frames(), range(offset, offset + 1))
 
-    def _send(self, frames: list[bytes], offsets: range | list[int]) -> None:
+    def _send(self, frames: list[bytes], offsets: range) -> None:
         if self._unacked is None:
             self._unacked = deque()
         self._unacked.extend(offsets)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
+from chat_protocol.domain.stored import MESSAGE_OVERHEAD, Stored, StoredRun, Waiting
 from chat_protocol.wire.codes import Code
-from chat_protocol.wire.deliver import encode_deliver, encode_strings
 
 if TYPE_CHECKING:
     from chat_protocol.domain.directory import User
@@ -21,48 +21,8 @@ __all__ = [
     "Query",
     "Registration",
     "Run",
-    "Stored",
     "UserList",
-    "Waiting",
 ]
-
-
-_OVERHEAD = 64
-"""Bytes that a message, and each recipient of one, is counted for beside what they hold."""
-
-
-class Stored(NamedTuple):
-    """A message as a store keeps it."""
-
-    offset: int
-    """Its number: the same for all who see it, and for ever."""
-    sender: str
-    time: int
-    """As its sender wrote it, an opaque uint64."""
-    text: bytes
-    """UTF-8, at most 65,535 bytes."""
-    scope: int
-    """See wire.commands.Scope."""
-    to: tuple[str, ...]
-    """The recipients; empty where it went to everyone."""
-
-    @property
-    def size(self) -> int:
-        """About the bytes that it takes."""
-        return len(self.text) + _OVERHEAD + sum(map(len, self.to))
-
-    def deliver_frame(self) -> bytes:
-        """As a session of version 2 gets it."""
-        offset, sender, time, text, scope, to = self
-        time_ = time.to_bytes(8, "big")
-        return encode_deliver(offset, text, sender, scope, encode_strings(to), time_)
-
-
-class Waiting(NamedTuple):
-    """A message in the mailbox of one user."""
-
-    user_id: int
-    message: Stored
 
 
 class Run:
@@ -138,15 +98,10 @@ class Run:
         self.refusal = code
         self.detail = detail
 
-    def stored(self) -> list[Stored]:
-        """The accepted messages."""
-        sender, to = self.sender.user.name, (self.recipient.name,)
-        return [
-            Stored(self.offset + index, sender, int.from_bytes(frame[-8:], "big"), text, 0, to)
-            for index, (text, frame) in enumerate(
-                zip(self.texts[: self.accepted], self.frames, strict=False)
-            )
-        ]
+    def stored(self) -> StoredRun:
+        """The accepted messages; at least one is."""
+        frames = self.frames if self.accepted == len(self.frames) else self.frames[: self.accepted]
+        return StoredRun(self.offset, self.sender.user.name, self.recipient.name, frames)
 
 
 class Publication:
@@ -157,7 +112,7 @@ class Publication:
     """
 
     __slots__ = (
-        "_deliver_frame",
+        "_deliver_frames",
         "correlation_id",
         "detail",
         "live",
@@ -193,7 +148,8 @@ class Publication:
         self.recipients = recipients
         """Each once, in the order of the sender; empty where it goes to everyone."""
         self.time = time
-        self.size = len(text) + _OVERHEAD + sum(_OVERHEAD + len(user.name) for user in recipients)
+        self.size = len(text) + MESSAGE_OVERHEAD * (1 + len(recipients))
+        self.size += sum(len(user.name) for user in recipients)
         self.version = 2
         self.live: list[Session] = []
         """The recipients' sessions that get it as soon as it is stored. It enters the
@@ -203,7 +159,7 @@ class Publication:
         """0: it was stored before under its publishing id, or refused."""
         self.refusal = Code.OK
         self.detail = ""
-        self._deliver_frame: bytes | None = None
+        self._deliver_frames: list[bytes] | None = None
 
     def refuse(self, code: Code, detail: str) -> None:
         """Nobody gets it."""
@@ -216,11 +172,11 @@ class Publication:
         to = tuple(user.name for user in self.recipients)
         return Stored(self.offset, self.sender.user.name, self.time, self.text, self.scope, to)
 
-    def deliver_frame(self) -> bytes:
+    def deliver_frames(self) -> list[bytes]:
         """The accepted message, encoded once for all sessions of version 2."""
-        if self._deliver_frame is None:
-            self._deliver_frame = self.stored().deliver_frame()
-        return self._deliver_frame
+        if self._deliver_frames is None:
+            self._deliver_frames = self.stored().deliver_frames()
+        return self._deliver_frames
 
 
 class Registration:
@@ -331,7 +287,16 @@ class Conversation:
 class Page:
     """The oldest messages of a mailbox behind an offset."""
 
-    __slots__ = ("after", "complete", "max_bytes", "max_messages", "messages", "user_id")
+    __slots__ = (
+        "_size",
+        "after",
+        "complete",
+        "count",
+        "max_bytes",
+        "max_messages",
+        "parts",
+        "user_id",
+    )
 
     def __init__(self, user_id: int, after: int, max_messages: int, max_bytes: int) -> None:
         self.user_id = user_id
@@ -339,9 +304,35 @@ class Page:
         self.max_messages = max_messages
         self.max_bytes = max_bytes
         """The page ends with the message that reaches it."""
-        self.messages: list[Stored] = []
+        self.clear()
+
+    def clear(self) -> None:
+        """Nothing is known of the mailbox."""
+        self.parts: list[Stored | StoredRun] = []
+        self.count = 0
+        """Messages in the parts."""
         self.complete = True
         """Nothing stands behind these."""
+        self._size = 0
+
+    def add(self, part: Stored | StoredRun) -> bool:
+        """Append what comes next; False if there was no room for all of it."""
+        if self.count >= self.max_messages or self._size >= self.max_bytes:
+            self.complete = False
+            return False
+        end = part.end
+        if isinstance(part, StoredRun):
+            part = part.front(self.max_messages - self.count, self.max_bytes - self._size)
+        self.parts.append(part)
+        self._size += part.size
+        self.count += part.end - part.offset
+        self.complete = part.end == end
+        return self.complete
+
+    @property
+    def messages(self) -> list[Stored]:
+        """One by one."""
+        return [message for part in self.parts for message in part.messages()]
 
 
 Query: TypeAlias = Page | Lookup | Account | UserList | Conversation

@@ -16,12 +16,12 @@ from collections.abc import Callable
 from enum import Enum, auto
 from typing import TypeAlias
 
-from chat_protocol.domain.batch import Page, Publication, Run, Stored, Waiting
+from chat_protocol.domain.batch import Page, Publication, Run
 from chat_protocol.domain.directory import User
 from chat_protocol.domain.limits import Limits
+from chat_protocol.domain.stored import Stored, StoredRun, Waiting
 from chat_protocol.interfaces import IOutput
-from chat_protocol.wire.codec import decode
-from chat_protocol.wire.deliver import encode_delivered, encode_route
+from chat_protocol.wire.deliver import encode_delivered, encode_route, names_of
 
 __all__ = ["Ask", "Delivery", "PlainDelivery", "State", "Taken"]
 
@@ -172,9 +172,9 @@ class Delivery:
         """The answer to a page that was asked for."""
         if self.state is State.CLOSED:
             return
-        if page.messages:
-            self._sent = page.messages[-1].offset
-            self._write_stored(page.messages)
+        for part in page.parts:
+            self._sent = part.end - 1
+            self._write_part(part)
         self._step(Event.LAST_PAGE if page.complete else Event.PAGE)
         if self._rung:
             self.rung()
@@ -227,7 +227,8 @@ class Delivery:
     def _write_run(self, run: Run) -> None:
         raise NotImplementedError
 
-    def _write_stored(self, messages: list[Stored]) -> None:
+    def _write_part(self, part: Stored | StoredRun) -> None:
+        """Write a part of a page."""
         raise NotImplementedError
 
     def _write_publication(self, publication: Publication) -> None:
@@ -284,29 +285,25 @@ class PlainDelivery(Delivery):
         for offset, frame in untaken:
             if offset < 0:
                 continue
-            _, message = decode(frame[4:])
-            text, to = message.message.encode(), (message.to,)
-            stored = Stored(offset, message.from_, message.time, text, 0, to)
-            waiting.append(Waiting(self._user.id, stored))
+            (message,) = StoredRun(offset, *names_of(frame), [frame]).messages()
+            waiting.append(Waiting(self._user.id, message))
         return waiting
 
     def _write_run(self, run: Run) -> None:
         self._output.write_messages(run.frames, range(run.offset, run.offset + run.accepted))
 
-    def _write_stored(self, messages: list[Stored]) -> None:
-        routes: dict[str, bytes] = {}
-        frames = []
-        offsets = []
-        for offset, sender, time, text, _, _ in messages:
-            route = routes.get(sender)
-            if route is None:
-                route = routes[sender] = encode_route(sender, self._user.name)
-            frames.append(encode_delivered(text, route, time))
-            # Below 0: it is in the mailbox as well, and need not be put there.
-            offsets.append(-offset)
+    def _write_part(self, part: Stored | StoredRun) -> None:
+        # Below 0: it is in the mailbox as well, and need not be put there.
+        offsets = range(-part.offset, -part.end, -1)
+        if isinstance(part, StoredRun):
+            frames = part.frames
+        else:
+            frames = [self._frame(part.text, part.sender, part.time)]
         self._output.write_messages(frames, offsets)
 
+    def _frame(self, text: bytes, sender: str, time: int) -> bytes:
+        return encode_delivered(text, encode_route(sender, self._user.name), time)
+
     def _write_publication(self, publication: Publication) -> None:
-        route = encode_route(publication.sender.user.name, self._user.name)
-        frame = encode_delivered(publication.text, route, publication.time)
+        frame = self._frame(publication.text, publication.sender.user.name, publication.time)
         self._output.write_messages([frame], [-publication.offset])

@@ -13,14 +13,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from chat_protocol.domain.batch import (
-    Batch,
-    Page,
-    Publication,
-    Query,
-    Run,
-    Waiting,
-)
+from chat_protocol.domain.batch import Batch, Page, Publication, Query, Run
 from chat_protocol.domain.delivery import Delivery
 from chat_protocol.domain.directory import User
 from chat_protocol.domain.limits import Limits
@@ -28,6 +21,7 @@ from chat_protocol.domain.logins import GatheredLogins, Logins
 from chat_protocol.domain.meter import Meter
 from chat_protocol.domain.outage import Outage
 from chat_protocol.domain.session import Session
+from chat_protocol.domain.stored import Waiting
 from chat_protocol.domain.turn import Turn
 from chat_protocol.errors import Unavailable
 from chat_protocol.interfaces import ISharedStore, IStore
@@ -340,7 +334,8 @@ class Exchange:
     def _put_in_mailbox(self, run: Run, count: int) -> None:
         """The last ones were stored as delivered and not taken: there, and only then OK."""
         if count:
-            self._returned += [Waiting(run.recipient.id, one) for one in run.stored()[-count:]]
+            messages = run.stored().messages()[-count:]
+            self._returned += [Waiting(run.recipient.id, one) for one in messages]
         self._returning.append(run)
         run.live = None
         self._turn.request()

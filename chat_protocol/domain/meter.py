@@ -139,7 +139,7 @@ class Meter:
         """The store has answered."""
         for query in queries:
             if isinstance(query, Page):
-                self.delivered_from_mailbox += len(query.messages)
+                self.delivered_from_mailbox += query.count
             elif isinstance(query, Account):
                 self.mailbox_messages.observe(query.pending)
 

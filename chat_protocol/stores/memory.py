@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import time
-from bisect import bisect_right, insort
+from bisect import bisect_right
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from heapq import merge
 from itertools import islice
-from typing import NamedTuple
 
 from twisted.internet.defer import Deferred, succeed
 from zope.interface import implementer
@@ -22,10 +21,11 @@ from chat_protocol.domain.batch import (
     Publication,
     Query,
     Run,
-    Stored,
     UserList,
 )
+from chat_protocol.domain.stored import Stored, StoredRun
 from chat_protocol.interfaces import IStore
+from chat_protocol.stores.memory_mailbox import Mailbox
 from chat_protocol.stores.ranges import Ranges
 from chat_protocol.wire.codes import Code
 from chat_protocol.wire.commands import Scope
@@ -51,24 +51,6 @@ TO_EVERYONE_BYTES = 16 * 1024 * 1024
 """Of messages to everyone that are kept for those who are off-line; past it the oldest go."""
 
 
-class _Kept(NamedTuple):
-    """The messages of a run, as history; no more than that, so that its session can go."""
-
-    offset: int
-    sender: str
-    to: str
-    frames: list[bytes]
-
-    def stored(self) -> Iterator[Stored]:
-        """The messages, newest first."""
-        for index in reversed(range(len(self.frames))):
-            frame = self.frames[index]
-            size = int.from_bytes(frame[11:13], "big")
-            time = int.from_bytes(frame[-8:], "big")
-            text = frame[13 : 13 + size]
-            yield Stored(self.offset + index, self.sender, time, text, Scope.USERS, (self.to,))
-
-
 class _Account:
     """A user and its mailbox."""
 
@@ -78,7 +60,7 @@ class _Account:
         self.name = name
         self.id = id_
         self.last_login = 0
-        self.mailbox: deque[Stored] = deque()
+        self.mailbox = Mailbox()
         self.registered = self.seen = last_offset
         """The last offset before the user was; the last to everyone that is delivered."""
         self.publishing_ids: Ranges | None = None
@@ -127,7 +109,7 @@ class MemoryStore:
         self._last_offset = last_offset
         self._to_everyone: deque[Stored] = deque()
         self._to_everyone_size = 0
-        self._history: deque[tuple[int, _Kept | Stored]] = deque()
+        self._history: deque[tuple[int, Stored | StoredRun]] = deque()
         """With the bytes of each."""
         self._history_size = 0
 
@@ -174,15 +156,12 @@ class MemoryStore:
             else:
                 self._take_publication(message)
         for user_id, stored in batch.returned:
-            mailbox = self._by_id[user_id - 1].mailbox
-            if stored.offset > self._forgotten and stored not in mailbox:
-                insort(mailbox, stored)
+            if stored.offset > self._forgotten:
+                self._by_id[user_id - 1].mailbox.give_back(stored)
         for user_id, offset in batch.taken.items():
             account = self._by_id[user_id - 1]
             account.seen = max(account.seen, offset)
-            mailbox = account.mailbox
-            while mailbox and mailbox[0].offset <= offset:
-                mailbox.popleft()
+            account.mailbox.take(offset)
         return succeed(None)
 
     def _take_run(self, run: Run) -> None:
@@ -206,12 +185,11 @@ class MemoryStore:
         run.accepted = accepted
         run.offset = self._last_offset + 1
         self._last_offset += accepted
-        if mailbox is not None:
-            mailbox.extend(run.stored())
         if accepted:
-            kept = run.frames if accepted == len(run.frames) else run.frames[:accepted]
-            sender = run.sender.user.name
-            self._remember(run.size, _Kept(run.offset, sender, run.recipient.name, kept))
+            stored = run.stored()
+            if mailbox is not None:
+                mailbox.append(stored)
+            self._remember(run.size, stored)
             if run.publishing_id:
                 self._by_id[run.sender.user.id - 1].publish(run.publishing_id, accepted)
 
@@ -247,7 +225,7 @@ class MemoryStore:
             sender.publish(publishing_id, 1)
         self._remember(publication.size, stored)
 
-    def _remember(self, size: int, messages: _Kept | Stored) -> None:
+    def _remember(self, size: int, messages: Stored | StoredRun) -> None:
         self._history.append((size, messages))
         self._history_size += size
         while self._history_size > HISTORY_BYTES:
@@ -292,12 +270,11 @@ class MemoryStore:
             return False
         return True
 
-    def _mailbox(self, account: _Account) -> deque[Stored]:
+    def _mailbox(self, account: _Account) -> Mailbox:
         """What waits, but for what is forgotten."""
-        mailbox = account.mailbox
-        while mailbox and mailbox[0].offset <= self._forgotten:
-            mailbox.popleft()
-        return mailbox
+        if self._forgotten:
+            account.mailbox.take(self._forgotten)
+        return account.mailbox
 
     def read(self, queries: Sequence[Query]) -> Deferred[None]:
         """See IStore."""
@@ -330,15 +307,11 @@ class MemoryStore:
     def _read_page(self, page: Page) -> None:
         account = self._by_id[page.user_id - 1]
         # What was sent but not yet marked as taken stands in front.
-        own = (one for one in self._mailbox(account) if one.offset > page.after)
-        size = 0
-        for message in merge(own, self._unseen(account, max(account.seen, page.after))):
-            if len(page.messages) == page.max_messages or size >= page.max_bytes:
-                page.complete = False
+        own = self._mailbox(account).behind(page.after)
+        page.clear()
+        for part in merge(own, self._unseen(account, max(account.seen, page.after))):
+            if not page.add(part):
                 return
-            page.messages.append(message)
-            size += message.size
-        page.complete = True
 
     def _read_account(self, account: Account) -> None:
         found = self._by_id[account.user_id - 1]
@@ -352,12 +325,12 @@ class MemoryStore:
         other = self._by_id[asked.with_id - 1] if asked.with_id else None
         size = 0
         for _, kept in reversed(self._history):
-            for one in (kept,) if isinstance(kept, Stored) else kept.stored():
+            if not _between(kept, me, other):
+                continue
+            for one in reversed(kept.messages()):
                 if one.offset <= self._forgotten:
                     break
                 if asked.before and one.offset >= asked.before:
-                    continue
-                if not _between(one, me, other):
                     continue
                 size += one.size
                 full = len(asked.messages) == asked.limit
@@ -368,7 +341,7 @@ class MemoryStore:
         asked.messages.reverse()
 
 
-def _between(message: Stored, me: _Account, other: _Account | None) -> bool:
+def _between(message: Stored | StoredRun, me: _Account, other: _Account | None) -> bool:
     """Whether one of the two sent it to the other; without another, whether it is mine."""
     if other is None:
         return message.sender == me.name or _is_to(message, me)
@@ -377,7 +350,7 @@ def _between(message: Stored, me: _Account, other: _Account | None) -> bool:
     return message.sender == other.name and _is_to(message, me)
 
 
-def _is_to(message: Stored, account: _Account) -> bool:
+def _is_to(message: Stored | StoredRun, account: _Account) -> bool:
     if message.scope == Scope.EVERYONE:
         return message.sender != account.name and message.offset > account.registered
     return account.name in message.to

@@ -7,15 +7,8 @@ from typing import Any
 
 import psycopg
 
-from chat_protocol.domain.batch import (
-    Account,
-    Conversation,
-    Lookup,
-    Page,
-    Query,
-    Stored,
-    UserList,
-)
+from chat_protocol.domain.batch import Account, Conversation, Lookup, Page, Query, UserList
+from chat_protocol.domain.stored import Stored
 
 __all__ = ["Queries"]
 
@@ -132,15 +125,10 @@ class Queries:
         self._learn_names(row for rows in found for row in rows)
         for page, rows in zip(pages, found, strict=True):
             rows.sort()
-            messages = page.messages = []
-            page.complete = True
-            size = 0
+            page.clear()
             for row in rows:
-                if len(messages) == page.max_messages or size >= page.max_bytes:
-                    page.complete = False
+                if not page.add(self._stored(row)):
                     break
-                messages.append(self._stored(row))
-                size += messages[-1].size
 
     def _learn_names(self, rows: Iterable[tuple[Any, ...]]) -> None:
         """Have the names of the recipients in these rows at hand."""

@@ -15,8 +15,9 @@ from collections.abc import Iterator
 from enum import IntEnum
 from typing import NamedTuple
 
-from chat_protocol.domain.batch import Publication, Run, Stored
-from chat_protocol.wire.commands import Scope
+from chat_protocol.domain.batch import Publication, Run
+from chat_protocol.domain.stored import Stored, StoredRun
+from chat_protocol.wire.deliver import names_of
 
 __all__ = [
     "ChunkWriter",
@@ -28,6 +29,7 @@ __all__ = [
     "pack_moves",
     "pack_publication",
     "pack_run",
+    "parts_of",
     "recipients_of",
     "unpack_moves",
     "unpack_publication",
@@ -42,10 +44,6 @@ _HEAD = struct.Struct(">BIIII")
 _PUBLICATION = struct.Struct(">QQBHI")
 _MOVE = struct.Struct(">IQ")
 _PUBLISHED = struct.Struct(">Q")
-_FRAME = struct.Struct(">I7xH")
-"""The length of a version 1 Message's payload, and that of its text."""
-_TEXT = 13
-_TIME = 8
 
 
 class Kind(IntEnum):
@@ -126,9 +124,8 @@ class ChunkWriter:
 
 def pack_run(run: Run, sender: int) -> bytes:
     """The accepted messages of a run as an entry."""
-    frames = run.frames if run.accepted == len(run.frames) else run.frames[: run.accepted]
     kind = Kind.WAITING_RUN if run.waits else Kind.LIVE_RUN
-    entry = pack_frames(kind, sender, run.recipient_id, frames)
+    entry = pack_frames(kind, sender, run.recipient_id, run.stored().frames)
     if run.publishing_id:
         head = _HEAD.pack(Kind.PUBLISHED, sender, run.accepted, 0, _PUBLISHED.size)
         return head + _PUBLISHED.pack(run.publishing_id) + entry
@@ -185,7 +182,11 @@ def end_of(first: int, data: bytes) -> int:
 
 def messages_of(first: int, data: bytes, begin: int, end: int) -> list[Stored]:
     """The messages of a chunk whose offsets are from ``begin`` to below ``end``."""
-    messages: list[Stored] = []
+    return [one for part in parts_of(first, data, begin, end) for one in part.messages()]
+
+
+def parts_of(first: int, data: bytes, begin: int, end: int) -> Iterator[Stored | StoredRun]:
+    """The same, as they are stored."""
     for entry in entries_of(first, data):
         offset = entry.offset
         if offset >= end:
@@ -193,31 +194,21 @@ def messages_of(first: int, data: bytes, begin: int, end: int) -> list[Stored]:
         if entry.kind == Kind.GONE or not entry.messages or offset + entry.messages <= begin:
             continue
         if entry.kind == Kind.PUBLICATION:
-            messages.append(_publication(entry, data))
+            yield _publication(entry, data)
         else:
-            messages += _run(entry, data, max(0, begin - offset), min(entry.messages, end - offset))
-    return messages
+            run = _run(entry, data)
+            yield run if begin <= offset and run.end <= end else run.between(begin, end)
 
 
-def _run(entry: Entry, data: bytes, begin: int, end: int) -> list[Stored]:
-    """Some of a run's messages, by their place in it."""
+def _run(entry: Entry, data: bytes) -> StoredRun:
+    frames = []
     position = entry.start
-    length, size = _FRAME.unpack_from(data, position)
-    route = data[position + _TEXT + size : position + 4 + length - _TIME]
-    name_end = 2 + int.from_bytes(route[:2], "big")
-    sender, to = route[2:name_end].decode(), (route[name_end + 2 :].decode(),)
-    messages = []
-    for index in range(end):
-        length, size = _FRAME.unpack_from(data, position)
-        if index >= begin:
-            text_start = position + _TEXT
-            text_end = text_start + size
-            text = data[text_start:text_end]
-            time_start = position + 4 + length - _TIME
-            time = int.from_bytes(data[time_start : time_start + _TIME], "big")
-            messages.append(Stored(entry.offset + index, sender, time, text, Scope.USERS, to))
-        position += 4 + length
-    return messages
+    for _ in range(entry.messages):
+        end = position + 4 + int.from_bytes(data[position : position + 4], "big")
+        frames.append(data[position:end])
+        position = end
+    sender, recipient = names_of(frames[0])
+    return StoredRun(entry.offset, sender, recipient, frames)
 
 
 def _publication(entry: Entry, data: bytes) -> Stored:

@@ -7,17 +7,10 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import Any
 
-from chat_protocol.domain.batch import (
-    Account,
-    Conversation,
-    Lookup,
-    Page,
-    Query,
-    Stored,
-    UserList,
-)
+from chat_protocol.domain.batch import Account, Conversation, Lookup, Page, Query, UserList
+from chat_protocol.domain.stored import Stored, StoredRun
 from chat_protocol.stores.ranges import Ranges
-from chat_protocol.stores.sqlite_chunks import end_of, messages_of
+from chat_protocol.stores.sqlite_chunks import end_of, messages_of, parts_of
 from chat_protocol.stores.sqlite_recent import Recent, filed_runs
 
 __all__ = ["Queries"]
@@ -126,22 +119,17 @@ class Queries:
         (seen,) = self._one("SELECT seen FROM user WHERE id = ?", user_id)
         everyones = self._execute(_TO_EVERYONE, (max(seen, after), user_id, limit))
         found += [(offset, offset + 1) for (offset,) in everyones]
-        size = 0
+        page.clear()
         for begin, end in _joined(found):
-            for message in self._messages(begin, end):
-                if len(page.messages) == page.max_messages or size >= page.max_bytes:
-                    page.complete = False
+            for part in self._parts(begin, end):
+                if not page.add(part):
                     return
-                page.messages.append(message)
-                size += message.size
-        page.complete = True
 
-    def _messages(self, begin: int, end: int) -> Iterator[Stored]:
+    def _parts(self, begin: int, end: int) -> Iterator[Stored | StoredRun]:
         """Messages with offsets one by one."""
         while begin < end:
             first, entries = self._one(_CHUNK, begin)
-            messages = messages_of(first, entries, begin, end)
-            yield from messages
+            yield from parts_of(first, entries, begin, end)
             begin = end_of(first, entries)
 
     def _newest_messages(self, begin: int, end: int) -> Iterator[Stored]:

@@ -6,7 +6,7 @@ import json
 import sqlite3
 from collections.abc import Iterator
 
-from chat_protocol.domain.batch import Stored
+from chat_protocol.domain.stored import Stored
 from chat_protocol.stores.sqlite_chunks import ChunkWriter, Kind, pack_frames, pack_message
 from chat_protocol.stores.sqlite_recent import Recent
 from chat_protocol.wire.deliver import encode_delivered, encode_route

@@ -12,8 +12,9 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from zope.interface import implementer
 
-from chat_protocol.domain.batch import Batch, Publication, Query, Run, Stored
+from chat_protocol.domain.batch import Batch, Publication, Query, Run
 from chat_protocol.domain.limits import Limits
+from chat_protocol.domain.stored import Stored
 from chat_protocol.errors import Refused
 from chat_protocol.interfaces import IStore
 from chat_protocol.protocol.authentication import Authenticator
@@ -84,7 +85,7 @@ class RecordingStore:
 
 def _stored(message: Run | Publication) -> list[Stored]:
     if isinstance(message, Run):
-        return message.stored()
+        return message.stored().messages() if message.accepted else []
     return [message.stored()] if message.offset else []
 
 

@@ -14,11 +14,18 @@ __all__ = [
     "encode_delivers",
     "encode_route",
     "encode_strings",
+    "names_of",
+    "text_of",
+    "time_of",
 ]
 
 _MESSAGE = struct.Struct(">IBHIH")
 _MESSAGE_KEY = 0x0002
 _MESSAGE_FIXED = _MESSAGE.size - 4 + 8
+
+_TEXT = _MESSAGE.size
+_TEXT_SIZE = slice(_TEXT - 2, _TEXT)
+_TIME = slice(-8, None)
 
 _DELIVER = struct.Struct(">IBHIQH")
 _DELIVER_KEY = 0x0108
@@ -51,6 +58,24 @@ def encode_delivered(text: bytes, route: bytes, time: int) -> bytes:
     size = len(text)
     head = _MESSAGE.pack(_MESSAGE_FIXED + size + len(route), 1, _MESSAGE_KEY, 0, size)
     return b"%b%b%b%b" % (head, text, route, time.to_bytes(8, "big"))
+
+
+def text_of(frame: bytes) -> bytes:
+    """The text of a version 1 Message, length in front."""
+    return frame[_TEXT : _TEXT + int.from_bytes(frame[_TEXT_SIZE], "big")]
+
+
+def names_of(frame: bytes) -> tuple[str, str]:
+    """Who sent a version 1 Message, and who it is for."""
+    start = _TEXT + int.from_bytes(frame[_TEXT_SIZE], "big")
+    sender, start = STRING.decode(frame, start)
+    recipient, _ = STRING.decode(frame, start)
+    return sender, recipient
+
+
+def time_of(frame: bytes) -> int:
+    """The time of a version 1 Message."""
+    return int.from_bytes(frame[_TIME], "big")
 
 
 def encode_deliver(

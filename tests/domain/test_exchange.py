@@ -6,10 +6,11 @@ from twisted.internet.defer import Deferred, fail
 from twisted.internet.task import Clock
 from twisted.logger import capturedLogs, formatEvent
 
-from chat_protocol.domain.batch import Batch, Page, Stored, Waiting
+from chat_protocol.domain.batch import Batch, Page
 from chat_protocol.domain.exchange import Exchange
 from chat_protocol.domain.limits import Limits
 from chat_protocol.domain.outage import REMIND_SECONDS
+from chat_protocol.domain.stored import Stored, Waiting
 from chat_protocol.domain.turn import Turn
 from chat_protocol.errors import Unavailable
 from chat_protocol.stores.memory import MemoryStore

@@ -8,7 +8,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from chat_protocol.domain.batch import Waiting
+from chat_protocol.domain.stored import Waiting
 from chat_protocol.errors import StoreUnusable, UserNotFound
 from chat_protocol.stores.care import Caretaker
 from chat_protocol.stores.postgres import PostgresStore
@@ -169,7 +169,7 @@ def test_contradictions_are_found_and_named(sentence: str, url: str) -> None:
     alice, bob, _ = register(store, "alice", "bob", "carol")
     live = run(alice, bob, "1", live=True)
     commit(store, live)
-    commit(store, returned=[Waiting(bob.id, one) for one in live.stored()])
+    commit(store, returned=[Waiting(bob.id, one) for one in live.stored().messages()])
     now(store.close())
     assert care(url).check().faults == []
     with psycopg.connect(url, autocommit=True, options="-c search_path=chat") as connection:

@@ -17,10 +17,10 @@ from chat_protocol.domain.batch import (
     Publication,
     Registration,
     Run,
-    Waiting,
 )
 from chat_protocol.domain.directory import User
 from chat_protocol.domain.session import Session
+from chat_protocol.domain.stored import Waiting
 from chat_protocol.interfaces import IStore
 from chat_protocol.wire.codec import encode
 from chat_protocol.wire.commands import Message

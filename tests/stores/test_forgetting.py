@@ -11,8 +11,9 @@ from typing import TypeVar
 import pytest
 from twisted.internet.defer import Deferred
 
-from chat_protocol.domain.batch import Batch, Registration, UserList, Waiting
+from chat_protocol.domain.batch import Batch, Registration, UserList
 from chat_protocol.domain.directory import User
+from chat_protocol.domain.stored import Waiting
 from chat_protocol.interfaces import IStore
 from chat_protocol.stores import sqlite_chunks, sqlite_database, sqlite_recent
 from chat_protocol.stores.sqlite import SQLiteStore
@@ -105,7 +106,7 @@ def test_what_is_forgotten_cannot_be_given_back(store: IStore, wall_clock: WallC
     alice, bob = register(store, "alice", "bob")
     live = run(alice, bob, "live", live=True)
     commit(store, live)
-    (message,) = live.stored()
+    (message,) = live.stored().messages()
     wall_clock.pass_(DAY)
     commit(store, run(alice, bob, "new"))
     forget(store, wall_clock, DAY / 2)
@@ -118,7 +119,7 @@ def test_what_was_given_back_is_forgotten_too(store: IStore, wall_clock: WallClo
     alice, bob = register(store, "alice", "bob")
     live = run(alice, bob, "live", live=True)
     commit(store, live)
-    commit(store, returned=[Waiting(bob.id, one) for one in live.stored()])
+    commit(store, returned=[Waiting(bob.id, one) for one in live.stored().messages()])
     wall_clock.pass_(DAY)
     forget(store, wall_clock, DAY / 2)
     assert texts(page(store, bob)) == []

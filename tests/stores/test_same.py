@@ -18,9 +18,9 @@ from chat_protocol.domain.batch import (
     Registration,
     Run,
     UserList,
-    Waiting,
 )
 from chat_protocol.domain.directory import User
+from chat_protocol.domain.stored import Waiting
 from chat_protocol.interfaces import IStore
 from chat_protocol.stores import sqlite_chunks, sqlite_database, sqlite_recent
 from chat_protocol.stores.memory import MemoryStore
@@ -65,7 +65,7 @@ class Side:
         back = []
         for text in returned:
             for one in self.live:
-                for stored in one.stored():
+                for stored in one.stored().messages():
                     if stored.text.decode() == text:
                         back.append(Waiting(one.recipient_id, stored))
         marks = {self.users[name].id: self.offsets.get(text, 0) for name, text in taken.items()}
@@ -73,7 +73,7 @@ class Side:
         outcomes: list[Any] = []
         for message in made:
             if isinstance(message, Run):
-                for stored in message.stored():
+                for stored in message.stored().messages():
                     self.offsets[stored.text.decode()] = stored.offset
                 outcomes.append((message.accepted, message.refusal))
                 if message.live is not None and message.accepted:
@@ -180,7 +180,7 @@ def test_both_say_the_same(
                 id_ = rnd.choice([0, rnd.randint(1, 20), 2**64 - rnd.randint(1, 9)])
                 messages.append(("publication", sender, several, [str(number)], id_))
                 number += 1
-        past = [stored.text.decode() for one in sides[0].live for stored in one.stored()]
+        past = [stored.text.decode() for one in sides[0].live for stored in one.stored().messages()]
         returned = rnd.sample(past, min(len(past), rnd.choice([0, 0, 0, 2])))
         taken = {}
         for name in rnd.sample(known, rnd.choice([0, 0, 1, 2])):

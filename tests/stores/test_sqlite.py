@@ -17,7 +17,8 @@ from pathlib import Path
 
 import pytest
 
-from chat_protocol.domain.batch import Lookup, UserList, Waiting
+from chat_protocol.domain.batch import Lookup, UserList
+from chat_protocol.domain.stored import Waiting
 from chat_protocol.errors import StoreUnusable, Unavailable
 from chat_protocol.stores import sqlite_recent
 from chat_protocol.stores.registry import STORES, store_from_url

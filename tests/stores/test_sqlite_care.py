@@ -13,8 +13,9 @@ from typing import Any
 
 import pytest
 
-from chat_protocol.domain.batch import Conversation, Waiting
+from chat_protocol.domain.batch import Conversation
 from chat_protocol.domain.directory import User
+from chat_protocol.domain.stored import Waiting
 from chat_protocol.errors import StoreUnusable, UserNotFound
 from chat_protocol.interfaces import IStore
 from chat_protocol.stores import sqlite_chunks, sqlite_recent
@@ -63,7 +64,8 @@ def traffic(store: IStore, users: list[User], rnd: random.Random, count: int = 2
             commit(store, sent)
             if live and rnd.random() < 0.5:
                 recipient = sent.recipient_id
-                commit(store, returned=[Waiting(recipient, one) for one in sent.stored()])
+                back = [Waiting(recipient, one) for one in sent.stored().messages()]
+                commit(store, returned=back)
         elif kind < 0.8:
             to = rnd.sample([sender, *others], rnd.randint(1, 3))
             publish(store, publication(sender, f"{number}", *to, id_=number + 1))

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 import pytest
 from zope.interface.verify import verifyObject
 
-from chat_protocol.domain.batch import Batch, Registration, Waiting
+from chat_protocol.domain.batch import Batch, Registration
 from chat_protocol.domain.directory import User
+from chat_protocol.domain.stored import Waiting
 from chat_protocol.interfaces import IStore
 from chat_protocol.wire.codes import Code
 
@@ -141,7 +142,7 @@ def test_what_is_given_back_stands_in_its_place_once(store: IStore) -> None:
     live = run(alice, bob, "1", "2", live=True)
     commit(store, live)
     commit(store, run(alice, bob, "3"))
-    back = [Waiting(bob.id, message) for message in live.stored()]
+    back = [Waiting(bob.id, message) for message in live.stored().messages()]
     for _ in range(2):
         commit(store, returned=back)
         assert texts(page(store, bob)) == ["1", "2", "3"]
@@ -151,7 +152,7 @@ def test_taking_comes_after_giving_back(store: IStore) -> None:
     alice, bob = register(store, "alice", "bob")
     live = run(alice, bob, "1", "2", live=True)
     commit(store, live)
-    back = [Waiting(bob.id, message) for message in live.stored()]
+    back = [Waiting(bob.id, message) for message in live.stored().messages()]
     commit(store, returned=back, taken={bob.id: live.offset})
     assert texts(page(store, bob)) == ["2"]
 
