@@ -27,8 +27,8 @@ _TEXT = _MESSAGE.size
 _TEXT_SIZE = slice(_TEXT - 2, _TEXT)
 _TIME = slice(-8, None)
 
-_DELIVER = struct.Struct(">IBHIQH")
-_DELIVER_KEY = 0x0108
+_DELIVER = struct.Struct(">I7sQH")
+_DELIVER_KIND = struct.pack(">BHI", 2, 0x0108, 0)
 _DELIVER_FIXED = _DELIVER.size - 4 + 1 + 8
 
 
@@ -94,7 +94,7 @@ def encode_deliver(
     name = STRING.encode(sender)
     size = len(text)
     length = _DELIVER_FIXED + size + len(name) + len(to)
-    head = _DELIVER.pack(length, 2, _DELIVER_KEY, 0, offset, size)
+    head = _DELIVER.pack(length, _DELIVER_KIND, offset, size)
     return b"%b%b%b%c%b%b" % (head, text, name, scope, to, time)
 
 
@@ -114,6 +114,6 @@ def encode_delivers(
     fixed = _DELIVER.size - 4 + len(middle) + 8
     pack = _DELIVER.pack
     return [
-        pack(fixed + len(text), 2, _DELIVER_KEY, 0, number, len(text)) + text + middle + frame[-8:]
+        pack(fixed + len(text), _DELIVER_KIND, number, len(text)) + text + middle + frame[_TIME]
         for number, (text, frame) in enumerate(zip(texts, frames, strict=True), offset)
     ]

@@ -14,6 +14,7 @@ tested against each other.
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Mapping
 from typing import Generic, NamedTuple, TypeVar
@@ -22,20 +23,22 @@ __all__ = ["ACK_SIZE", "Scan", "scan_acks", "scan_messages", "scan_publishes"]
 
 R = TypeVar("R")
 
-_MESSAGE = struct.Struct(">IBHIH")
-_VERSION = 1
-_KEY = 0x0002
-_DELIVERED = struct.pack(">BHI", _VERSION, _KEY, 0)
-_PUBLISH = struct.Struct(">IBHIQH")
-_PUBLISH_KEY = 0x0102
-_ACK = struct.Struct(">IBHIQ")
+_MESSAGE = struct.Struct(">I3s4sH")
+"""Length, version and key, correlationId, and the size of the text."""
+_MESSAGE_KIND = struct.pack(">BH", 1, 0x0002)
+_DELIVERED = _MESSAGE_KIND + bytes(4)
+_DELIVERED_HEAD = struct.Struct(">I7sH")
+_PUBLISH = struct.Struct(">I3s4sQH")
+"""The same, with the publishing id in front of the size."""
+_PUBLISH_KIND = struct.pack(">BH", 2, 0x0102)
+_ACK = struct.Struct(">11xQ")
+"""Its offset."""
 ACK_SIZE = _ACK.size
-_ACK_HEAD = struct.pack(">IBH", _ACK.size - 4, 2, 0x010A)
+_ACK_HEAD = struct.pack(">IBH", ACK_SIZE - 4, 2, 0x010A)
+_ACKS = re.compile(b"(?:" + re.escape(_ACK_HEAD) + b".{12})+", re.DOTALL)
 _TIME = 8
 _FIXED = _MESSAGE.size - 4 + _TIME
 """Bytes of a payload but for its text and its route."""
-
-
 _FIXED_PUBLISH = _PUBLISH.size - 4 + _TIME
 
 
@@ -69,19 +72,26 @@ def scan_messages(
         None if there is not even one that can be taken.
     """
     end = len(data) if most is None else min(len(data), position + most)
+    unpack = _MESSAGE.unpack_from
     route = None
+    route_bytes = b""
     correlation_ids: list[bytes] = []
     texts: list[bytes] = []
     frames: list[bytes] = []
     while end - position > _FIXED:
-        length, version, key, _, size = _MESSAGE.unpack_from(data, position)
+        length, kind, correlation_id, size = unpack(data, position)
         stop = position + 4 + length
-        if key != _KEY or version != _VERSION or stop > end or length > maximum:
+        if kind != _MESSAGE_KIND or stop > end or length > maximum:
             break
-        text_start = position + 13
+        text_start = position + _MESSAGE.size
         text_end = text_start + size
-        found = routes.get(data[text_end : stop - _TIME])
-        if found is None or (route is not None and found is not route):
+        found = data[text_end : stop - _TIME]
+        if route is None:
+            route = routes.get(found)
+            if route is None:
+                return None
+            route_bytes = found
+        elif found != route_bytes:
             break
         text = data[text_start:text_end]
         if not text.isascii():
@@ -89,12 +99,11 @@ def scan_messages(
                 text.decode()
             except UnicodeDecodeError:
                 break
-        route = found
-        correlation_ids.append(data[position + 7 : position + 11])
+        correlation_ids.append(correlation_id)
         texts.append(text)
-        frames.append(data[position : position + 4] + _DELIVERED + data[position + 11 : stop])
+        frames.append(data[position : position + 4] + _DELIVERED + data[text_start - 2 : stop])
         position = stop
-    if route is None:
+    if route is None or not texts:
         return None
     return Scan(position, route, correlation_ids, texts, frames)
 
@@ -122,20 +131,22 @@ def scan_publishes(
         None if there is not even one that can be taken.
     """
     end = len(data) if most is None else min(len(data), position + most)
+    unpack, pack = _PUBLISH.unpack_from, _DELIVERED_HEAD.pack
     route = None
     address = delivered_route = b""
-    first = next_id = 0
+    fixed = first = next_id = 0
     correlation_ids: list[bytes] = []
     texts: list[bytes] = []
     frames: list[bytes] = []
     while end - position > _FIXED_PUBLISH:
-        length, version, key, _, publishing_id, size = _PUBLISH.unpack_from(data, position)
+        length, kind, correlation_id, publishing_id, size = unpack(data, position)
         stop = position + 4 + length
-        if key != _PUBLISH_KEY or version != 2 or stop > end:
+        if kind != _PUBLISH_KIND or stop > end:
             break
         text_start = position + _PUBLISH.size
         text_end = text_start + size
-        found = data[text_end : stop - _TIME]
+        time_start = stop - _TIME
+        found = data[text_end:time_start]
         if route is None:
             route = routes.get(found)
             if route is None or (publishing_id and publishing_id <= published):
@@ -143,6 +154,7 @@ def scan_publishes(
             address, first, next_id = found, publishing_id, publishing_id
             # Behind the scope and the count of one stands the name.
             delivered_route = sender + found[5:]
+            fixed = _FIXED + len(delivered_route)
         elif found != address or publishing_id != next_id:
             break
         text = data[text_start:text_end]
@@ -153,14 +165,10 @@ def scan_publishes(
                 break
         if first:
             next_id += 1
-        correlation_ids.append(data[position + 7 : position + 11])
+        correlation_ids.append(correlation_id)
         texts.append(text)
-        frames.append(
-            _MESSAGE.pack(_FIXED + size + len(delivered_route), _VERSION, _KEY, 0, size)
-            + text
-            + delivered_route
-            + data[stop - _TIME : stop]
-        )
+        head = pack(fixed + size, _DELIVERED, size)
+        frames.append(head + text + delivered_route + data[time_start:stop])
         position = stop
     if route is None or not texts:
         return None
@@ -173,8 +181,9 @@ def scan_acks(data: bytes, position: int) -> tuple[int, int]:
     Returns:
         Where the first byte stands that was not taken, and the highest offset.
     """
-    offset = 0
-    while data.startswith(_ACK_HEAD, position) and len(data) - position >= _ACK.size:
-        offset = max(offset, int.from_bytes(data[position + 11 : position + 19], "big"))
-        position += _ACK.size
-    return position, offset
+    acks = _ACKS.match(data, position)
+    if acks is None:
+        return position, 0
+    end = acks.end()
+    (offset,) = max(_ACK.iter_unpack(data[position:end]))
+    return end, offset
