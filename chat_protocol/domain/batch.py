@@ -285,7 +285,11 @@ class Conversation:
 
 
 class Page:
-    """The oldest messages of a mailbox behind an offset."""
+    """The oldest messages of a mailbox behind an offset.
+
+    A store that reads it starts with :meth:`clear` and adds what waits, in the order of the
+    offsets, until there is no more room.
+    """
 
     __slots__ = (
         "_size",
