@@ -101,7 +101,7 @@ class StoredRun(NamedTuple):
 
     def front(self, count: int, size: int) -> StoredRun:
         """At most so many, and none behind the one that reaches the size."""
-        if self.size >= size:
+        if self.size > size:
             more = self._more
             sizes = accumulate(len(frame) + more for frame in self.frames)
             count = min(count, 1 + bisect_left(list(sizes), size))

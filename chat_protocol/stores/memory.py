@@ -156,8 +156,7 @@ class MemoryStore:
             else:
                 self._take_publication(message)
         for user_id, stored in batch.returned:
-            if stored.offset > self._forgotten:
-                self._by_id[user_id - 1].mailbox.give_back(stored)
+            self._by_id[user_id - 1].mailbox.give_back(stored)
         for user_id, offset in batch.taken.items():
             account = self._by_id[user_id - 1]
             account.seen = max(account.seen, offset)

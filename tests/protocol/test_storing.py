@@ -193,7 +193,7 @@ def test_what_is_to_go_back_to_a_mailbox_comes_before_what_is_there() -> None:
     server.turn()
     answer, *rest = bob.received()
     assert answer == Response(1, OK)
-    assert [one.text for one in rest if isinstance(one, Message)] == ["first", "second"]
+    assert rest == [Message("first", "alice", "bob", 5), Message("second", "alice", "bob", 5)]
     alice.lose()
     bob.lose()
 
@@ -259,3 +259,14 @@ def test_a_receiver_that_does_not_read_is_held_and_catches_up() -> None:
     alice.lose()
     bob.lose()
     assert server.connect().send(login("bob")) == [Response(1, OK)]
+
+
+def test_a_run_that_waits_is_read_page_by_page() -> None:
+    server = Server(limits=Limits(page_messages=3))
+    alice, bob = server.logged_in("alice"), server.logged_in("bob")
+    bob.lose()
+    alice.send(*(message(str(n), "alice", "bob") for n in range(10)))
+    bob = server.connect()
+    assert bob.send(login("bob"))[1:] == [Message(str(n), "alice", "bob", 5) for n in range(10)]
+    alice.lose()
+    bob.lose()

@@ -16,6 +16,7 @@ from chat_protocol.domain.directory import User
 from chat_protocol.domain.stored import Waiting
 from chat_protocol.interfaces import IStore
 from chat_protocol.stores import sqlite_chunks, sqlite_database, sqlite_recent
+from chat_protocol.stores.memory import MemoryStore
 from chat_protocol.stores.sqlite import SQLiteStore
 from chat_protocol.wire.codes import Code
 
@@ -113,6 +114,16 @@ def test_what_is_forgotten_cannot_be_given_back(store: IStore, wall_clock: WallC
     commit(store, returned=[Waiting(bob.id, message)], taken={alice.id: message.offset})
     assert texts(page(store, bob)) == ["new"]
     assert account(store, bob) == (0, 1)
+
+
+def test_in_memory_all_that_is_old_is_unseen_with_the_first_step(wall_clock: WallClock) -> None:
+    store = MemoryStore(wall_clock=wall_clock)
+    alice, bob = register(store, "alice", "bob")
+    commit(store, *(run(alice, bob, "old", "old", live=True) for _ in range(1100)))
+    wall_clock.pass_(DAY)
+    commit(store, run(alice, bob, "new"))
+    assert now(store.forget(wall_clock.now - DAY // 2 * 10**9)), "no work is left"
+    assert conversation(store, alice, bob) == ["new"]
 
 
 def test_what_was_given_back_is_forgotten_too(store: IStore, wall_clock: WallClock) -> None:

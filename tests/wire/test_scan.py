@@ -73,6 +73,20 @@ def test_the_scan_takes_the_messages_with_one_route_in_front(frames: list[bytes]
     assert scan.frames == [codec.encode(command, 0) for _, _, command in expected]
 
 
+def test_what_has_another_route_is_taken_alone() -> None:
+    texts = {"bob": ["1", "2"], "carol": ["3"]}
+    data = b"".join(
+        codec.encode(Message(text, "älice", to, 5), 1) for to in texts for text in texts[to]
+    )
+    position = 0
+    for to, expected in texts.items():
+        scan = scan_messages(data, position, codec.MAX_FRAME, ROUTES)
+        assert scan is not None
+        assert (scan.route, scan.texts) == (NAMES[to], [text.encode() for text in expected])
+        position = scan.end
+    assert position == len(data)
+
+
 @given(MESSAGES, st.binary(min_size=1, max_size=9))
 def test_a_message_with_bytes_behind_it_is_left_to_the_codec(message: Message, rest: bytes) -> None:
     payload = codec.encode(message, 1)[4:] + rest
