@@ -264,9 +264,22 @@ def test_a_receiver_that_does_not_read_is_held_and_catches_up() -> None:
 def test_a_run_that_waits_is_read_page_by_page() -> None:
     server = Server(limits=Limits(page_messages=3))
     alice, bob = server.logged_in("alice"), server.logged_in("bob")
+    # A recipient is known from the first message on.
+    alice.send(message("first", "alice", "bob"))
     bob.lose()
     alice.send(*(message(str(n), "alice", "bob") for n in range(10)))
     bob = server.connect()
     assert bob.send(login("bob"))[1:] == [Message(str(n), "alice", "bob", 5) for n in range(10)]
+    alice.lose()
+    bob.lose()
+
+
+def test_a_receiver_lost_while_it_is_written_to_gets_it_later() -> None:
+    server = Server()
+    alice, bob = server.logged_in("alice"), server.logged_in("bob")
+    bob.transport.write = lambda data: bob.lose()  # type: ignore[method-assign]
+    assert alice.send(message("hi", "alice", "bob")) == [Response(2, OK)]
+    bob = server.connect()
+    assert bob.send(login("bob")) == [Response(1, OK), Message("hi", "alice", "bob", 5)]
     alice.lose()
     bob.lose()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from chat_protocol.domain.stored import Stored, StoredRun
@@ -35,6 +35,7 @@ def behind(mailbox: Mailbox, offset: int) -> list[Stored]:
     return [message for part in mailbox.behind(offset) for message in part.messages()]
 
 
+@example([("run", 5), ("take", 3), ("take", 1)], 0)
 @given(CHANGES, st.integers(0, 40))
 def test_it_is_what_waits(changes: list[tuple[str, int]], after: int) -> None:
     mailbox, plain, last = Mailbox(), dict[int, Stored](), 0
