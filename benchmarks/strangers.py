@@ -3,7 +3,8 @@
 Most connections are idle or write now and then, one message at a time, and measure how long the
 answer takes. The others come through the PROXY protocol, from addresses of their own, and misbehave
 as fast as they can: they never read, send a byte a second, log in in a loop, flood, send garbage.
-The same load is measured without them and with them in turn.
+The same load is measured without them, with them at another server of the same kind, which shows
+what they take from the machine, and with them, in turn.
 """
 
 from __future__ import annotations
@@ -301,7 +302,7 @@ def _strangers(address: Address, count: int) -> Iterator[None]:
 
 def _show(title: str, figures: Figures) -> None:
     print(
-        f"{title:18} {figures.messages:8,} messages  p50 {figures.p50 * 1e3:7.2f} ms  p99"
+        f"{title:20} {figures.messages:8,} messages  p50 {figures.p50 * 1e3:7.2f} ms  p99"
         f" {figures.p99 * 1e3:7.2f} ms  slowest {figures.slowest * 1e3:8.1f} ms  server"
         f" {figures.cpu:4.2f} CPUs, {figures.rss / 1e6:6.1f} MB",
         flush=True,
@@ -322,10 +323,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    quiet, loud = [], []
+    quiet: list[Figures] = []
+    elsewhere: list[Figures] = []
+    loud: list[Figures] = []
     with tempfile.TemporaryDirectory(prefix="strangers-") as folder:
         given = OPTIONS if options.option is None else options.option
-        with _server(Path(folder), given) as (pid, address, proxy):
+        here, there = Path(folder, "here"), Path(folder, "there")
+        here.mkdir()
+        there.mkdir()
+        with _server(there, given) as (_, _, other), _server(here, given) as (pid, address, proxy):
             idle = options.connections - options.strangers - 2 * options.pairs
             kept = log_in(address, [f"idle{n}" for n in range(idle)])
             writers = Writers(address, options.pairs, "w")
@@ -333,23 +339,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
             for _ in range(options.looks):
                 quiet.append(measure(writers, pid, options.seconds))
                 _show("without strangers", quiet[-1])
-                with _strangers(proxy, options.strangers):
-                    _show("while they arrive", measure(writers, pid, _ARRIVING))
-                    loud.append(measure(writers, pid, options.seconds))
-                    _show("with strangers", loud[-1])
-                sleep(2)
+                for at, figures, words in (
+                    (other, elsewhere, "with them elsewhere"),
+                    (proxy, loud, "with strangers"),
+                ):
+                    with _strangers(at, options.strangers):
+                        _show("while they arrive", measure(writers, pid, _ARRIVING))
+                        figures.append(measure(writers, pid, options.seconds))
+                        _show(words, figures[-1])
+                    sleep(2)
             for sock in kept:
                 sock.close()
-        log = (Path(folder) / "log").read_text(errors="replace")
+        log = (here / "log").read_text(errors="replace")
     print("In the log:")
     for limit in sorted(set(re.findall(r"\((\w+)\)$", log, re.MULTILINE))):
         lines = [line for line in log.splitlines() if line.endswith(f"({limit})")]
         print(f"  {limit}: {len(lines)} lines, such as {lines[0].partition('] ')[2]}")
     print(f"  {len(log.splitlines())} lines, {len(log) / 1e6:.2f} MB in all")
-    before, after = (median(one.p99 for one in some) for some in (quiet, loud))
+    before, machine, after = (
+        median(one.p99 for one in some) * 1e3 for some in (quiet, elsewhere, loud)
+    )
     print(
-        f"p99 {before * 1e3:.2f} ms without, {after * 1e3:.2f} ms with strangers:"
-        f" {after / before:.2f} times"
+        f"p99 {before:.2f} ms without, {machine:.2f} ms with strangers elsewhere, {after:.2f} ms"
+        f" with strangers: {after / before:.2f} and {after / machine:.2f} times"
     )
     return 0 if after <= 1.5 * before else 1
 

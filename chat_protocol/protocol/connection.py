@@ -25,7 +25,8 @@ from chat_protocol.protocol.fairness import UNLIMITED
 from chat_protocol.protocol.framing import FrameReceiver
 from chat_protocol.protocol.life import NEXT, Event, State
 from chat_protocol.protocol.opening import ICarrier, why_lost
-from chat_protocol.protocol.output import DirectOutput, Output, output_for
+from chat_protocol.protocol.output import Output, output_for
+from chat_protocol.protocol.readers import read_by
 from chat_protocol.protocol.transports import close_below_tls, close_socket, is_tls
 from chat_protocol.wire.codec import MAX_FRAME, MAX_FRAME_BEFORE_LOGIN, encode
 from chat_protocol.wire.codes import Code
@@ -54,6 +55,8 @@ class ChatProtocol(FrameReceiver):
     """Where the budget comes from; None: it has no end."""
     carrier: ICarrier | None = None
     """HTTP or a WebSocket, between the transport's bytes and those of frames."""
+    _descriptor: object = None
+    """What reads from the socket, whatever the transport is."""
     awaits_address = False
     """Whether a proxy has yet to say whose it is."""
     rate_refusals = 0
@@ -85,9 +88,7 @@ class ChatProtocol(FrameReceiver):
     def connectionMade(self) -> None:
         """See IProtocol."""
         self.output = output_for(self.transport, self.factory.turn, self)
-        readers = self.factory.readers
-        if readers is not None and isinstance(self.output, DirectOutput):
-            readers.adopt(self._transport)
+        self._descriptor = read_by(self.factory.newcomers, self.transport)
         self.factory.connected(self)
         self._await_opening()
 
@@ -282,6 +283,7 @@ class ChatProtocol(FrameReceiver):
         self.step(Event.LOGIN_OK)
         self.session = session
         self.MAX_LENGTH = MAX_FRAME
+        read_by(self.factory.readers, self._descriptor)
 
     def answer(self, frame: bytes) -> None:
         """Send an answer; on a connection that is gone, nothing."""

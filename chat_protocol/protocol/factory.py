@@ -40,7 +40,7 @@ from chat_protocol.protocol.opening import Opening
 from chat_protocol.protocol.patience import Patience
 from chat_protocol.protocol.peers import Heartbeats, PeerWatch
 from chat_protocol.protocol.presence import Presences
-from chat_protocol.protocol.readers import readers_for
+from chat_protocol.protocol.readers import AT_ONCE, NEWCOMERS_AT_ONCE, readers_for
 from chat_protocol.protocol.tarpit import Refused, Tarpit, TurnedAway
 from chat_protocol.protocol.version2 import Version2Handlers
 from chat_protocol.wire.codec import MIN_FRAME, encode
@@ -95,7 +95,8 @@ class ChatFactory(Version2Handlers, ServerFactory):
         self.limit_log = LimitLog(clock)
         self.fairness = Fairness(limits, clock, self.counters, self.limit_log)
         self.turn = Turn(clock)
-        self.readers = readers_for(clock, self.turn)
+        self.readers = readers_for(clock, self.turn, AT_ONCE)
+        self.newcomers = readers_for(clock, self.turn, NEWCOMERS_AT_ONCE)
         self.directory = Directory()
         self.exchange = Exchange(
             store, self.turn, limits, clock, lambda: self.directory.online, meter

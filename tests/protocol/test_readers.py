@@ -5,11 +5,10 @@ from __future__ import annotations
 import select
 import socket
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 from twisted.internet.error import ConnectionDone, ConnectionLost
-from twisted.internet.interfaces import IHalfCloseableProtocol, IReactorFDSet
+from twisted.internet.interfaces import IHalfCloseableProtocol
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.internet.task import Clock
 from twisted.internet.tcp import Connection
@@ -19,36 +18,7 @@ from zope.interface import implementer
 from chat_protocol.domain.turn import Turn
 from chat_protocol.protocol.readers import Readers, readers_for
 
-
-@implementer(IReactorFDSet)
-class Reactor(Clock):
-    """Knows who reads and who writes."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.readers: set[object] = set()
-        self.writers: set[object] = set()
-
-    def addReader(self, reader: object) -> None:
-        self.readers.add(reader)
-
-    def removeReader(self, reader: object) -> None:
-        self.readers.discard(reader)
-
-    def addWriter(self, writer: object) -> None:
-        self.writers.add(writer)
-
-    def removeWriter(self, writer: object) -> None:
-        self.writers.discard(writer)
-
-    def removeAll(self) -> list[Any]:
-        return []
-
-    def getReaders(self) -> list[Any]:
-        return list(self.readers)
-
-    def getWriters(self) -> list[Any]:
-        return list(self.writers)
+from .reactor import Reactor
 
 
 class Peer(Protocol):
@@ -91,10 +61,13 @@ class Line:
         self.turn = Turn(self.reactor)
         self.stored = 0
         self.turn.store = self.store
-        readers = readers_for(self.reactor, self.turn)
-        assert readers is not None
-        self.readers = readers
+        self.readers = self.another(256)
         self.peers: list[Peer] = []
+
+    def another(self, at_once: int) -> Readers:
+        readers = readers_for(self.reactor, self.turn, at_once)
+        assert readers is not None
+        return readers
 
     def store(self) -> None:
         self.stored += 1
@@ -130,6 +103,34 @@ def test_all_that_have_bytes_are_read_at_once(line: Line) -> None:
     line.read()
     assert (one.received, two.received, three.received) == ([b"one"], [], [b"three"])
     assert not select.select([line.readers], [], [], 0)[0]
+
+
+def test_no_more_than_so_many_are_read_in_a_round_and_none_is_left_out(line: Line) -> None:
+    few = line.another(2)
+    peers = [line.peer() for _ in range(5)]
+    for peer in peers:
+        few.adopt(peer.connection)
+        peer.theirs.send(b"x")
+    assert line.reactor.readers == {few}
+    for expected in (2, 4, 5):
+        few.doRead()
+        assert sum(peer.received == [b"x"] for peer in peers) == expected
+
+
+def test_who_is_paused_goes_to_others_paused(line: Line) -> None:
+    others = line.another(8)
+    one, two = line.peer(), line.peer()
+    one.connection.pauseProducing()
+    for peer in (one, two):
+        others.adopt(peer.connection)
+        peer.theirs.send(b"x")
+    assert [others.reads(peer.connection) for peer in (one, two)] == [False, True]
+    others.doRead()
+    assert (one.received, two.received) == ([], [b"x"])
+    one.connection.resumeProducing()
+    others.doRead()
+    assert one.received == [b"x"]
+    assert line.reactor.readers == {others}
 
 
 def test_the_turn_ends_behind_the_reading_if_somebody_asked_for_it(line: Line) -> None:
@@ -276,5 +277,5 @@ def test_all_connections_end_with_the_reactor(line: Line) -> None:
 
 def test_a_reactor_without_descriptors_reads_by_itself() -> None:
     clock = Clock()
-    assert readers_for(clock, Turn(clock)) is None
-    assert isinstance(readers_for(Reactor(), Turn(clock)), Readers)
+    assert readers_for(clock, Turn(clock), 8) is None
+    assert isinstance(readers_for(Reactor(), Turn(clock), 8), Readers)
