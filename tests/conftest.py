@@ -9,7 +9,7 @@ import pytest
 
 from tests.cli.screen.tmux import NO_TMUX
 from tests.leaks import leak_guard, logged_failures
-from tests.postgres.server import PostgresServer, binaries
+from tests.stores.postgres.server import PostgresServer, binaries
 from tests.web.chromium import NO_CHROMIUM
 
 __all__ = ["leak_guard", "logged_failures"]

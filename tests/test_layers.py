@@ -24,12 +24,13 @@ RANKS = {
     "wire": 0,
     "domain": 1,
     "stores": 2,
-    "protocol": 2,
-    "web": 3,
-    "client": 4,
-    "service": 4,
-    "cli": 5,
-    "testing": 5,
+    "transport": 2,
+    "server": 3,
+    "web": 4,
+    "client": 5,
+    "service": 5,
+    "cli": 6,
+    "testing": 6,
 }
 
 # The modules beside the packages: what each may import, and who may import it.
@@ -228,7 +229,7 @@ def test_wire_brings_nothing_of_twisted() -> None:
 
 
 def test_the_library_installs_no_reactor() -> None:
-    libraries = ("client", "protocol.factory", "service.server", "testing")
+    libraries = ("client", "server.factory", "service.server", "testing")
     loaded = loaded_by(*(f"{NAME}.{library}" for library in libraries))
     assert "twisted.internet.defer" in loaded
     assert REACTOR not in loaded
@@ -243,13 +244,13 @@ def test_the_library_installs_no_reactor() -> None:
         ("wire.codec", "import chat_protocol.domain.names"),
         ("wire.codec", "from chat_protocol.interfaces import IStore"),
         ("domain.names", "from chat_protocol.stores import memory"),
-        ("domain.names", "from chat_protocol.protocol.output import Output"),
+        ("domain.names", "from chat_protocol.transport.output import Output"),
         ("domain.names", "from ..protocol import output"),
-        ("stores.memory", "from chat_protocol.protocol.output import Output"),
-        ("protocol.output", "def f():\n    from chat_protocol.stores import memory"),
-        ("protocol.output", "import chat_protocol.client.api"),
+        ("stores.memory", "from chat_protocol.transport.output import Output"),
+        ("transport.output", "def f():\n    from chat_protocol.stores import memory"),
+        ("transport.output", "import chat_protocol.client.api"),
         ("client.api", "from chat_protocol.service import server"),
-        ("protocol.opening", "from chat_protocol.web.site import Web"),
+        ("server.sniffer", "from chat_protocol.web.site import Web"),
         ("web.http", "from chat_protocol.service.server import ChatService"),
         ("service.server", "from chat_protocol import client"),
         ("service.server", "import chat_protocol.cli.main"),
@@ -258,7 +259,7 @@ def test_the_library_installs_no_reactor() -> None:
         (
             "domain.session",
             "from typing import TYPE_CHECKING\n"
-            "if TYPE_CHECKING:\n    from chat_protocol.protocol.output import Output",
+            "if TYPE_CHECKING:\n    from chat_protocol.transport.output import Output",
         ),
         ("errors", "from chat_protocol.wire.codec import encode"),
         ("errors", "from chat_protocol.domain.limits import Limits"),
@@ -280,7 +281,7 @@ def test_a_wrong_import_is_found(module: str, source: str) -> None:
         ("stores.memory", "from chat_protocol.interfaces import IStore"),
         ("cli.main", "from chat_protocol.client.api import connect"),
         ("testing.server", "from chat_protocol.client.api import connect"),
-        ("client.api", "from chat_protocol.protocol.framing import FrameReceiver"),
+        ("client.api", "from chat_protocol.transport.framing import FrameReceiver"),
         ("wire.codec", "import struct"),
     ],
 )

@@ -6,8 +6,7 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from chat_protocol.cli.naming import BEFORE_SPACE, typed_names
-from chat_protocol.cli.wishes import (
+from chat_protocol.cli.intents import (
     CloseTalk,
     Help,
     Mistake,
@@ -19,6 +18,7 @@ from chat_protocol.cli.wishes import (
     ShowUsers,
     Wish,
 )
+from chat_protocol.cli.naming import BEFORE_SPACE, typed_names
 
 __all__ = ["COMMANDS", "DEFAULT_HISTORY", "SlashCommand", "help_text", "parse_command", "say"]
 

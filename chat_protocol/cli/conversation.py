@@ -11,14 +11,14 @@ from twisted.python.failure import Failure
 from twisted.python.usage import UsageError
 
 from chat_protocol.cli.commands import help_text
+from chat_protocol.cli.exit_codes import failed, no_user, send_failed
+from chat_protocol.cli.intents import Help, Mistake, Say, ShowHistory, ShowUsers
 from chat_protocol.cli.lines import parse_line
 from chat_protocol.cli.options import check_text
-from chat_protocol.cli.outcome import failed, no_user, send_failed
 from chat_protocol.cli.questions import each_message, users_in_sentences
 from chat_protocol.cli.session import Session
 from chat_protocol.cli.terminal import Console
 from chat_protocol.cli.text import arrival, excerpt, quoted, quoted_list, visible
-from chat_protocol.cli.wishes import Help, Mistake, Say, ShowHistory, ShowUsers
 from chat_protocol.client import Event, PresenceChanged, ReceivedMessage, State
 from chat_protocol.errors import ChatError, UserNotFound
 

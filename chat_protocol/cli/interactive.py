@@ -9,14 +9,14 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.python.failure import Failure
 
 from chat_protocol.cli.conversation import Conversation
+from chat_protocol.cli.exit_codes import Exit, Failed
+from chat_protocol.cli.in_flight import Unanswered
+from chat_protocol.cli.intents import Quit
 from chat_protocol.cli.lines import parse_line
 from chat_protocol.cli.options import DEFAULT_PATIENCE, Settings
-from chat_protocol.cli.outcome import Exit, Failed
 from chat_protocol.cli.session import Session
 from chat_protocol.cli.terminal import Console, PlainConsole
 from chat_protocol.cli.text import quoted
-from chat_protocol.cli.unanswered import Unanswered
-from chat_protocol.cli.wishes import Quit
 from chat_protocol.errors import ChatError
 
 __all__ = ["converse"]

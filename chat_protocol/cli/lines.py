@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from chat_protocol.cli.commands import parse_command, say
+from chat_protocol.cli.intents import Nothing, Say, Wish
 from chat_protocol.cli.naming import BEFORE_COLON, typed_names
-from chat_protocol.cli.wishes import Nothing, Say, Wish
 
 __all__ = ["parse_line"]
 

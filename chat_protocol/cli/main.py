@@ -16,9 +16,9 @@ from twisted.logger import globalLogBeginner
 from twisted.python.failure import Failure
 from twisted.python.usage import UsageError
 
+from chat_protocol.cli.exit_codes import Exit, Failed, OutputClosed
 from chat_protocol.cli.interactive import converse
 from chat_protocol.cli.options import History, Interactive, Listen, Send, Settings, parse
-from chat_protocol.cli.outcome import Exit, Failed, OutputClosed
 from chat_protocol.cli.output import abandon_output, complain
 from chat_protocol.cli.password import ask_password
 from chat_protocol.cli.questions import history, users

@@ -12,7 +12,7 @@ from typing import Any
 
 from twisted.python import usage
 
-from chat_protocol.cli.outcome import EXIT_CODES
+from chat_protocol.cli.exit_codes import EXIT_CODES
 from chat_protocol.cli.server import TLS, Server, parse_server
 from chat_protocol.client import DEFAULT_TIMEOUT
 

@@ -15,7 +15,7 @@ from twisted.internet.abstract import FileDescriptor
 from twisted.internet.defer import Deferred, fail
 from twisted.python.failure import Failure
 
-from chat_protocol.cli.outcome import Exit, Failed, OutputClosed
+from chat_protocol.cli.exit_codes import Exit, Failed, OutputClosed
 from chat_protocol.cli.text import visible
 
 __all__ = ["Output", "OutputWatch", "abandon_output", "complain"]

@@ -7,8 +7,8 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 
+from chat_protocol.cli.exit_codes import Exit, Failed, no_user
 from chat_protocol.cli.options import History, Settings, Users
-from chat_protocol.cli.outcome import Exit, Failed, no_user
 from chat_protocol.cli.output import Output
 from chat_protocol.cli.script import without_messages
 from chat_protocol.cli.session import Session

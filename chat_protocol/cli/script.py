@@ -10,13 +10,13 @@ from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
 
+from chat_protocol.cli.exit_codes import Exit, Failed, OutputClosed, send_failed
+from chat_protocol.cli.in_flight import Unanswered
 from chat_protocol.cli.options import Listen, Send, Settings, check_text
-from chat_protocol.cli.outcome import Exit, Failed, OutputClosed, send_failed
 from chat_protocol.cli.output import Output, OutputWatch, complain
 from chat_protocol.cli.session import Session
 from chat_protocol.cli.stdin import StdinLines
 from chat_protocol.cli.text import as_json, as_line, ranges_of
-from chat_protocol.cli.unanswered import Unanswered
 from chat_protocol.client import ChatClient, ReceivedMessage
 from chat_protocol.client.service import DEFAULT_WINDOW
 from chat_protocol.errors import ChatError, Refused

@@ -8,8 +8,8 @@ from typing import Any, TypeVar
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IDelayedCall
 
+from chat_protocol.cli.exit_codes import Exit, Failed, fact, failed, login_failed
 from chat_protocol.cli.options import Settings
-from chat_protocol.cli.outcome import Exit, Failed, fact, failed, login_failed
 from chat_protocol.client import ChatClient, Ended, Event, Offline, Online
 from chat_protocol.client.backoff import MAX_DELAY
 from chat_protocol.errors import ChatError

@@ -9,7 +9,7 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 
-from chat_protocol.cli.outcome import Exit, Failed
+from chat_protocol.cli.exit_codes import Exit, Failed
 
 __all__ = ["MAX_LINE", "StdinLines"]
 

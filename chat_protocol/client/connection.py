@@ -25,9 +25,9 @@ from chat_protocol.errors import (
     UnknownCommand,
     refusal,
 )
-from chat_protocol.protocol.framing import FrameReceiver
-from chat_protocol.protocol.keepalive import keep_alive
-from chat_protocol.protocol.opening import why_lost
+from chat_protocol.server.sniffer import why_lost
+from chat_protocol.transport.framing import FrameReceiver
+from chat_protocol.transport.keepalive import keep_alive
 from chat_protocol.wire.codec import (
     MAX_FRAME,
     MAX_FRAME_BEFORE_LOGIN,

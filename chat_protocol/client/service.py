@@ -44,7 +44,7 @@ from chat_protocol.wire.commands import (
     Presence,
     Scope,
 )
-from chat_protocol.wire.fields import STRING
+from chat_protocol.wire.types import STRING
 
 __all__ = [
     "DEFAULT_HEARTBEAT",

@@ -14,7 +14,7 @@ from twisted.internet.ssl import (
 )
 
 from chat_protocol.errors import CertificateUnusable
-from chat_protocol.protocol.pem import certificates, private_key, read
+from chat_protocol.transport.pem import certificates, private_key, read
 
 __all__ = ["tls_endpoint"]
 

@@ -10,7 +10,7 @@ from chat_protocol.domain.directory import User
 from chat_protocol.domain.limits import Limits
 from chat_protocol.domain.stored import Stored, StoredRun
 from chat_protocol.interfaces import IOutput
-from chat_protocol.wire.deliver import encode_delivers
+from chat_protocol.wire.frames import encode_delivers
 
 __all__ = ["AckedDelivery"]
 

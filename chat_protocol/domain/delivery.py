@@ -21,7 +21,7 @@ from chat_protocol.domain.directory import User
 from chat_protocol.domain.limits import Limits
 from chat_protocol.domain.stored import Stored, StoredRun, Waiting
 from chat_protocol.interfaces import IOutput
-from chat_protocol.wire.deliver import encode_delivered, encode_route, names_of
+from chat_protocol.wire.frames import encode_delivered, encode_route, names_of
 
 __all__ = ["Ask", "Delivery", "PlainDelivery", "State", "Taken"]
 

@@ -6,7 +6,7 @@ from chat_protocol.domain.delivery import Delivery
 from chat_protocol.domain.directory import User
 from chat_protocol.domain.limits import Limits
 from chat_protocol.interfaces import IConnection, IOutput
-from chat_protocol.wire.deliver import encode_address, encode_route
+from chat_protocol.wire.frames import encode_address, encode_route
 
 __all__ = ["Claim", "Session"]
 

@@ -7,7 +7,7 @@ from itertools import accumulate
 from typing import NamedTuple
 
 from chat_protocol.wire.commands import Scope
-from chat_protocol.wire.deliver import (
+from chat_protocol.wire.frames import (
     encode_deliver,
     encode_delivers,
     encode_strings,

@@ -24,7 +24,7 @@ from prometheus_client.registry import Collector
 from chat_protocol.domain.delivery import State
 from chat_protocol.domain.meter import Histogram, Meter
 from chat_protocol.interfaces import IStore
-from chat_protocol.protocol.factory import ChatFactory
+from chat_protocol.server.factory import ChatFactory
 from chat_protocol.wire.codes import Code
 
 __all__ = ["ServerCollector", "registry_for"]

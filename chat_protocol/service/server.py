@@ -19,14 +19,14 @@ from chat_protocol.domain.meter import Meter
 from chat_protocol.domain.retention import Retention
 from chat_protocol.errors import CertificateUnusable, ChatError, StoreUnusable
 from chat_protocol.interfaces import IStore
-from chat_protocol.protocol.authentication import Authenticator
-from chat_protocol.protocol.factory import ChatFactory
-from chat_protocol.protocol.opening import IWeb, Opening
-from chat_protocol.protocol.proxied import ProxiedFactory
+from chat_protocol.server.authentication import Authenticator
+from chat_protocol.server.factory import ChatFactory
+from chat_protocol.server.proxy_protocol import ProxiedFactory
+from chat_protocol.server.sniffer import IWeb, Opening
 from chat_protocol.service.config import TLSConfig
 
 if TYPE_CHECKING:
-    from chat_protocol.service.certificates import Certificates
+    from chat_protocol.service.tls import Certificates
 
 __all__ = ["CannotServe", "ChatService"]
 
@@ -175,7 +175,7 @@ class ChatService(Service):
         if self._tls is None:
             return Opening(web=self._open_web())
         # Here, for the extra that it needs may not be installed.
-        from chat_protocol.service.certificates import Certificates
+        from chat_protocol.service.tls import Certificates
 
         try:
             self._certificates = Certificates(self._tls, self._reactor, time.time_ns)

@@ -19,7 +19,7 @@ from twisted.web.server import NOT_DONE_YET, Request, Site
 
 from chat_protocol.domain.batch import Lookup
 from chat_protocol.errors import Unavailable
-from chat_protocol.protocol.factory import ChatFactory
+from chat_protocol.server.factory import ChatFactory
 
 __all__ = ["PROBE_SECONDS", "status_site"]
 

@@ -24,7 +24,7 @@ from twisted.python.failure import Failure
 from chat_protocol.domain.durations import parse_duration
 from chat_protocol.domain.limits import Limits
 from chat_protocol.domain.rates import Rate
-from chat_protocol.protocol.authentication import Authenticator
+from chat_protocol.server.authentication import Authenticator
 from chat_protocol.service.config import (
     DEFAULT_LISTEN,
     DEFAULT_STORE,
@@ -33,8 +33,8 @@ from chat_protocol.service.config import (
 )
 from chat_protocol.service.exit import exit_with, stop_on_sigterm
 from chat_protocol.service.json_log import json_observer
-from chat_protocol.service.notify import Notifier
 from chat_protocol.service.server import CannotServe, ChatService
+from chat_protocol.service.systemd import Notifier
 from chat_protocol.stores.registry import STORES, store_from_url
 
 __all__ = ["Options", "makeService"]

@@ -7,17 +7,17 @@ from dataclasses import dataclass
 from typing import Any
 
 from chat_protocol.interfaces import IStore
-from chat_protocol.stores.care import Caretaker
-from chat_protocol.stores.memory import MemoryStore
-from chat_protocol.stores.sqlite import SQLiteStore
-from chat_protocol.stores.sqlite_care import SQLiteCaretaker
+from chat_protocol.stores.admin import Caretaker
+from chat_protocol.stores.memory.store import MemoryStore
+from chat_protocol.stores.sqlite.admin.admin import SQLiteCaretaker
+from chat_protocol.stores.sqlite.store import SQLiteStore
 
 __all__ = ["STORES", "StoreKind", "caretaker_from_url", "store_from_url"]
 
 
 def _postgres(rest: str, mailbox_limit: int, reactor: Any) -> IStore:
     _check_postgres(rest)
-    from chat_protocol.stores.postgres import PostgresStore
+    from chat_protocol.stores.postgres.store import PostgresStore
 
     return PostgresStore.from_url(rest, mailbox_limit, reactor)
 
@@ -57,7 +57,7 @@ def _nothing_to_care_for(rest: str) -> Caretaker:
 
 def _care_for_postgres(rest: str) -> Caretaker:
     _check_postgres(rest)
-    from chat_protocol.stores.postgres_care import PostgresCaretaker
+    from chat_protocol.stores.postgres.admin.admin import PostgresCaretaker
 
     return PostgresCaretaker.from_url(rest)
 

@@ -5,7 +5,7 @@ what goes wrong goes wrong when the test says so. Give ``server.endpoint()`` and
 to whatever takes an endpoint and a reactor; here it is a protocol that prints what comes:
 
 >>> from twisted.internet.endpoints import connectProtocol
->>> from chat_protocol.protocol.framing import FrameReceiver
+>>> from chat_protocol.transport.framing import FrameReceiver
 >>> from chat_protocol.testing import MemoryServer
 >>> from chat_protocol.wire.codec import decode, encode
 >>> from chat_protocol.wire.commands import Login, Message

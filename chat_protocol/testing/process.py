@@ -17,10 +17,10 @@ from chat_protocol.domain.limits import Limits
 from chat_protocol.domain.stored import Stored
 from chat_protocol.errors import Refused
 from chat_protocol.interfaces import IStore
-from chat_protocol.protocol.authentication import Authenticator
-from chat_protocol.protocol.connection import ChatProtocol
-from chat_protocol.protocol.dispatch import Request, handles
-from chat_protocol.protocol.factory import ChatFactory
+from chat_protocol.server.authentication import Authenticator
+from chat_protocol.server.connection import ChatProtocol
+from chat_protocol.server.dispatcher import Request, handles
+from chat_protocol.server.factory import ChatFactory
 from chat_protocol.wire.commands import Message, Publish, StoredMessage
 
 __all__ = ["Process", "RecordingStore", "message_of"]

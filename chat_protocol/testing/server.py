@@ -15,8 +15,8 @@ from twisted.python.failure import Failure
 from chat_protocol.domain.batch import Lookup, Page, UserList
 from chat_protocol.domain.limits import Limits
 from chat_protocol.errors import Refused, refusal
-from chat_protocol.protocol.connection import ChatProtocol
-from chat_protocol.stores.memory import MemoryStore
+from chat_protocol.server.connection import ChatProtocol
+from chat_protocol.stores.memory.store import MemoryStore
 from chat_protocol.testing.endpoint import Endpoint
 from chat_protocol.testing.link import Link
 from chat_protocol.testing.network import Network

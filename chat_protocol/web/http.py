@@ -16,11 +16,11 @@ from twisted.web.http import HTTPChannel
 from twisted.web.server import Site
 from zope.interface import implementer
 
-from chat_protocol.protocol.output import output_for
-from chat_protocol.protocol.transports import is_tls
+from chat_protocol.transport.output import output_for
+from chat_protocol.transport.sockets import is_tls
 
 if TYPE_CHECKING:
-    from chat_protocol.protocol.connection import ChatProtocol
+    from chat_protocol.server.connection import ChatProtocol
     from chat_protocol.web.websocket import Line
 
 __all__ = ["Carrier", "Channel", "WebSite"]

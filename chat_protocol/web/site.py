@@ -14,7 +14,7 @@ from chat_protocol.web.http import REQUEST_SECONDS, Carrier, WebSite
 from chat_protocol.web.websocket import Messages
 
 if TYPE_CHECKING:
-    from chat_protocol.protocol.connection import ChatProtocol
+    from chat_protocol.server.connection import ChatProtocol
 
 __all__ = ["Web"]
 

@@ -20,13 +20,13 @@ from twisted.web.websocket import WebSocketResource
 from wsproto.utilities import ProtocolError
 from zope.interface import implementer
 
-from chat_protocol.protocol.output import BufferedOutput
-from chat_protocol.protocol.transports import tls_below, write_at_once
+from chat_protocol.transport.output import BufferedOutput
+from chat_protocol.transport.sockets import tls_below, write_at_once
 from chat_protocol.web.files import answer
 
 if TYPE_CHECKING:
     from chat_protocol.domain.turn import Turn
-    from chat_protocol.protocol.connection import ChatProtocol
+    from chat_protocol.server.connection import ChatProtocol
     from chat_protocol.web.http import Carrier
 
 __all__ = ["Line", "Messages", "is_same_origin"]

@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 from chat_protocol.errors import Malformed, UnknownCommand
 from chat_protocol.wire.codes import Code
 from chat_protocol.wire.commands import REGISTRY
-from chat_protocol.wire.declaration import Declaration
-from chat_protocol.wire.fields import STRING
+from chat_protocol.wire.schema import Declaration
+from chat_protocol.wire.types import STRING
 
 __all__ = [
     "HIGHEST_VERSION",

@@ -8,8 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Annotated
 
-from chat_protocol.wire.declaration import Needs, Registry, Sender, fields_of
-from chat_protocol.wire.fields import (
+from chat_protocol.wire.schema import Needs, Registry, Sender, fields_of
+from chat_protocol.wire.types import (
     Byte,
     Properties,
     String,

@@ -10,8 +10,7 @@ from benchmarks import loads
 from benchmarks.frames import Failed
 from benchmarks.loads import Plan, Result
 from benchmarks.workers import Load, run
-
-from .relay import RunningRelay
+from tests.benchmarks.relay import RunningRelay
 
 _prefixes = itertools.count()
 

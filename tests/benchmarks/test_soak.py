@@ -14,8 +14,7 @@ from benchmarks import mixture
 from benchmarks.frames import Failed
 from benchmarks.mixture import Mixture
 from benchmarks.soak import Moment, main, verdict
-
-from .relay import RunningRelay
+from tests.benchmarks.relay import RunningRelay
 
 
 @pytest.fixture(autouse=True)

@@ -17,9 +17,8 @@ from benchmarks.procfs import listener
 from benchmarks.program import main
 from benchmarks.servers import Ours
 from benchmarks.workers import run
+from tests.benchmarks.relay import RunningRelay
 from tests.docs.markdown import DOCS
-
-from .relay import RunningRelay
 
 
 def test_a_case_from_start_to_end(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

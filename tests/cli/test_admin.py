@@ -20,9 +20,8 @@ import pytest
 from chat_protocol.cli.admin import main as program
 from chat_protocol.cli.admin.main import Exit, main
 from chat_protocol.cli.admin.options import EXIT_CODES
-
-from ..stores.conftest import sqlite_store
-from ..stores.helpers import commit, now, publication, publish, register, run
+from tests.stores.conftest import sqlite_store
+from tests.stores.helpers import commit, now, publication, publish, register, run
 
 
 @pytest.fixture

@@ -23,8 +23,7 @@ from chat_protocol.wire.commands import (
     UsersAnswer,
     UserStatus,
 )
-
-from .talk import NOON, Talk, result
+from tests.cli.talk import NOON, Talk, result
 
 
 @contextmanager

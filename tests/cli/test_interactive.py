@@ -7,12 +7,11 @@ from collections.abc import Callable
 import pytest
 from twisted.internet.defer import Deferred, succeed
 
+from chat_protocol.cli.exit_codes import Exit, Failed, OutputClosed
 from chat_protocol.cli.interactive import _Talk
-from chat_protocol.cli.outcome import Exit, Failed, OutputClosed
 from chat_protocol.wire.codes import Code
 from chat_protocol.wire.commands import Close, Presence
-
-from .talk import NOON, Opened, result
+from tests.cli.talk import NOON, Opened, result
 
 
 class Typing(Opened):

@@ -3,8 +3,7 @@ from __future__ import annotations
 import pytest
 
 from chat_protocol.cli.commands import COMMANDS, DEFAULT_HISTORY, help_text
-from chat_protocol.cli.lines import parse_line
-from chat_protocol.cli.wishes import (
+from chat_protocol.cli.intents import (
     CloseTalk,
     Help,
     Mistake,
@@ -16,6 +15,7 @@ from chat_protocol.cli.wishes import (
     ShowHistory,
     ShowUsers,
 )
+from chat_protocol.cli.lines import parse_line
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,7 @@ from twisted.internet.defer import Deferred
 
 from chat_protocol.cli.script import _next
 from chat_protocol.client import ReceivedMessage
-
-from .talk import Opened, result
+from tests.cli.talk import Opened, result
 
 
 def listening(opened: Opened) -> Deferred[ReceivedMessage | None]:

@@ -14,10 +14,9 @@ from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 
-from chat_protocol.cli.outcome import Exit, Failed, OutputClosed
+from chat_protocol.cli.exit_codes import Exit, Failed, OutputClosed
 from chat_protocol.cli.output import Output
-
-from .thread_server import PATIENCE
+from tests.cli.thread_server import PATIENCE
 
 MORE_THAN_A_PIPE_HOLDS = 200_000
 

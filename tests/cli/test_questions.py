@@ -10,8 +10,7 @@ from twisted.internet.defer import Deferred, succeed
 
 from chat_protocol.cli.questions import _PAGE, each_message, each_user
 from chat_protocol.client import ReceivedMessage, UserInfo
-
-from .talk import result
+from tests.cli.talk import result
 
 
 class Archive:

@@ -13,9 +13,8 @@ from typing import IO
 import pytest
 
 from tests.blackbox.server import Server
-
-from .program import COMMAND
-from .thread_server import PATIENCE, wait_for
+from tests.cli.program import COMMAND
+from tests.cli.thread_server import PATIENCE, wait_for
 
 LONG = 30.0
 """Seconds within which a killed server is back and its clients are, too."""

@@ -7,12 +7,11 @@ from typing import Any
 import pytest
 from twisted.internet.defer import Deferred, succeed
 
-from chat_protocol.cli.outcome import Exit, Failed
-from chat_protocol.cli.unanswered import Unanswered
+from chat_protocol.cli.exit_codes import Exit, Failed
+from chat_protocol.cli.in_flight import Unanswered
 from chat_protocol.wire.codes import Code
 from chat_protocol.wire.commands import Close
-
-from .talk import Opened, result
+from tests.cli.talk import Opened, result
 
 
 class Run(Opened):

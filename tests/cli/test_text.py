@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from chat_protocol.cli.intents import Say, ShowHistory
 from chat_protocol.cli.lines import parse_line
 from chat_protocol.cli.text import (
     arrival,
@@ -23,7 +24,6 @@ from chat_protocol.cli.text import (
     user_as_line,
     visible,
 )
-from chat_protocol.cli.wishes import Say, ShowHistory
 from chat_protocol.client import ReceivedMessage, UserInfo
 
 NOON = datetime(2023, 11, 14, 12, 0, 0, tzinfo=timezone.utc)

@@ -16,8 +16,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from chat_protocol.client import ChatClient, Event
-
-from . import frames
+from tests.client import frames
 
 T = TypeVar("T")
 

@@ -12,8 +12,7 @@ from chat_protocol.client.backoff import FIRST_DELAY, MAX_DELAY, SPREAD, Backoff
 from chat_protocol.errors import (
     NotConnected,
 )
-
-from .line import Line
+from tests.client.line import Line
 
 # The delays.
 

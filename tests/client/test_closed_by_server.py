@@ -12,9 +12,8 @@ from chat_protocol.errors import (
     Replaced,
     UserAlreadyLogged,
 )
-
-from . import frames
-from .line import Line, result, silence
+from tests.client import frames
+from tests.client.line import Line, result, silence
 
 
 def test_a_session_that_is_replaced_ends_the_client() -> None:

@@ -20,9 +20,8 @@ from chat_protocol.errors import (
     UserAlreadyLogged,
     UserNotFound,
 )
-
-from . import frames
-from .line import NOW, Line, message_time, result, silence
+from tests.client import frames
+from tests.client.line import NOW, Line, message_time, result, silence
 
 
 def test_login_is_the_one_of_version_1_with_properties_behind_it() -> None:

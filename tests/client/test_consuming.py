@@ -9,9 +9,8 @@ from twisted.internet.error import ConnectionLost
 from chat_protocol.client import ReceivedMessage, State
 from chat_protocol.client.connection import UNREAD_LIMIT_FACTOR
 from chat_protocol.errors import NotConnected, RequestTimeout
-
-from . import frames
-from .line import Line, result, silence, take
+from tests.client import frames
+from tests.client.line import Line, result, silence, take
 
 # Iterating.
 

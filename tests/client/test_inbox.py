@@ -3,8 +3,7 @@ from __future__ import annotations
 from chat_protocol.client import ReceivedMessage
 from chat_protocol.client.inbox import Inbox
 from chat_protocol.client.waiters import Waiters
-
-from .line import result, silence
+from tests.client.line import result, silence
 
 
 def message(text: str, offset: int = 0) -> ReceivedMessage:

@@ -16,9 +16,8 @@ import chat_protocol.client
 from chat_protocol.client import ChatClient, Ended, Event, Offline, Online, PresenceChanged, State
 from chat_protocol.client.connection import CLOSE_TIMEOUT
 from chat_protocol.errors import NotConnected, Replaced
-
-from . import frames
-from .line import Endpoint, Line, result, silence
+from tests.client import frames
+from tests.client.line import Endpoint, Line, result, silence
 
 
 def test_every_public_name_is_there() -> None:

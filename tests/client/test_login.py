@@ -21,9 +21,8 @@ from chat_protocol.errors import (
     UserAlreadyLogged,
     UserNotFound,
 )
-
-from . import frames
-from .line import Line, result, silence
+from tests.client import frames
+from tests.client.line import Line, result, silence
 
 # Who waits for it.
 

@@ -18,9 +18,8 @@ from chat_protocol.errors import (
     UnknownCommand,
     UserNotFound,
 )
-
-from . import frames
-from .line import Line, result, silence
+from tests.client import frames
+from tests.client.line import Line, result, silence
 
 QUESTIONS: list[Callable[[ChatClient], Deferred[Any]]] = [
     lambda client: client.users(),

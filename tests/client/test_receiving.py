@@ -9,9 +9,8 @@ from twisted.internet.error import ConnectionLost
 from chat_protocol.client import ReceivedMessage, ResumeState
 from chat_protocol.client.service import DEFAULT_WINDOW
 from chat_protocol.errors import NotConnected
-
-from . import frames
-from .line import Line, result, silence, take
+from tests.client import frames
+from tests.client.line import Line, result, silence, take
 
 # Acknowledging.
 

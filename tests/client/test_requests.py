@@ -7,8 +7,7 @@ from twisted.python.failure import Failure
 
 from chat_protocol.client.requests import Requests
 from chat_protocol.errors import NotConnected, RequestTimeout
-
-from .line import result
+from tests.client.line import result
 
 
 def test_ids_start_at_1() -> None:

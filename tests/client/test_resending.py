@@ -11,9 +11,8 @@ from chat_protocol.errors import (
     Unavailable,
     UserNotFound,
 )
-
-from . import frames
-from .line import Line, result, send, silence
+from tests.client import frames
+from tests.client.line import Line, result, send, silence
 
 # Resending.
 

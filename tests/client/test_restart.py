@@ -13,8 +13,8 @@ from typing import Any
 
 from twisted.internet.task import deferLater
 
-from .reactor import in_reactor
-from .server import RealServer, serving
+from tests.client.reactor import in_reactor
+from tests.client.server import RealServer, serving
 
 EXAMPLE = Path(__file__).parents[2] / "docs" / "client.md"
 

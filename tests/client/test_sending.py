@@ -15,9 +15,8 @@ from chat_protocol.errors import (
     NotConnected,
     TooManyUnsent,
 )
-
-from . import frames
-from .line import Line, result, send, silence
+from tests.client import frames
+from tests.client.line import Line, result, send, silence
 
 # Publishing ids.
 

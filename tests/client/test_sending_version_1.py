@@ -13,9 +13,8 @@ from chat_protocol.errors import (
     UnknownCommand,
     UserNotFound,
 )
-
-from . import frames
-from .line import Line, result, send, silence
+from tests.client import frames
+from tests.client.line import Line, result, send, silence
 
 # Version 1.
 

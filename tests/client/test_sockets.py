@@ -19,10 +19,9 @@ from chat_protocol.errors import (
     UserNotFound,
 )
 from tests.cli.thread_server import ThreadServer
-
-from . import frames
-from .reactor import in_reactor
-from .server import serving
+from tests.client import frames
+from tests.client.reactor import in_reactor
+from tests.client.server import serving
 
 
 def next_event(client: ChatClient, kind: type[Event]) -> Deferred[Any]:

@@ -11,11 +11,10 @@ from twisted.internet.task import Clock
 from chat_protocol.client import ChatClient
 from chat_protocol.client.tls import tls_endpoint
 from chat_protocol.errors import AuthenticationFailed, CertificateUnusable, NotTrusted
-from chat_protocol.protocol.authentication import Authenticator
+from chat_protocol.server.authentication import Authenticator
 from chat_protocol.service.config import TLSConfig
 from tests.certificates import Authority
-
-from .server import RealServer, serving
+from tests.client.server import RealServer, serving
 
 
 class Files:

@@ -7,8 +7,7 @@ from dataclasses import fields
 
 from chat_protocol.domain.delivery import _NEXT
 from chat_protocol.domain.limits import Limits
-
-from .markdown import ROOT, read, sections, table
+from tests.docs.markdown import ROOT, read, sections, table
 
 TEXT = read("architecture.md")
 SECTIONS = sections(TEXT)

@@ -8,8 +8,7 @@ import re
 
 import chat_protocol.client
 from chat_protocol.client import State
-
-from .markdown import ROOT, read, sections, table
+from tests.docs.markdown import ROOT, read, sections, table
 
 TEXT = read("client.md")
 SECTIONS = sections(TEXT)

@@ -7,18 +7,17 @@ from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 
 from chat_protocol.domain.limits import Limits
-from chat_protocol.protocol import version2
-from chat_protocol.protocol.connection import ChatProtocol
-from chat_protocol.protocol.factory import ChatFactory
-from chat_protocol.stores.memory import MemoryStore
+from chat_protocol.server import version2
+from chat_protocol.server.connection import ChatProtocol
+from chat_protocol.server.factory import ChatFactory
+from chat_protocol.stores.memory.store import MemoryStore
 from chat_protocol.wire import codec
 from chat_protocol.wire.commands import (
     Login,
     Login2,
 )
-
-from .markdown import examples, read
-from .protocol_examples import EXAMPLES, VERSION_1
+from tests.docs.markdown import examples, read
+from tests.docs.protocol_examples import EXAMPLES, VERSION_1
 
 TEXT = read("protocol.md")
 

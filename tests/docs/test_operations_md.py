@@ -12,11 +12,11 @@ from urllib.request import urlopen
 
 import pytest
 
-from ..blackbox.client import Client
-from ..blackbox.mailbox import register
-from ..blackbox.server import Server, free_port
-from ..blackbox.wire import OK
-from .markdown import ROOT, read, sections
+from tests.blackbox.client import Client
+from tests.blackbox.mailbox import register
+from tests.blackbox.server import Server, free_port
+from tests.blackbox.wire import OK
+from tests.docs.markdown import ROOT, read, sections
 
 TEXT = read("operations.md")
 SECTIONS = sections(TEXT)

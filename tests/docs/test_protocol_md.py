@@ -13,10 +13,13 @@ from chat_protocol.domain.limits import Limits
 from chat_protocol.domain.names import MAX_USERNAME, normalise_username
 from chat_protocol.domain.rates import Rate
 from chat_protocol.errors import InvalidUsername
-from chat_protocol.protocol import authentication, keepalive, tarpit, version2
-from chat_protocol.protocol.factory import CORRELATION_TEST_SECONDS
+from chat_protocol.server import authentication, version2
+from chat_protocol.server import rejected as tarpit
+from chat_protocol.server.factory import CORRELATION_TEST_SECONDS
 from chat_protocol.service.tap import Options
-from chat_protocol.stores import memory, sqlite_database
+from chat_protocol.stores.memory import store as memory
+from chat_protocol.stores.sqlite import database as sqlite_database
+from chat_protocol.transport import keepalive
 from chat_protocol.wire import codec
 from chat_protocol.wire.codes import Code
 from chat_protocol.wire.commands import (
@@ -26,11 +29,10 @@ from chat_protocol.wire.commands import (
     StoredMessage,
     UserStatus,
 )
-from chat_protocol.wire.declaration import Declaration, Needs, Sender, fields_of
-from chat_protocol.wire.fields import BYTE, MAP, STRING, STRINGS, UINT16, UINT32, UINT64, FieldType
-
-from .markdown import ROOT, clauses, read, sections, table, tables
-from .protocol_examples import EXAMPLES
+from chat_protocol.wire.schema import Declaration, Needs, Sender, fields_of
+from chat_protocol.wire.types import BYTE, MAP, STRING, STRINGS, UINT16, UINT32, UINT64, FieldType
+from tests.docs.markdown import ROOT, clauses, read, sections, table, tables
+from tests.docs.protocol_examples import EXAMPLES
 
 TEXT = read("protocol.md")
 
@@ -304,7 +306,7 @@ def test_the_tables_of_properties_are_what_a_login_has() -> None:
     wishes, granted = tables(SECTIONS["Version 2: login"])
     _, _, answer = EXAMPLES["E11"]
     assert [row["property"].strip("`") for row in granted] == list(answer.properties)
-    source = (ROOT / "chat_protocol/protocol/version2.py").read_text()
+    source = (ROOT / "chat_protocol/server/version2.py").read_text()
     read_by_server = re.findall(r'(?:properties\.get\(|_number\(properties, )"(\w+)"', source)
     listed = {row["property"].strip("`") for row in wishes}
     assert listed == {"product", "version", *read_by_server}

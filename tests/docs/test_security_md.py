@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from .markdown import ROOT, read, tables
+from tests.docs.markdown import ROOT, read, tables
 
 TEXT = read("security.md")
 ROWS = [row for found in tables(TEXT) for row in found]

@@ -13,8 +13,7 @@ pytest.importorskip("prompt_toolkit")
 import chat_protocol.cli.screen
 from chat_protocol.cli.commands import COMMANDS
 from chat_protocol.cli.screen.frame import SIDE_FROM
-
-from .markdown import ROOT, read, sections, table
+from tests.docs.markdown import ROOT, read, sections, table
 
 TEXT = read("terminal.md")
 SECTIONS = sections(TEXT)

@@ -6,8 +6,7 @@ import re
 
 from chat_protocol.web import http
 from chat_protocol.web.files import HEADERS
-
-from .markdown import ROOT, read, sections, table
+from tests.docs.markdown import ROOT, read, sections, table
 
 TEXT = read("web.md")
 SECTIONS = sections(TEXT)

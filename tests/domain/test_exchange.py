@@ -13,7 +13,7 @@ from chat_protocol.domain.outage import REMIND_SECONDS
 from chat_protocol.domain.stored import Stored, Waiting
 from chat_protocol.domain.turn import Turn
 from chat_protocol.errors import Unavailable
-from chat_protocol.stores.memory import MemoryStore
+from chat_protocol.stores.memory.store import MemoryStore
 
 
 class FullStore(MemoryStore):

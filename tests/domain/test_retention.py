@@ -9,7 +9,7 @@ from twisted.internet.task import Clock
 from chat_protocol.domain.durations import parse_duration
 from chat_protocol.domain.retention import Retention
 from chat_protocol.errors import Unavailable
-from chat_protocol.stores.memory import MemoryStore
+from chat_protocol.stores.memory.store import MemoryStore
 
 
 class SlowStore(MemoryStore):

@@ -32,9 +32,8 @@ from twisted.python.failure import Failure
 
 from chat_protocol.client import ChatClient, ReceivedMessage, State
 from chat_protocol.errors import Unavailable
-
-from ..postgres.server import PostgresServer
-from .proxy import ChaosProxy
+from tests.fault.proxy import ChaosProxy
+from tests.stores.postgres.server import PostgresServer
 
 HOST = "127.0.0.1"
 STORES = {"sqlite": "sqlite:chat.db", "memory": "memory:"}

@@ -35,8 +35,7 @@ from chat_protocol.client.backoff import SPREAD
 from chat_protocol.client.events import Event, Offline
 from chat_protocol.wire.codec import encode
 from chat_protocol.wire.commands import Login
-
-from .promise import HOST, User, verdict
+from tests.fault.promise import HOST, User, verdict
 
 START_SECONDS = 30
 STOP_SECONDS = 30

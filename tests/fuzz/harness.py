@@ -24,10 +24,10 @@ from chat_protocol.domain.names import normalise_username
 from chat_protocol.domain.rates import Rate
 from chat_protocol.errors import InvalidUsername, Malformed, Unavailable, UnknownCommand
 from chat_protocol.interfaces import IStore
-from chat_protocol.protocol.authentication import Authenticator
-from chat_protocol.protocol.connection import ChatProtocol
-from chat_protocol.protocol.factory import ChatFactory
-from chat_protocol.stores.memory import MemoryStore
+from chat_protocol.server.authentication import Authenticator
+from chat_protocol.server.connection import ChatProtocol
+from chat_protocol.server.factory import ChatFactory
+from chat_protocol.stores.memory.store import MemoryStore
 from chat_protocol.wire.codec import MIN_FRAME, decode, decode_header, encode
 from chat_protocol.wire.codes import Code
 from chat_protocol.wire.commands import (
@@ -41,8 +41,7 @@ from chat_protocol.wire.commands import (
     Response2,
     Scope,
 )
-
-from .scenario import CLIENTS, Act, Option, frames_of, steps
+from tests.fuzz.scenario import CLIENTS, Act, Option, frames_of, steps
 
 __all__ = ["Fault", "play"]
 

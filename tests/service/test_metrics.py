@@ -23,15 +23,14 @@ from chat_protocol.domain.limits import Limits
 from chat_protocol.domain.meter import Histogram, Meter
 from chat_protocol.errors import Unavailable
 from chat_protocol.interfaces import IStore
-from chat_protocol.protocol.connection import ChatProtocol
-from chat_protocol.protocol.factory import ChatFactory
-from chat_protocol.protocol.tarpit import TurnedAway
+from chat_protocol.server.connection import ChatProtocol
+from chat_protocol.server.factory import ChatFactory
+from chat_protocol.server.rejected import TurnedAway
 from chat_protocol.service.metrics import registry_for
-from chat_protocol.stores.memory import MemoryStore
+from chat_protocol.stores.memory.store import MemoryStore
 from chat_protocol.wire.commands import Heartbeat, Login2, Message, Publish, Scope
-
-from ..protocol.line import Server, login, message
-from ..protocol.line2 import Peer2
+from tests.server.line import Server, login, message
+from tests.server.line2 import Peer2
 
 
 @implementer(IStore)

@@ -18,10 +18,9 @@ from chat_protocol.domain.batch import Account
 from chat_protocol.domain.limits import Limits
 from chat_protocol.service.server import CannotServe, ChatService
 from chat_protocol.stores.registry import store_from_url
-
-from ..protocol.line import Response, login, parse
-from ..stores.conftest import sqlite_store
-from ..stores.helpers import commit, now, register, run
+from tests.server.line import Response, login, parse
+from tests.stores.conftest import sqlite_store
+from tests.stores.helpers import commit, now, register, run
 
 
 def service(url: str, port: int = 0, status_interval: float = 0) -> ChatService:

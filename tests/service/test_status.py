@@ -22,10 +22,9 @@ from chat_protocol.errors import Unavailable
 from chat_protocol.interfaces import IStore
 from chat_protocol.service.server import CannotServe, ChatService
 from chat_protocol.service.status import PROBE_SECONDS, status_site
-from chat_protocol.stores.memory import MemoryStore
+from chat_protocol.stores.memory.store import MemoryStore
 from chat_protocol.stores.registry import store_from_url
-
-from .test_metrics import Measured
+from tests.service.test_metrics import Measured
 
 
 @implementer(IStore)

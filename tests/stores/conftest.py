@@ -13,10 +13,11 @@ from twisted.internet.task import Clock
 
 from chat_protocol.domain.batch import Batch, Query
 from chat_protocol.interfaces import IStore
-from chat_protocol.stores import postgres_forgetting, sqlite_recent
-from chat_protocol.stores.memory import MemoryStore
-from chat_protocol.stores.postgres import PostgresStore
-from chat_protocol.stores.sqlite import SQLiteStore
+from chat_protocol.stores.memory.store import MemoryStore
+from chat_protocol.stores.postgres import retention as postgres_retention
+from chat_protocol.stores.postgres.store import PostgresStore
+from chat_protocol.stores.sqlite import memtable
+from chat_protocol.stores.sqlite.store import SQLiteStore
 
 T = TypeVar("T")
 
@@ -92,7 +93,7 @@ class MarkingStore(PostgresStore):
     def _mark(self) -> None:
         now = self._wall_clock()
         if self._stored and now != self._stored:
-            postgres_forgetting.mark(self._connect("lease"), self._stored + 60 * 10**9)
+            postgres_retention.mark(self._connect("lease"), self._stored + 60 * 10**9)
             self._stored = now
 
 
@@ -118,7 +119,7 @@ def make_store(
 ) -> MakeStore:
     """Makes a store with a mailbox limit; what it is depends on the parameter."""
     if request.param == "sqlite, filed at once":
-        monkeypatch.setattr(sqlite_recent, "ENTRIES", 1)
+        monkeypatch.setattr(memtable, "ENTRIES", 1)
     url = None
     if request.param == "postgresql":
         url = request.getfixturevalue("postgres").new_database()

@@ -15,13 +15,12 @@ from chat_protocol.domain.batch import Batch, Registration, UserList
 from chat_protocol.domain.directory import User
 from chat_protocol.domain.stored import Waiting
 from chat_protocol.interfaces import IStore
-from chat_protocol.stores import sqlite_chunks, sqlite_database, sqlite_recent
-from chat_protocol.stores.memory import MemoryStore
-from chat_protocol.stores.sqlite import SQLiteStore
+from chat_protocol.stores.memory.store import MemoryStore
+from chat_protocol.stores.sqlite import database, memtable, segments
+from chat_protocol.stores.sqlite.store import SQLiteStore
 from chat_protocol.wire.codes import Code
-
-from .conftest import ImmediateWorker, MakeStore, WallClock, sqlite_store
-from .helpers import (
+from tests.stores.conftest import ImmediateWorker, MakeStore, WallClock, sqlite_store
+from tests.stores.helpers import (
     account,
     commit,
     conversation,
@@ -175,14 +174,14 @@ def tables(path: Path) -> dict[str, int]:
 def test_the_tables_are_emptied_in_many_steps_and_the_file_does_not_grow(
     killed: bool, sqlite_path: Path, wall_clock: WallClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sqlite_recent, "ENTRIES", 100)
-    monkeypatch.setattr(sqlite_chunks, "CHUNK_BYTES", 300)
+    monkeypatch.setattr(memtable, "ENTRIES", 100)
+    monkeypatch.setattr(segments, "CHUNK_BYTES", 300)
     store = sqlite_store(sqlite_path, 0, wall_clock)
     now(store.open())
     users = register(store, *[f"user{number}" for number in range(40)])
     sizes = []
     for _ in range(4):
-        monkeypatch.setattr(sqlite_database, "_SWEEP_SECONDS", 0)
+        monkeypatch.setattr(database, "_SWEEP_SECONDS", 0)
         for number in range(60):
             one, two, three = (users[(number * factor) % 40] for factor in (1, 7, 11))
             commit(store, run(one, two, "x" * 100), run(two, three, "x" * 100, live=True))
@@ -197,7 +196,7 @@ def test_the_tables_are_emptied_in_many_steps_and_the_file_does_not_grow(
             if killed and steps % 3 == 0:
                 store._open_database()._stale = True
                 # The work begins anew: let it get further.
-                monkeypatch.setattr(sqlite_database, "_SWEEP_SECONDS", steps / 1e5)
+                monkeypatch.setattr(database, "_SWEEP_SECONDS", steps / 1e5)
         assert steps > 6
         store._open_database()._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         sizes.append(sqlite_path.stat().st_size)

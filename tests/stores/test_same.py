@@ -22,12 +22,11 @@ from chat_protocol.domain.batch import (
 from chat_protocol.domain.directory import User
 from chat_protocol.domain.stored import Waiting
 from chat_protocol.interfaces import IStore
-from chat_protocol.stores import sqlite_chunks, sqlite_database, sqlite_recent
-from chat_protocol.stores.memory import MemoryStore
-from chat_protocol.stores.sqlite import SQLiteStore
-
-from .conftest import WallClock, sqlite_store
-from .helpers import now, publication, run
+from chat_protocol.stores.memory.store import MemoryStore
+from chat_protocol.stores.sqlite import database, memtable, segments
+from chat_protocol.stores.sqlite.store import SQLiteStore
+from tests.stores.conftest import WallClock, sqlite_store
+from tests.stores.helpers import now, publication, run
 
 NAMES = ["a", "b", "c", "d", "e", "f"]
 LIMIT = 12
@@ -147,9 +146,9 @@ def test_both_say_the_same(
     seed: int, sqlite_path: Path, wall_clock: WallClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rnd = random.Random(seed)
-    monkeypatch.setattr(sqlite_recent, "ENTRIES", rnd.choice([3, 10, 50]))
-    monkeypatch.setattr(sqlite_database, "_SWEEP_SECONDS", rnd.choice([0, 0.002]))
-    monkeypatch.setattr(sqlite_chunks, "CHUNK_BYTES", rnd.choice([1, 200, 3500]))
+    monkeypatch.setattr(memtable, "ENTRIES", rnd.choice([3, 10, 50]))
+    monkeypatch.setattr(database, "_SWEEP_SECONDS", rnd.choice([0, 0.002]))
+    monkeypatch.setattr(segments, "CHUNK_BYTES", rnd.choice([1, 200, 3500]))
     store = sqlite_store(sqlite_path, LIMIT, wall_clock)
     now(store.open())
     sides = Side(MemoryStore(LIMIT, wall_clock=wall_clock)), Side(store)

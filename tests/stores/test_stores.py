@@ -12,9 +12,8 @@ from chat_protocol.domain.directory import User
 from chat_protocol.domain.stored import Waiting
 from chat_protocol.interfaces import IStore
 from chat_protocol.wire.codes import Code
-
-from .conftest import MakeStore
-from .helpers import commit, look_up, now, page, register, run, texts
+from tests.stores.conftest import MakeStore
+from tests.stores.helpers import commit, look_up, now, page, register, run, texts
 
 
 @pytest.fixture

@@ -15,9 +15,8 @@ from chat_protocol.domain.batch import (
 from chat_protocol.domain.directory import User
 from chat_protocol.interfaces import IStore
 from chat_protocol.wire.codes import Code
-
-from .conftest import MakeStore
-from .helpers import (
+from tests.stores.conftest import MakeStore
+from tests.stores.helpers import (
     account,
     commit,
     conversation,

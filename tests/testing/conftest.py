@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 
 from chat_protocol.testing import MemoryServer
-
-from .pair import HalfCloser, Pair
+from tests.testing.pair import HalfCloser, Pair
 
 
 @pytest.fixture

@@ -10,9 +10,8 @@ from twisted.internet.error import (
 from twisted.internet.protocol import Protocol
 
 from chat_protocol.testing import MemoryServer
-
-from .pair import Tracked, failing
-from .user import connecting
+from tests.testing.pair import Tracked, failing
+from tests.testing.user import connecting
 
 # To connect.
 

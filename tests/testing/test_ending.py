@@ -15,8 +15,7 @@ from chat_protocol.wire.commands import (
     Login2,
     Response,
 )
-
-from .user import OK, connecting, delivered, log_in
+from tests.testing.user import OK, connecting, delivered, log_in
 
 
 def test_clients_are_told_why_they_are_closed(server: MemoryServer) -> None:

@@ -21,8 +21,7 @@ from zope.interface.verify import verifyObject
 
 from chat_protocol.testing import MemoryServer
 from chat_protocol.testing.pipe import PIPE_BYTES
-
-from .pair import HalfCloser, Pair
+from tests.testing.pair import HalfCloser, Pair
 
 # The transports.
 

@@ -11,8 +11,7 @@ import pytest_twisted
 from chat_protocol import testing
 from chat_protocol.testing import MemoryServer
 from chat_protocol.wire.commands import CorrelationIdTest, Login2
-
-from .user import OK, connecting
+from tests.testing.user import OK, connecting
 
 
 @pytest_twisted.ensureDeferred

@@ -21,8 +21,7 @@ from chat_protocol.wire.commands import (
     Response2,
     Scope,
 )
-
-from .user import OK, connecting, delivered, log_in, stored
+from tests.testing.user import OK, connecting, delivered, log_in, stored
 
 # What can be seen.
 

@@ -10,9 +10,8 @@ from twisted.internet.error import (
 )
 
 from chat_protocol.testing import MemoryServer
-
-from .pair import HalfCloser, Pair
-from .user import log_in
+from tests.testing.pair import HalfCloser, Pair
+from tests.testing.user import log_in
 
 # What goes wrong.
 

@@ -14,8 +14,7 @@ from chat_protocol.wire.commands import (
     Login2,
     Response,
 )
-
-from .user import OK, connecting, delivered, log_in, stored
+from tests.testing.user import OK, connecting, delivered, log_in, stored
 
 # Time.
 

@@ -11,8 +11,8 @@ from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 
-from chat_protocol.protocol.framing import FrameReceiver
 from chat_protocol.testing import MemoryServer
+from chat_protocol.transport.framing import FrameReceiver
 from chat_protocol.wire.codec import decode, encode
 from chat_protocol.wire.codes import Code
 from chat_protocol.wire.commands import (

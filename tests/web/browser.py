@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from chat_protocol.domain.limits import Limits
-from chat_protocol.protocol.opening import Opening
+from chat_protocol.server.sniffer import Opening
 from chat_protocol.web.site import Web
-
-from ..protocol.line import Peer, Server
+from tests.server.line import Peer, Server
 
 KEY = base64.b64encode(bytes(range(16)))
 BINARY, TEXT, CLOSE, PING, PONG = 2, 1, 8, 9, 10

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from ..blackbox.server import Server
-from .chromium import chromium
-from .people import People
+from tests.blackbox.server import Server
+from tests.web.chromium import chromium
+from tests.web.people import People
 
 __all__ = ["chromium"]
 

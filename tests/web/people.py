@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from ..blackbox.server import Server
+from tests.blackbox.server import Server
 
 PATIENCE = 30_000
 

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from ..blackbox import wire
-from ..blackbox.client import Client
-from ..blackbox.server import Server
-from .chromium import NO_CHROMIUM
-from .people import People, log_in, person, picture, say, shows, stored, texts, wait_for
+from tests.blackbox import wire
+from tests.blackbox.client import Client
+from tests.blackbox.server import Server
+from tests.web.chromium import NO_CHROMIUM
+from tests.web.people import People, log_in, person, picture, say, shows, stored, texts, wait_for
 
 pytestmark = pytest.mark.timeout(180)
 

@@ -10,9 +10,8 @@ import pytest
 
 from chat_protocol.wire import codec
 from chat_protocol.wire.commands import Publish
-
-from ..blackbox.server import Server
-from ..docs.markdown import examples, read
+from tests.blackbox.server import Server
+from tests.docs.markdown import examples, read
 
 FRAMES = {name: frame for name, frame in examples(read("protocol.md")).items() if frame[4] == 2}
 

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from twisted.logger import ILogObserver, LogEvent, LogLevel, globalLogPublisher
 from zope.interface import implementer
 
-from ..protocol.line import login, message
-from .browser import BINARY, CLOSE, PING, PONG, TEXT, Browser, frame, frames, get, upgrade
+from tests.server.line import login, message
+from tests.web.browser import BINARY, CLOSE, PING, PONG, TEXT, Browser, frame, frames, get, upgrade
 
 KINDS = st.sampled_from([BINARY] * 9 + [PING] * 3 + [PONG] * 3 + [0, TEXT, CLOSE, 3])
 FRAMES = st.builds(

@@ -7,12 +7,11 @@ from pathlib import Path
 import pytest
 
 from chat_protocol.domain.limits import Limits
-from chat_protocol.protocol.connection import ChatProtocol
-from chat_protocol.protocol.tarpit import TurnedAway
+from chat_protocol.server.connection import ChatProtocol
+from chat_protocol.server.rejected import TurnedAway
 from chat_protocol.web.http import REQUEST_SECONDS, RESPONSE_BUFFER
-
-from ..protocol.line import Response, login
-from .browser import Browser, answers, get
+from tests.server.line import Response, login
+from tests.web.browser import Browser, answers, get
 
 
 def test_the_page() -> None:

@@ -15,10 +15,9 @@ from chat_protocol.domain.limits import Limits
 from chat_protocol.service.server import ChatService
 from chat_protocol.service.tap import Options
 from chat_protocol.stores.registry import store_from_url
-
-from ..protocol.line import Response, login, parse
-from ..service.test_server import port_of, talk
-from .browser import get
+from tests.server.line import Response, login, parse
+from tests.service.test_server import port_of, talk
+from tests.web.browser import get
 
 
 def test_the_options() -> None:

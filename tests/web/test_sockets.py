@@ -18,8 +18,7 @@ from tests.blackbox.client import Address, Client, connect
 from tests.blackbox.conftest import StartServer, start_server
 from tests.blackbox.server import Server, free_port
 from tests.certificates import Authority
-
-from .browser import CLOSE, close, frame, frames, get, upgrade
+from tests.web.browser import CLOSE, close, frame, frames, get, upgrade
 
 __all__ = ["start_server"]
 

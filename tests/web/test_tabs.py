@@ -11,10 +11,9 @@ import pytest
 
 from chat_protocol.wire import codec
 from chat_protocol.wire.commands import Login2, Publish
-
-from ..blackbox import wire
-from ..blackbox.client import Client, connect
-from .people import People, log_in, person, say, shows, stored, texts, use_here, wait_for
+from tests.blackbox import wire
+from tests.blackbox.client import Client, connect
+from tests.web.people import People, log_in, person, say, shows, stored, texts, use_here, wait_for
 
 pytestmark = pytest.mark.timeout(180)
 

@@ -10,10 +10,9 @@ import pytest
 from chat_protocol.domain.limits import Limits
 from chat_protocol.web.websocket import is_same_origin
 from chat_protocol.wire.codec import MAX_FRAME, MAX_FRAME_BEFORE_LOGIN
-
-from ..protocol.line import Message, Response, login, message, parse
-from ..protocol.line import response as answer_bytes
-from .browser import (
+from tests.server.line import Message, Response, login, message, parse
+from tests.server.line import response as answer_bytes
+from tests.web.browser import (
     ACCEPT,
     BINARY,
     CLOSE,

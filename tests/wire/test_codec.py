@@ -26,8 +26,8 @@ from chat_protocol.wire.commands import (
     Response,
     Users,
 )
-from chat_protocol.wire.declaration import Needs, Registry, Sender
-from chat_protocol.wire.fields import String, UInt16
+from chat_protocol.wire.schema import Needs, Registry, Sender
+from chat_protocol.wire.types import String, UInt16
 
 LOGIN = bytes.fromhex("0000000E 01 0001 00000001 0005 7573657231")
 LOGIN_OK = bytes.fromhex("00000009 01 0003 00000001 0001")

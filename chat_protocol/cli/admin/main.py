@@ -19,7 +19,7 @@ from chat_protocol.cli.admin.passwords import PasswordFileError, clear_password,
 from chat_protocol.cli.text import quoted, visible
 from chat_protocol.domain.names import normalise_username
 from chat_protocol.errors import InvalidUsername, StoreUnusable, Unavailable, UserNotFound
-from chat_protocol.stores.care import Caretaker, UserRecord
+from chat_protocol.stores.admin import Caretaker, UserRecord
 from chat_protocol.stores.registry import caretaker_from_url
 
 __all__ = ["Exit", "main"]

@@ -8,8 +8,8 @@ from contextlib import suppress
 
 from chat_protocol.domain.names import normalise_username
 from chat_protocol.errors import ChatError
-from chat_protocol.stores.sqlite_copy import synced_folder
-from chat_protocol.stores.sqlite_target import check_name
+from chat_protocol.stores.sqlite.admin.copy import synced_folder
+from chat_protocol.stores.sqlite.admin.target import check_name
 
 __all__ = ["PasswordFileError", "clear_password", "set_password"]
 

@@ -13,16 +13,9 @@ from twisted.python.failure import Failure
 from twisted.python.usage import UsageError
 
 from chat_protocol.cli.commands import help_text
-from chat_protocol.cli.lines import parse_line
-from chat_protocol.cli.options import DEFAULT_PATIENCE, check_text
-from chat_protocol.cli.outcome import fact, failed, send_failed
-from chat_protocol.cli.questions import users_in_sentences
-from chat_protocol.cli.screen.model import MAX_PEOPLE, Link, Model
-from chat_protocol.cli.screen.past import load_older, load_recent
-from chat_protocol.cli.screen.talks import EVERYONE, Talk
-from chat_protocol.cli.session import Session
-from chat_protocol.cli.unanswered import Unanswered
-from chat_protocol.cli.wishes import (
+from chat_protocol.cli.exit_codes import fact, failed, send_failed
+from chat_protocol.cli.in_flight import Unanswered
+from chat_protocol.cli.intents import (
     CloseTalk,
     Help,
     Mistake,
@@ -35,6 +28,13 @@ from chat_protocol.cli.wishes import (
     ShowUsers,
     Wish,
 )
+from chat_protocol.cli.lines import parse_line
+from chat_protocol.cli.options import DEFAULT_PATIENCE, check_text
+from chat_protocol.cli.questions import users_in_sentences
+from chat_protocol.cli.screen.conversations import EVERYONE, Talk
+from chat_protocol.cli.screen.history import load_older, load_recent
+from chat_protocol.cli.screen.model import MAX_PEOPLE, Link, Model
+from chat_protocol.cli.session import Session
 from chat_protocol.client import Event, Offline, Online, PresenceChanged
 from chat_protocol.errors import ChatError
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Sequence
 
 from chat_protocol.cli.commands import COMMANDS
-from chat_protocol.cli.screen.look import Look
+from chat_protocol.cli.screen.capabilities import Look
 from chat_protocol.cli.text import quoted
 
 __all__ = ["MAX_CANDIDATES", "Completion", "candidates", "common_prefix"]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from math import ceil
 
-from chat_protocol.cli.screen.look import Row
+from chat_protocol.cli.screen.capabilities import Row
+from chat_protocol.cli.screen.conversations import EVERYONE, Talk
 from chat_protocol.cli.screen.model import Model
-from chat_protocol.cli.screen.talks import EVERYONE, Talk
 from chat_protocol.cli.text import quoted
 
 __all__ = ["SIDE_COLUMNS", "SIDE_FROM", "prompt_row", "side_rows", "status_row", "title_row"]

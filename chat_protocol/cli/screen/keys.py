@@ -11,8 +11,8 @@ from prompt_toolkit.keys import Keys
 
 from chat_protocol.cli.screen.actions import Actions
 from chat_protocol.cli.screen.completion import Completion
+from chat_protocol.cli.screen.conversations import Talk
 from chat_protocol.cli.screen.model import Model, Paste
-from chat_protocol.cli.screen.talks import Talk
 from chat_protocol.cli.terminal import Interrupted
 
 if TYPE_CHECKING:

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 
+from chat_protocol.cli.screen.capabilities import Look
+from chat_protocol.cli.screen.conversations import EVERYONE, HOME, Talk, partners_of
 from chat_protocol.cli.screen.entries import Entry, Kind
-from chat_protocol.cli.screen.look import Look
-from chat_protocol.cli.screen.talks import EVERYONE, HOME, Talk, partners_of
 from chat_protocol.cli.text import quoted, quoted_list
 from chat_protocol.client import ReceivedMessage
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from functools import lru_cache
 
+from chat_protocol.cli.screen.capabilities import Look, Row
 from chat_protocol.cli.screen.entries import Entry, Kind
-from chat_protocol.cli.screen.look import Look, Row
 
 __all__ = ["FOLD", "entry_rows", "separator", "wrap"]
 

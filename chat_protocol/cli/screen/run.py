@@ -12,12 +12,12 @@ from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.python.failure import Failure
 
+from chat_protocol.cli.exit_codes import Exit, Failed, OutputClosed
 from chat_protocol.cli.options import Settings, check_text
-from chat_protocol.cli.outcome import Exit, Failed, OutputClosed
 from chat_protocol.cli.output import complain
 from chat_protocol.cli.screen.actions import Actions, Stamps
+from chat_protocol.cli.screen.capabilities import look_of_terminal
 from chat_protocol.cli.screen.keys import Keyboard
-from chat_protocol.cli.screen.look import look_of_terminal
 from chat_protocol.cli.screen.model import Model
 from chat_protocol.cli.screen.view import View
 from chat_protocol.cli.session import Session

@@ -27,6 +27,7 @@ from prompt_toolkit.layout import (
 from prompt_toolkit.output import ColorDepth, Output
 from prompt_toolkit.styles import Style
 
+from chat_protocol.cli.screen.capabilities import NICK_STYLES, Row
 from chat_protocol.cli.screen.frame import (
     SIDE_COLUMNS,
     SIDE_FROM,
@@ -35,7 +36,6 @@ from chat_protocol.cli.screen.frame import (
     status_row,
     title_row,
 )
-from chat_protocol.cli.screen.look import NICK_STYLES, Row
 from chat_protocol.cli.screen.model import Model
 from chat_protocol.cli.screen.viewport import Viewport
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from chat_protocol.cli.screen.capabilities import Look, Row
+from chat_protocol.cli.screen.conversations import Talk
 from chat_protocol.cli.screen.entries import Entry
-from chat_protocol.cli.screen.look import Look, Row
 from chat_protocol.cli.screen.rows import entry_rows, separator
-from chat_protocol.cli.screen.talks import Talk
 
 __all__ = ["Viewport"]
 

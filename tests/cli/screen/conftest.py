@@ -1,5 +1,5 @@
 """What the tests of the screen have: nobody stays behind."""
 
-from .person import everybody_leaves
+from tests.cli.screen.person import everybody_leaves
 
 __all__ = ["everybody_leaves"]

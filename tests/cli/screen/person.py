@@ -16,8 +16,7 @@ from chat_protocol.cli.screen.viewport import Viewport
 from chat_protocol.cli.server import Server
 from chat_protocol.cli.session import Session
 from chat_protocol.testing import MemoryServer
-
-from .samples import plain
+from tests.cli.screen.samples import plain
 
 __all__ = ["Person", "everybody_leaves"]
 

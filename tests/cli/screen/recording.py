@@ -22,10 +22,9 @@ from typing import Any
 
 from tests.blackbox.client import connect
 from tests.blackbox.server import Server
+from tests.cli.screen.picture import Photo, Screen, film, picture
+from tests.cli.screen.tmux import CHATCLIENT, Pane, Tmux
 from tests.web.chromium import CHROMIUM, FLAGS
-
-from .picture import Photo, Screen, film, picture
-from .tmux import CHATCLIENT, Pane, Tmux
 
 SCREENSHOTS = Path(__file__).parents[3] / "docs" / "screenshots"
 

@@ -7,10 +7,10 @@ from datetime import datetime, timedelta, timezone
 
 from twisted.internet.task import Clock
 
+from chat_protocol.cli.screen.capabilities import Look, Row
+from chat_protocol.cli.screen.conversations import Talk
 from chat_protocol.cli.screen.entries import Entry, Kind
-from chat_protocol.cli.screen.look import Look, Row
 from chat_protocol.cli.screen.model import Model
-from chat_protocol.cli.screen.talks import Talk
 from chat_protocol.client import ReceivedMessage
 
 NOON = datetime(2026, 11, 22, 12, 0, tzinfo=timezone.utc)

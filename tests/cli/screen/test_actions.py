@@ -8,16 +8,15 @@ import pytest
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock, deferLater
 
-from chat_protocol.cli.outcome import Exit, Failed
+from chat_protocol.cli.exit_codes import Exit, Failed
 from chat_protocol.cli.screen.actions import CATCHING_UP, SLICE
+from chat_protocol.cli.screen.conversations import EVERYONE
 from chat_protocol.cli.screen.entries import Kind
-from chat_protocol.cli.screen.past import PAGE, RECENT
-from chat_protocol.cli.screen.talks import EVERYONE
+from chat_protocol.cli.screen.history import PAGE, RECENT
 from chat_protocol.client import Online
 from chat_protocol.domain.limits import Limits
 from chat_protocol.testing import MemoryServer
-
-from .person import Person
+from tests.cli.screen.person import Person
 
 
 @pytest.fixture
@@ -214,7 +213,7 @@ def test_what_is_rare_is_looked_for_far_back(server: MemoryServer, alice: Person
 def test_no_more_is_fetched_than_fits(
     server: MemoryServer, alice: Person, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("chat_protocol.cli.screen.talks.READING", 3)
+    monkeypatch.setattr("chat_protocol.cli.screen.conversations.READING", 3)
     alice.type("/query alice")
     for number in range(5):
         alice.type(f"n{number}")

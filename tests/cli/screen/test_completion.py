@@ -5,13 +5,13 @@ from __future__ import annotations
 import pytest
 
 from chat_protocol.cli.commands import COMMANDS
+from chat_protocol.cli.screen.capabilities import Look
 from chat_protocol.cli.screen.completion import (
     MAX_CANDIDATES,
     Completion,
     candidates,
     common_prefix,
 )
-from chat_protocol.cli.screen.look import Look
 
 NAMES = ["bob", "bobby", "Carol", "bob b", "eve"]
 

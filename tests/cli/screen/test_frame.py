@@ -5,12 +5,11 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
+from chat_protocol.cli.screen.conversations import EVERYONE
 from chat_protocol.cli.screen.frame import prompt_row, side_rows, status_row, title_row
 from chat_protocol.cli.screen.model import Link, Paste
-from chat_protocol.cli.screen.talks import EVERYONE
-
-from .samples import Sample, message, plain
-from .test_rows import columns
+from tests.cli.screen.samples import Sample, message, plain
+from tests.cli.screen.test_rows import columns
 
 
 def sample_with_people() -> Sample:

@@ -10,8 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.blackbox.server import Server
-
-from .tmux import CHATCLIENT, NO_TMUX, Pane, Tmux, has_tmux
+from tests.cli.screen.tmux import CHATCLIENT, NO_TMUX, Pane, Tmux, has_tmux
 
 pytest.importorskip("prompt_toolkit")
 pytestmark = pytest.mark.skipif(not has_tmux(), reason=NO_TMUX)

@@ -16,9 +16,8 @@ from chat_protocol.cli.screen.keys import MAX_PASTED, Keyboard
 from chat_protocol.cli.screen.view import View, color_depth
 from chat_protocol.cli.terminal import Interrupted
 from chat_protocol.testing import MemoryServer
-
-from .person import Person
-from .tmux import PATIENCE
+from tests.cli.screen.person import Person
+from tests.cli.screen.tmux import PATIENCE
 
 UP, DOWN, LEFT = "\x1b[A", "\x1b[B", "\x1b[D"
 PAGE_UP, PAGE_DOWN, HOME, END = "\x1b[5~", "\x1b[6~", "\x1b[H", "\x1b[F"

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+from chat_protocol.cli.screen.conversations import EVERYONE, HOME
 from chat_protocol.cli.screen.entries import Kind
 from chat_protocol.cli.screen.model import AWAY, BELL_INTERVAL, MAX_PEOPLE, MAX_TALKS, Paste
-from chat_protocol.cli.screen.talks import EVERYONE, HOME
-
-from .samples import Sample, message, stamp
+from tests.cli.screen.samples import Sample, message, stamp
 
 
 def titles(sample: Sample) -> list[str]:

@@ -9,11 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from wcwidth import wcwidth
 
+from chat_protocol.cli.screen.capabilities import ASCII, Look, look_of_terminal
 from chat_protocol.cli.screen.entries import Entry, Kind
-from chat_protocol.cli.screen.look import ASCII, Look, look_of_terminal
 from chat_protocol.cli.screen.rows import FOLD, entry_rows, separator, wrap
-
-from .samples import NOON, entry, plain
+from tests.cli.screen.samples import NOON, entry, plain
 
 LOOK = Look()
 

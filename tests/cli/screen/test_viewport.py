@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+from chat_protocol.cli.screen.capabilities import Look
+from chat_protocol.cli.screen.conversations import Talk
 from chat_protocol.cli.screen.entries import Entry
-from chat_protocol.cli.screen.look import Look
-from chat_protocol.cli.screen.talks import Talk
 from chat_protocol.cli.screen.viewport import Viewport
-
-from .samples import entry, message, plain, talk
+from tests.cli.screen.samples import entry, message, plain, talk
 
 NUMBERS = [f"n{number}" for number in range(10)]
 

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 
-from .picture import Screen
+from tests.cli.screen.picture import Screen
 
 __all__ = ["CHATCLIENT", "NO_TMUX", "Tmux", "has_tmux"]
 

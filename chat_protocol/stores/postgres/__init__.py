@@ -1,0 +1,1 @@
+"""The store in PostgreSQL, shared by the nodes of a cluster."""

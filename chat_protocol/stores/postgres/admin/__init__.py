@@ -1,0 +1,1 @@
+"""What chatadmin does with a PostgreSQL database."""

@@ -1,0 +1,1 @@
+"""What chatadmin does with a SQLite file."""

@@ -1,0 +1,171 @@
+"""Opening the file of the SQLite store: its lock, its schema, and why it may be refused."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import time
+from collections.abc import Callable, Iterator
+from importlib.resources import files
+
+from chat_protocol.errors import StoreUnusable
+from chat_protocol.stores.sqlite.admin.copy import copy_database, remove_database
+from chat_protocol.stores.sqlite.lock import FileLock
+from chat_protocol.stores.sqlite.upgrade import UPGRADES
+
+__all__ = ["APPLICATION_ID", "SCHEMA_VERSION", "connect", "lock"]
+
+APPLICATION_ID = 0x43686174
+"""Marks the file as one of ours (``PRAGMA application_id``): "Chat" in ASCII."""
+
+SCHEMA_VERSION = 4
+"""``PRAGMA user_version`` of the newest schema."""
+
+_PRAGMAS = """
+PRAGMA journal_mode = WAL;
+PRAGMA synchronous = FULL;
+PRAGMA wal_autocheckpoint = 2000;
+PRAGMA journal_size_limit = 33554432;
+PRAGMA busy_timeout = 5000;
+PRAGMA cache_size = -4096;
+PRAGMA secure_delete = FAST;
+"""
+
+
+def lock(path: str) -> FileLock:
+    """Take the lock that only one process can have.
+
+    Raises:
+        StoreUnusable: another one has it, or it cannot be had.
+    """
+    try:
+        return FileLock(path)
+    except BlockingIOError as error:
+        raise StoreUnusable(
+            f"{path} is in use by another process; stop that server first, or give this one"
+            " a file of its own with --store sqlite:PATH"
+        ) from error
+    except OSError as error:
+        if error.filename is None:
+            raise StoreUnusable(f"{path} cannot be locked: {error.strerror}") from error
+        raise StoreUnusable(
+            f"{path} cannot be opened: {error.strerror} ({error.filename}); give --store"
+            " sqlite:PATH in a directory that exists and can be written to"
+        ) from error
+
+
+def connect(path: str, say: Callable[[str], object] = str) -> sqlite3.Connection:
+    """The open database, its schema the newest; texts are bytes.
+
+    One with an older schema is upgraded, which may take its time; a copy of it is kept.
+
+    Args:
+        path: of the file.
+        say: takes a sentence for the operator.
+
+    Raises:
+        StoreUnusable: it is no database, not ours, or newer than this program; or it cannot be
+            upgraded, and is as it was, or made, and is not there.
+    """
+    connection = None
+    made = _create_for_owner(path)
+    try:
+        connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        connection.text_factory = bytes
+        _check(connection, path)
+        connection.executescript(_PRAGMAS)
+        _bring_up_to_date(connection, path, say)
+        # Nobody waits for another program but the worker, who says so.
+        connection.execute("PRAGMA busy_timeout = 0")
+    except (sqlite3.Error, StoreUnusable) as error:
+        if connection is not None:
+            connection.close()
+        if made:
+            remove_database(path)
+        if isinstance(error, StoreUnusable):
+            raise
+        raise StoreUnusable(
+            f"{path} cannot be used: SQLite says: {error}; check the file, or give another one"
+            " with --store sqlite:PATH"
+        ) from error
+    return connection
+
+
+def _create_for_owner(path: str) -> bool:
+    """A new file is for nobody else; SQLite's log gets the mode of the file. Whether it is new."""
+    try:
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+    except OSError:
+        # What is wrong SQLite says, and a file that is there keeps its mode.
+        return False
+    return True
+
+
+def _check(connection: sqlite3.Connection, path: str) -> None:
+    (application_id,) = connection.execute("PRAGMA application_id").fetchone()
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    (tables,) = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+    if application_id != APPLICATION_ID and (application_id or version or tables):
+        raise StoreUnusable(
+            f"{path} is a database of another program; give another file with --store sqlite:PATH"
+        )
+    if version > SCHEMA_VERSION:
+        raise StoreUnusable(
+            f"{path} was written by a newer version of this server (schema {version}, this one"
+            f" knows {SCHEMA_VERSION}); use that version"
+        )
+
+
+def _bring_up_to_date(
+    connection: sqlite3.Connection, path: str, say: Callable[[str], object]
+) -> None:
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    if not version:
+        _create(connection, 0)
+    elif version < SCHEMA_VERSION:
+        copy = f"{path}-schema-{version}"
+        say(f"Upgrading {path} from schema {version} to {SCHEMA_VERSION}, a copy goes to {copy}")
+        try:
+            copy_database(connection, copy)
+            try:
+                _create(connection, version)
+            except BaseException:
+                os.unlink(copy)
+                raise
+        except (OSError, sqlite3.Error) as error:
+            raise StoreUnusable(
+                f"{path} has to be upgraded to schema {SCHEMA_VERSION}, which failed, and is as it"
+                f" was: {error}; there must be room for a copy of it beside it and as much again"
+            ) from error
+        say(f"Upgraded {path}; what it was is kept in {copy}, delete that when all is well")
+
+
+def _create(connection: sqlite3.Connection, version: int) -> None:
+    """Bring the schema from a version to the newest, in one transaction.
+
+    A new database begins to number at the microsecond: clients that remember another one's numbers
+    drop what has lower ones (clause S44).
+    """
+    connection.execute("BEGIN IMMEDIATE")
+    for step in range(version + 1, SCHEMA_VERSION + 1):
+        schema = files("chat_protocol.stores.sqlite").joinpath(f"schema/{step}.sql").read_text()
+        for statement in _statements(schema):
+            connection.execute(statement)
+        if step in UPGRADES:
+            UPGRADES[step](connection)
+    if not version:
+        last = time.time_ns() // 1000
+        connection.execute("INSERT INTO filing (first, last) VALUES (1, ?)", (last,))
+    connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+    connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+    connection.execute("COMMIT")
+
+
+def _statements(script: str) -> Iterator[str]:
+    """One by one, for executescript() would commit in front of them."""
+    statement = ""
+    for line in script.splitlines(keepends=True):
+        statement += line
+        if sqlite3.complete_statement(statement):
+            yield statement
+            statement = ""

@@ -1,0 +1,119 @@
+"""The embedded store: one SQLite file, one writer, one fsync for each batch."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from twisted.internet.defer import Deferred, fail
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from chat_protocol.domain.batch import Batch, Query
+from chat_protocol.errors import Unavailable
+from chat_protocol.interfaces import IStore
+from chat_protocol.stores.sqlite.database import Database
+from chat_protocol.stores.thread_worker import IWorker, ThreadWorker
+
+__all__ = ["SQLiteStore"]
+
+
+@implementer(IStore)
+class SQLiteStore:
+    """Users, mailboxes and messages in one file; OK means on the disk (fsync).
+
+    Args:
+        path: of the file; created if there is none.
+        mailbox_limit: messages that may wait for one user; 0: no limit.
+        worker: where the blocking calls go.
+        wall_clock: nanoseconds since the epoch.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self,
+        path: str,
+        mailbox_limit: int,
+        worker: IWorker,
+        wall_clock: Callable[[], int] = time.time_ns,
+    ) -> None:
+        self._wall_clock = wall_clock
+        self.description = f"sqlite:{path} (synced to disk before OK)"
+        self._path = path
+        self._limit = mailbox_limit
+        self._worker = worker
+        self._database: Database | None = None
+        self._forgetting = False
+
+    @classmethod
+    def from_url(cls, rest: str, mailbox_limit: int, reactor: Any) -> SQLiteStore:
+        """The store of ``sqlite:PATH``."""
+        if not rest or rest.startswith(":"):
+            raise ValueError("sqlite: wants the path of a file behind it, as in sqlite:chat.db")
+        return cls(os.path.abspath(rest), mailbox_limit, ThreadWorker(reactor, "sqlite"))
+
+    @property
+    def registered(self) -> int:
+        """How many users there are."""
+        return self._database.registered if self._database is not None else 0
+
+    def open(self) -> Deferred[None]:
+        """See IStore."""
+        return Deferred.fromCoroutine(self._open())
+
+    async def _open(self) -> None:
+        self._database = await self._worker.run(
+            lambda: Database(self._path, self._limit, self._wall_clock, self._say)
+        )
+
+    def _say(self, sentence: str) -> None:
+        self.log.info("{sentence}", sentence=sentence)
+
+    def commit(self, batch: Batch) -> Deferred[None]:
+        """See IStore."""
+        database = self._open_database()
+        # In the reactor's thread where it finds all it needs in memory: a thread beside it would
+        # have to get the GIL for each row. Only the fsync is for the worker then.
+        try:
+            free = not self._forgetting and database.at_hand(batch)
+            written = free and database.write(batch)
+        except Unavailable:
+            return fail()
+        if written:
+            return self._worker.run(database.sync)
+        return self._worker.run(lambda: database.commit(batch))
+
+    def read(self, queries: Sequence[Query]) -> Deferred[None]:
+        """See IStore."""
+        database = self._open_database()
+        return self._worker.run(lambda: database.read(queries))
+
+    def forget(self, before: int) -> Deferred[bool]:
+        """See IStore."""
+        database = self._open_database()
+        # Until it is done the database belongs to the worker, who does one thing after the other.
+        self._forgetting = True
+        return self._worker.run(lambda: database.forget(before)).addBoth(self._forgot)
+
+    def _forgot(self, result: bool | Failure) -> bool | Failure:
+        self._forgetting = False
+        return result
+
+    def close(self) -> Deferred[None]:
+        """See IStore."""
+        return Deferred.fromCoroutine(self._close())
+
+    async def _close(self) -> None:
+        database, self._database = self._database, None
+        if database is not None:
+            await self._worker.run(database.close)
+        await self._worker.stop()
+
+    def _open_database(self) -> Database:
+        if self._database is None:
+            raise RuntimeError("the store is not open")
+        return self._database

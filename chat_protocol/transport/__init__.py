@@ -1,0 +1,1 @@
+"""Bytes and sockets: framing, output, polling. The client uses it too."""

@@ -1,0 +1,226 @@
+"""Passwords: who gets in, and how fast one may guess."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from twisted.cred.checkers import ICredentialsChecker, InMemoryUsernamePasswordDatabaseDontUse
+from twisted.cred.credentials import IUsernamePassword
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+from zope.interface import implementer
+
+from chat_protocol.errors import AuthenticationFailed, RateLimited
+from chat_protocol.server.authentication import (
+    FREE_GUESSES,
+    FREE_GUESSES_OF_ADDRESS,
+    FREE_GUESSES_OF_NAME,
+    GUESSERS,
+    LONGEST_WAIT_OF_NAME,
+    Authenticator,
+    Throttle,
+)
+from chat_protocol.server.factory import ChatFactory
+from chat_protocol.wire.codes import Code
+from chat_protocol.wire.commands import Heartbeat, Login2, Response2
+from tests.server import line
+from tests.server.line2 import Peer2, Server2
+
+
+@implementer(ICredentialsChecker)
+class SlowChecker:
+    """Says yes or no when the test does."""
+
+    credentialInterfaces = (IUsernamePassword,)  # noqa: N815
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[Any, Deferred[Any]]] = []
+
+    def requestAvatarId(self, credentials: Any) -> Deferred[Any]:
+        answer: Deferred[Any] = Deferred()
+        self.asked.append((credentials, answer))
+        return answer
+
+
+class GuardedServer(Server2):
+    def __init__(self, checker: Any, version_1: bool = False) -> None:
+        super().__init__()
+        self.factory = ChatFactory(
+            self.store,
+            self.clock,
+            lambda: 1234,
+            self.limits,
+            authenticator=Authenticator([checker], self.clock, version_1),
+        )
+
+
+def database() -> InMemoryUsernamePasswordDatabaseDontUse:
+    return InMemoryUsernamePasswordDatabaseDontUse(alice=b"secret", bob="ümlaut".encode())
+
+
+def code(peer: Peer2, name: str, **properties: str) -> int:
+    (answer, *_) = peer.say(Login2(name, properties))
+    return int(answer.code)
+
+
+def test_the_right_password_lets_in_and_no_other() -> None:
+    server = GuardedServer(database())
+    peer = server.connect()
+    assert code(peer, "alice") == Code.AUTHENTICATION_FAILED
+    assert code(peer, "alice", password="wrong") == Code.AUTHENTICATION_FAILED
+    assert code(peer, "nobody", password="secret") == Code.AUTHENTICATION_FAILED
+    assert server.factory.directory.session_of("alice") is None
+    assert code(peer, "alice", password="secret") == Code.OK
+    assert code(server.connect(), "bob", password="ümlaut") == Code.OK
+
+
+def test_a_token_without_the_password_takes_nothing_over() -> None:
+    server = GuardedServer(database())
+    alice = server.connect()
+    (granted,) = alice.say(Login2("alice", {"password": "secret"}))
+    token = granted.properties["session"]
+    other = server.connect()
+    assert code(other, "alice", session=token) == Code.AUTHENTICATION_FAILED
+    assert not alice.transport.disconnecting
+    assert code(other, "alice", session=token, password="secret") == Code.OK
+    assert alice.transport.disconnecting
+
+
+def test_version_1_is_refused_unless_it_is_trusted() -> None:
+    server = GuardedServer(database())
+    assert server.connect().send(line.login("alice")) == [line.Response(1, 3)]
+    trusting = GuardedServer(database(), version_1=True)
+    assert trusting.connect().send(line.login("alice")) == [line.Response(1, 1)]
+    assert code(trusting.connect(), "bob") == Code.AUTHENTICATION_FAILED
+
+
+def test_while_a_checker_thinks_nothing_else_waits() -> None:
+    checker = SlowChecker()
+    server = GuardedServer(checker)
+    alice, bob = server.connect(), server.connect()
+    assert alice.say(Login2("alice", {"password": "x"}), Heartbeat()) == []
+    assert bob.say(Heartbeat()) == [Response2(Code.OK)]
+    assert bob.say(Login2("bob", {"password": "y"})) == []
+    (credentials, first), (_, second) = checker.asked
+    assert (credentials.username, credentials.password) == (b"alice", b"x")
+    second.callback(b"bob")
+    server.turn()
+    assert bob.heard()[0].code == Code.OK
+    first.callback(b"alice")
+    server.turn()
+    assert [one.code for one in alice.heard()] == [Code.OK, Code.OK]
+
+
+def test_a_connection_that_goes_while_the_checker_thinks_leaves_nothing() -> None:
+    checker = SlowChecker()
+    server = GuardedServer(checker)
+    peer = server.connect()
+    peer.say(Login2("alice", {"password": "x"}))
+    peer.lose()
+    assert server.factory.directory.online == []
+    assert server.clock.getDelayedCalls() == []
+
+
+def test_one_password_of_a_name_is_checked_at_a_time() -> None:
+    checker = SlowChecker()
+    server = GuardedServer(checker)
+    first, second = server.connect(), server.connect()
+    first.say(Login2("alice", {"password": "x"}))
+    assert code(second, "alice", password="y") == Code.RATE_LIMITED
+    assert len(checker.asked) == 1
+    first.lose()
+
+
+def test_a_checker_that_never_answers_is_given_up(logged_failures: list[Any]) -> None:
+    server = GuardedServer(SlowChecker())
+    peer = server.connect()
+    peer.say(Login2("alice", {"password": "x"}))
+    server.clock.advance(30)
+    server.turn()
+    assert [one.code for one in peer.heard()] == [Code.ERROR]
+    assert len(logged_failures) == 1
+    logged_failures.clear()
+
+
+def test_guessing_one_name_gets_slower_and_the_wait_is_said() -> None:
+    clock = Clock()
+    throttle = Throttle(clock)
+    for _ in range(FREE_GUESSES):
+        throttle.check("host", "alice")
+        throttle.wrong("host", "alice")
+    waits = []
+    for _ in range(8):
+        with pytest.raises(RateLimited, match=r"try again in \d+ s") as caught:
+            throttle.check("host", "alice")
+        assert caught.value.limit == "FREE_GUESSES"
+        waited = 0
+        while True:
+            clock.advance(1)
+            waited += 1
+            try:
+                throttle.check("host", "alice")
+            except RateLimited:
+                continue
+            break
+        waits.append(waited)
+        throttle.wrong("host", "alice")
+    assert waits == [1, 2, 4, 8, 16, 32, 60, 60]
+    throttle.check("host", "bob")
+    throttle.check("elsewhere", "alice")
+
+
+def test_one_address_cannot_try_every_name() -> None:
+    throttle = Throttle(Clock())
+    for number in range(FREE_GUESSES_OF_ADDRESS):
+        throttle.check("host", str(number))
+        throttle.wrong("host", str(number))
+    with pytest.raises(RateLimited):
+        throttle.check("host", "another")
+    throttle.check("elsewhere", "another")
+
+
+def test_many_addresses_cannot_guess_one_name_and_keep_nobody_out_who_was_here() -> None:
+    clock = Clock()
+    throttle = Throttle(clock)
+    throttle.right("home", "alice")
+    for number in range(FREE_GUESSES_OF_NAME + 20):
+        throttle.wrong(str(number), "alice")
+    with pytest.raises(RateLimited) as caught:
+        throttle.check("elsewhere", "alice")
+    assert caught.value.limit == "FREE_GUESSES_OF_NAME"
+    throttle.check("home", "alice")
+    throttle.check("elsewhere", "bob")
+    clock.advance(LONGEST_WAIT_OF_NAME)
+    throttle.check("elsewhere", "alice")
+
+
+def test_who_was_here_is_forgotten_past_a_limit() -> None:
+    throttle = Throttle(Clock())
+    throttle.right("home", "alice")
+    for number in range(GUESSERS):
+        throttle.right(str(number), "bob")
+    assert len(throttle._known) == GUESSERS
+    for number in range(FREE_GUESSES_OF_NAME):
+        throttle.wrong(str(number), "alice")
+    with pytest.raises(RateLimited):
+        throttle.check("home", "alice")
+
+
+def test_the_right_password_starts_anew_and_memory_is_bounded() -> None:
+    throttle = Throttle(Clock())
+    for _ in range(FREE_GUESSES - 1):
+        throttle.wrong("host", "alice")
+    throttle.right("host", "alice")
+    throttle.wrong("host", "alice")
+    throttle.check("host", "alice")
+    for number in range(GUESSERS + 10):
+        throttle.wrong(str(number), "x")
+    assert len(throttle._guessers) == GUESSERS
+
+
+def test_a_version_2_login_needs_a_password_even_where_version_1_does_not() -> None:
+    clock = Clock()
+    authenticator = Authenticator([database()], clock, version_1=True)
+    with pytest.raises(AuthenticationFailed):
+        authenticator.check("host", "alice", None, 2).send(None)

@@ -1,0 +1,140 @@
+"""Several nodes over one database: what their users see."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from chat_protocol.wire.codes import Code
+from chat_protocol.wire.commands import (
+    Close,
+    Deliver,
+    History,
+    Message,
+    Presence,
+    Response,
+    Response2,
+    Users,
+)
+from tests.stores.postgres.nodes import Client, Node, nodes
+from tests.stores.postgres.server import PostgresServer
+
+pytestmark = pytest.mark.postgresql
+
+
+@pytest.fixture(scope="module")
+def two(postgres: PostgresServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Node]]:
+    with nodes(tmp_path_factory.mktemp("two"), postgres.new_database(), 2) as made:
+        yield made
+
+
+def test_a_message_of_each_version_crosses_and_keeps_its_order(two: list[Node]) -> None:
+    alice, bob = Client(two[0]), Client(two[1])
+    assert alice.log_in("alice").code == Code.OK
+    assert bob.log_in_1("bob") == Code.OK
+    for number in range(20):
+        assert alice.publish(number + 1, str(number), "bob") == Code.OK
+    got = [bob.read() for _ in range(20)]
+    assert got == [Message(str(number), "alice", "bob", 7) for number in range(20)]
+    bob.send(Message("back", "bob", "alice", 8))
+    assert bob.read() == Response(Code.OK)
+    delivered = alice.read()
+    assert isinstance(delivered, Deliver)
+    assert (delivered.message, delivered.from_, delivered.time) == ("back", "bob", 8)
+    alice.close()
+    bob.close()
+
+
+def test_everyone_history_and_users_are_those_of_all_nodes(two: list[Node]) -> None:
+    carol, dave = Client(two[0]), Client(two[1])
+    carol.log_in("carol", presence="1")
+    dave.log_in("dave")
+    presence = carol.read()
+    assert isinstance(presence, Presence)
+    assert (presence.username, presence.online) == ("dave", 1)
+    assert dave.publish(1, "to all") == Code.OK
+    assert carol.read().message == "to all"
+    listed = {user.username: user.online for user in carol.ask(Users("", 0)).users}
+    assert listed["carol"] == listed["dave"] == 1
+    history = carol.ask(History("dave", 0, 0)).messages
+    assert [message.message for message in history] == ["to all"]
+    assert dave.ask(Close(1, "")) == Response2(Code.OK)
+    presence = carol.read()
+    assert (presence.username, presence.online) == ("dave", 0)
+    listed = {user.username: user.online for user in carol.ask(Users("", 0)).users}
+    assert listed["dave"] == 0
+    carol.close()
+
+
+def test_a_user_has_one_session_in_all(two: list[Node]) -> None:
+    first, second = Client(two[0]), Client(two[1])
+    token = first.log_in("erin").properties["session"]
+    assert second.log_in("erin").code == Code.USER_ALREADY_LOGGED
+    assert second.log_in("erin", session="wrong").code == Code.USER_ALREADY_LOGGED
+    assert second.log_in("erin", session=token).code == Code.OK
+    closed = first.read()
+    assert isinstance(closed, Close)
+    assert closed.code == Code.REPLACED
+    assert first.read() is None
+    # The name is free before the answer to a logout goes out.
+    assert second.ask(Close(1, "")) == Response2(Code.OK)
+    third = Client(two[0])
+    assert third.log_in("erin").code == Code.OK
+    third.close()
+
+
+def test_what_is_not_acknowledged_comes_again_at_the_other_node(two: list[Node]) -> None:
+    sender, first = Client(two[0]), Client(two[0])
+    sender.log_in("frank")
+    first.log_in("gina")
+    assert sender.publish(1, "once", "gina") == Code.OK
+    delivered = first.read()
+    first.ask(Close(1, ""))
+    second = Client(two[1])
+    assert second.log_in("gina").properties["pending"] == "1"
+    assert second.read() == delivered
+    # Sent again, by way of the other node: known.
+    sender.ask(Close(1, ""))
+    again = Client(two[1])
+    assert again.log_in("frank").properties["publishing-id"] == "1"
+    assert again.publish(1, "once", "gina") == Code.OK
+    assert again.publish(2, "twice", "gina") == Code.OK
+    assert second.read().message == "twice"
+    second.close()
+    again.close()
+
+
+def test_of_two_logins_at_once_one_wins(two: list[Node]) -> None:
+    for round_ in range(60):
+        clients = [Client(node) for node in two]
+        codes: list[int] = [0, 0]
+        start = threading.Barrier(2)
+
+        def log_in(
+            index: int,
+            clients: list[Client] = clients,
+            codes: list[int] = codes,
+            start: threading.Barrier = start,
+            name: str = f"racer{round_ % 7}",
+        ) -> None:
+            start.wait()
+            codes[index] = clients[index].log_in(name).code
+
+        threads = [threading.Thread(target=log_in, args=(index,)) for index in range(2)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert sorted(codes) == [Code.OK, Code.USER_ALREADY_LOGGED]
+        for client in clients:
+            client.ask(Close(1, ""))
+            client.close()
+
+
+def test_nodes_that_start_at_once_make_one_schema(postgres: PostgresServer, tmp_path: Path) -> None:
+    with nodes(tmp_path, postgres.new_database(), 4) as made:
+        for index, node in enumerate(made):
+            assert Client(node).log_in(f"user{index}").code == Code.OK

@@ -1,0 +1,280 @@
+"""Connections that are read past the reactor: on real sockets, with a reactor driven by hand."""
+
+from __future__ import annotations
+
+import select
+import socket
+from collections.abc import Iterator
+
+import pytest
+from twisted.internet.error import ConnectionDone, ConnectionLost
+from twisted.internet.interfaces import IHalfCloseableProtocol
+from twisted.internet.protocol import Protocol, connectionDone
+from twisted.internet.task import Clock
+from twisted.internet.tcp import Connection
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from chat_protocol.domain.turn import Turn
+from chat_protocol.transport.epoll_reader import Readers, readers_for
+from tests.server.reactor import Reactor
+
+
+class Peer(Protocol):
+    """One end is a connection of the server, the other a socket in the hands of the test."""
+
+    def __init__(self, line: Line) -> None:
+        ours, self.theirs = socket.socketpair()
+        ours.setblocking(False)
+        self.received: list[bytes] = []
+        self.lost: Failure | None = None
+        self.connection = Connection(ours, self, line.reactor)  # type: ignore[arg-type]
+        self.connection.connected = 1
+        self.connection.startReading()
+        self.makeConnection(self.connection)
+        line.readers.adopt(self.connection)
+
+    def dataReceived(self, data: bytes) -> None:
+        self.received.append(data)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self.lost = reason
+
+
+@implementer(IHalfCloseableProtocol)
+class HalfClosing(Peer):
+    half_closed = False
+
+    def readConnectionLost(self) -> None:
+        self.half_closed = True
+
+    def writeConnectionLost(self) -> None:
+        pass
+
+
+class Line:
+    """Connections that are read together."""
+
+    def __init__(self) -> None:
+        self.reactor = Reactor()
+        self.turn = Turn(self.reactor)
+        self.stored = 0
+        self.turn.store = self.store
+        self.readers = self.another(256)
+        self.peers: list[Peer] = []
+
+    def another(self, at_once: int) -> Readers:
+        readers = readers_for(self.reactor, self.turn, at_once)
+        assert readers is not None
+        return readers
+
+    def store(self) -> None:
+        self.stored += 1
+
+    def peer(self, kind: type[Peer] = Peer) -> Peer:
+        self.peers.append(kind(self))
+        return self.peers[-1]
+
+    def read(self) -> None:
+        """As the reactor would, when the descriptor is readable."""
+        assert select.select([self.readers], [], [], 0)[0]
+        self.readers.doRead()
+
+    def close(self) -> None:
+        for peer in self.peers:
+            peer.theirs.close()
+            if peer.lost is None:
+                peer.connection.connectionLost(Failure(ConnectionDone()))  # type: ignore[no-untyped-call]
+
+
+@pytest.fixture
+def line() -> Iterator[Line]:
+    line = Line()
+    yield line
+    line.close()
+
+
+def test_all_that_have_bytes_are_read_at_once(line: Line) -> None:
+    one, two, three = line.peer(), line.peer(), line.peer()
+    one.theirs.send(b"one")
+    three.theirs.send(b"three")
+    assert line.reactor.readers == {line.readers}
+    line.read()
+    assert (one.received, two.received, three.received) == ([b"one"], [], [b"three"])
+    assert not select.select([line.readers], [], [], 0)[0]
+
+
+def test_no_more_than_so_many_are_read_in_a_round_and_none_is_left_out(line: Line) -> None:
+    few = line.another(2)
+    peers = [line.peer() for _ in range(5)]
+    for peer in peers:
+        few.adopt(peer.connection)
+        peer.theirs.send(b"x")
+    assert line.reactor.readers == {few}
+    for expected in (2, 4, 5):
+        few.doRead()
+        assert sum(peer.received == [b"x"] for peer in peers) == expected
+
+
+def test_who_is_paused_goes_to_others_paused(line: Line) -> None:
+    others = line.another(8)
+    one, two = line.peer(), line.peer()
+    one.connection.pauseProducing()
+    for peer in (one, two):
+        others.adopt(peer.connection)
+        peer.theirs.send(b"x")
+    assert [others.reads(peer.connection) for peer in (one, two)] == [False, True]
+    others.doRead()
+    assert (one.received, two.received) == ([], [b"x"])
+    one.connection.resumeProducing()
+    others.doRead()
+    assert one.received == [b"x"]
+    assert line.reactor.readers == {others}
+
+
+def test_the_turn_ends_behind_the_reading_if_somebody_asked_for_it(line: Line) -> None:
+    class Asking(Peer):
+        def dataReceived(self, data: bytes) -> None:
+            assert line.stored == 0
+            line.turn.request()
+
+    one, two = line.peer(Asking), line.peer(Asking)
+    one.theirs.send(b"one")
+    two.theirs.send(b"two")
+    line.read()
+    assert line.stored == 1
+    assert line.reactor.getDelayedCalls() == []
+    three = line.peer()
+    three.theirs.send(b"three")
+    line.read()
+    assert line.stored == 1
+
+
+def test_a_turn_that_was_to_end_later_ends_now(line: Line) -> None:
+    class Asking(Peer):
+        def dataReceived(self, data: bytes) -> None:
+            line.turn.request()
+
+    line.turn.request()
+    line.peer(Asking).theirs.send(b"x")
+    line.read()
+    assert line.stored == 1
+    assert line.reactor.getDelayedCalls() == []
+    line.turn.request()
+    line.reactor.advance(0)
+    assert line.stored == 2
+
+
+def test_one_that_is_paused_is_not_read(line: Line) -> None:
+    one, two = line.peer(), line.peer()
+    one.connection.pauseProducing()
+    one.theirs.send(b"one")
+    two.theirs.send(b"two")
+    line.read()
+    assert one.received == []
+    one.connection.resumeProducing()
+    line.read()
+    assert one.received == [b"one"]
+
+
+def test_one_may_pause_or_end_another_that_has_bytes(line: Line) -> None:
+    class Rival(Peer):
+        def dataReceived(self, data: bytes) -> None:
+            super().dataReceived(data)
+            for other in line.peers:
+                if other is not self:
+                    other.connection.pauseProducing()
+
+    one, two = line.peer(Rival), line.peer(Rival)
+    one.theirs.send(b"x")
+    two.theirs.send(b"x")
+    line.read()
+    assert sorted([one.received, two.received]) == [[], [b"x"]]
+
+
+def test_the_end_of_a_peer(line: Line) -> None:
+    one = line.peer()
+    one.theirs.close()
+    line.read()
+    assert one.lost is not None
+    assert one.lost.check(ConnectionDone)  # type: ignore[no-untyped-call]
+
+
+def test_the_end_of_what_a_peer_sends(line: Line) -> None:
+    one = line.peer(HalfClosing)
+    one.theirs.shutdown(socket.SHUT_WR)
+    line.read()
+    assert isinstance(one, HalfClosing)
+    assert one.half_closed
+    assert one.lost is None
+    assert line.reactor.readers == set()
+
+
+def test_a_reset_is_no_half_close_and_ends_the_writing_too(line: Line) -> None:
+    one = line.peer(HalfClosing)
+    one.connection.write(b"unread")
+    one.connection.doWrite()
+    one.connection.write(b"unwritten")
+    assert line.reactor.writers == {one.connection}
+    # With bytes unread: the kernel resets the connection.
+    one.theirs.close()
+    line.read()
+    assert isinstance(one, HalfClosing)
+    assert not one.half_closed
+    assert one.lost is not None
+    assert one.lost.check(ConnectionLost)  # type: ignore[no-untyped-call]
+    assert line.reactor.writers == set()
+
+
+def test_a_connection_that_fails_ends_and_the_others_go_on(
+    line: Line, logged_failures: list[Failure]
+) -> None:
+    class Failing(Peer):
+        def dataReceived(self, data: bytes) -> None:
+            raise ZeroDivisionError
+
+    one, two = line.peer(Failing), line.peer()
+    one.theirs.send(b"x")
+    two.theirs.send(b"x")
+    line.turn.request()
+    line.read()
+    assert one.lost is not None
+    assert one.lost.check(ZeroDivisionError)  # type: ignore[no-untyped-call]
+    assert two.received == [b"x"]
+    assert [failure.type for failure in logged_failures] == [ZeroDivisionError]
+    logged_failures.clear()
+
+
+def test_the_reactor_watches_as_long_as_there_are_connections(line: Line) -> None:
+    assert line.reactor.readers == set()
+    one, two = line.peer(), line.peer()
+    for peer in (one, two):
+        assert line.reactor.readers == {line.readers}
+        peer.theirs.close()
+        line.read()
+    assert line.reactor.readers == set()
+    line.peer()
+    assert line.reactor.readers == {line.readers}
+
+
+def test_writing_and_delayed_calls_stay_the_reactors(line: Line) -> None:
+    one = line.peer()
+    one.connection.write(b"hello")
+    assert line.reactor.writers == {one.connection}
+    one.connection.doWrite()
+    assert one.theirs.recv(99) == b"hello"
+    one.connection.abortConnection()
+    line.reactor.advance(0)
+    assert one.lost is not None
+
+
+def test_all_connections_end_with_the_reactor(line: Line) -> None:
+    one, two = line.peer(), line.peer()
+    line.readers.connectionLost(Failure(ConnectionLost()))  # type: ignore[no-untyped-call]
+    assert None not in (one.lost, two.lost)
+
+
+def test_a_reactor_without_descriptors_reads_by_itself() -> None:
+    clock = Clock()
+    assert readers_for(clock, Turn(clock), 8) is None
+    assert isinstance(readers_for(Reactor(), Turn(clock), 8), Readers)
