@@ -1,9 +1,10 @@
-"""Measures a server of the protocol: what a message costs, how long it takes, what is lost.
+"""Benchmarks for servers of the protocol: cost per message, latency, and correctness.
 
-    frames  <-  peers  <-  loads  <-  cases  <-  suite, soak
+    frames  <-  peers, receivers  <-  loads  <-  cases  <-  suite, soak
 
-``frames`` makes bytes beforehand, ``peers`` are users on non-blocking sockets who send them and
-compare what comes back, ``loads`` lets many of them work in a process of their own; ``servers``
-starts what is measured and ``procfs`` reads what it costs. A case is data: what to start, which
-load, which figures. See docs/performance.md.
+``frames`` encodes all frames in advance. ``peers`` and ``receivers`` are clients on non-blocking
+sockets that send these frames and compare the answers and deliveries with the expected bytes.
+``loads`` runs many of them in a separate process. ``servers`` starts the measured server, and
+``procfs`` reads its CPU time and its memory. A case is data: the server, the load and the figures.
+See docs/performance.md.
 """

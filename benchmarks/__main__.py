@@ -1,4 +1,4 @@
-"""``python -m benchmarks``: see docs/performance.md."""
+"""The entry point of ``python -m benchmarks``; see docs/performance.md."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The figures that are measured: what they are called, and how they are shown."""
+"""The measured figures: their names, units and formats."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ __all__ = [
 ]
 
 Sample = Mapping[str, float]
-"""Figures by their keys, of one measurement."""
+"""The figures of one measurement, by their keys."""
 
 Row = Sequence[Sample]
 """The repetitions of one measurement."""
@@ -30,20 +30,20 @@ Row = Sequence[Sample]
 
 @dataclass(frozen=True)
 class Figure:
-    """Something that is measured."""
+    """The description of a figure."""
 
     key: str
     title: str
-    """With its unit."""
+    """Header of its column, with the unit."""
     meaning: str
     digits: int = 0
     factor: float = 1.0
-    """From the unit of samples to that of the title."""
+    """Factor from the unit of samples to the unit of the title."""
     spread: bool = True
-    """Whether its lowest and highest are shown."""
+    """Whether tables show the minimum and the maximum."""
 
     def show(self, value: float) -> str:
-        """A value as it stands in a table."""
+        """Format a value for a table."""
         return f"{value * self.factor:,.{self.digits}f}"
 
 
@@ -52,18 +52,24 @@ PERCENTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "p99.9": 0.999, "max": 1.0}
 FIGURES = {
     figure.key: figure
     for figure in (
-        Figure("answered", "answered/s", "messages answered OK, per second"),
-        Figure("delivered", "delivered/s", "messages that arrived, per second"),
-        Figure("logins", "logins/s", "logins answered OK, per second"),
-        Figure("cpu", "CPU us", "server's processor time per message", 2, 1e6),
-        Figure("drain_cpu", "drain CPU us", "the same, for taking it from the mailbox", 2, 1e6),
-        Figure("login_cpu", "CPU us/login", "server's processor time per login", 1, 1e6),
-        Figure("memory", "kB/session", "memory that a silent session takes", 2, 1e-3),
-        Figure("rss", "MB", "server's memory", 1, 1e-6),
-        Figure("start", "start s", "from the start of the process to its first connection", 2),
-        Figure("login", "login ms", "a login and the messages that waited for it", 1, 1e3),
-        Figure("busy", "users busy", "part of a processor that the users took", 2, spread=False),
-        Figure("others", "others", "processors that other programs took meanwhile", 2),
+        Figure("answered", "answered/s", "messages answered with OK, per second"),
+        Figure("delivered", "delivered/s", "messages delivered, per second"),
+        Figure("logins", "logins/s", "logins answered with OK, per second"),
+        Figure("cpu", "CPU us", "CPU time of the server per message", 2, 1e6),
+        Figure(
+            "drain_cpu",
+            "drain CPU us",
+            "CPU time of the server per message delivered from a mailbox",
+            2,
+            1e6,
+        ),
+        Figure("login_cpu", "CPU us/login", "CPU time of the server per login", 1, 1e6),
+        Figure("memory", "kB/session", "memory per idle session", 2, 1e-3),
+        Figure("rss", "MB", "resident memory of the server", 1, 1e-6),
+        Figure("start", "start s", "time from the start of the process to its first connection", 2),
+        Figure("login", "login ms", "time of a login with the delivery of its mailbox", 1, 1e3),
+        Figure("busy", "load busy", "CPUs used by the busiest load process", 2, spread=False),
+        Figure("others", "others", "CPUs used by other programs", 2),
         *(
             Figure(
                 f"{kind} {name}",
@@ -74,9 +80,9 @@ FIGURES = {
                 spread=name in ("p50", "p99") and kind != "sending",
             )
             for kind, title, meaning in (
-                ("sending", "users late", "until the users have sent a message that is due"),
-                ("answer", "answer", "until a message is answered"),
-                ("delivery", "arrival", "until a message arrives"),
+                ("sending", "load late", "delay of the load process in sending a message"),
+                ("answer", "answer", "time until a message is answered"),
+                ("delivery", "arrival", "time until a message arrives"),
             )
             for name in PERCENTILES
         ),
@@ -85,7 +91,7 @@ FIGURES = {
 
 
 def others(result: Result, phases: Sequence[Phase]) -> dict[str, float]:
-    """What disturbed a measurement, where the server can be looked at."""
+    """Return the CPUs used by other programs; empty if the server's CPU time is unknown."""
     cpu = [phase.cpu for phase in phases]
     if None in cpu:
         return {}
@@ -94,7 +100,7 @@ def others(result: Result, phases: Sequence[Phase]) -> dict[str, float]:
 
 
 def percentiles(values: Sequence[float], kind: str) -> dict[str, float]:
-    """The percentiles of latencies, in seconds; nothing of nothing."""
+    """Return the percentiles of latencies in seconds; empty if there are no latencies."""
     ordered = sorted(values)
     if not ordered:
         return {}
@@ -103,7 +109,7 @@ def percentiles(values: Sequence[float], kind: str) -> dict[str, float]:
 
 
 def of_load(result: Result, phases: Sequence[Phase]) -> dict[str, float]:
-    """The figures of a load in which messages were sent."""
+    """Return the figures of a load that sent messages."""
     figures = {"answered": result.messages / result.answering, "busy": result.busy}
     if result.delivering:
         figures["delivered"] = result.messages / result.delivering
@@ -118,5 +124,5 @@ def of_load(result: Result, phases: Sequence[Phase]) -> dict[str, float]:
 
 
 def spread(values: Sequence[float]) -> tuple[float, float, float]:
-    """Median, lowest and highest."""
+    """Return the median, the minimum and the maximum."""
     return median(values), min(values), max(values)

@@ -1,10 +1,11 @@
-"""The floor: what it costs at all to bring these bytes from socket to socket in Python.
+"""The floor: the minimum cost of moving these bytes between sockets in Python.
 
     python -m benchmarks.floor PORT
 
-It trusts its clients, and knows what this suite sends: version 1, and frames that come in together
-have one size and one recipient. They are handed on unread, many at a time. No server that reads
-its frames, checks them or keeps them can be as quick; figures beside it hold on any machine.
+The floor is a relay that trusts its clients and depends on the traffic of this suite: version 1,
+and all frames of one read have the same size and the same recipient. It forwards them together and
+without parsing. No server that parses, checks or stores its frames can be as fast. Therefore the
+ratio of a figure to the floor's is comparable between machines.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ def _string(frame: bytes, at: int) -> tuple[bytes, int]:
 
 
 class Relay:
-    """Hands on what comes in at a listening socket."""
+    """Forwards messages between the connections of a listening socket."""
 
     def __init__(self, listening: socket.socket) -> None:
         self._epoll = select.epoll()
@@ -53,7 +54,11 @@ class Relay:
         self._mail: dict[bytes, list[bytes | bytearray]] = {}
 
     def turn(self, seconds: float | None = None) -> None:
-        """Read from all that have something, then write to all that get something."""
+        """Read from all readable connections, then write the output that this caused.
+
+        Args:
+            seconds: maximum time to wait for a readable connection; None: no maximum.
+        """
         changed: set[_Connection] = set()
         for descriptor, _ in self._epoll.poll(seconds):
             if descriptor == self._listening.fileno():
@@ -98,25 +103,25 @@ class Relay:
             connection.out += [_RESPONSE, *self._mail.pop(connection.name, ())]
             return
         recipient, _ = _string(data, _string(data, _string(data, 11)[1])[1])
-        handed_on = bytearray(data[: count * size])
+        forwarded = bytearray(data[: count * size])
         answers = bytearray(_RESPONSE * count)
         for at in _CORRELATION:
-            answers[at :: len(_RESPONSE)] = handed_on[at::size]
-            handed_on[at::size] = bytes(count)
-        self.spoil(answers, handed_on, size)
+            answers[at :: len(_RESPONSE)] = forwarded[at::size]
+            forwarded[at::size] = bytes(count)
+        self.spoil(answers, forwarded, size)
         connection.out.append(answers)
         to = self._online.get(recipient)
         if to is None:
-            self._mail.setdefault(recipient, []).append(handed_on)
+            self._mail.setdefault(recipient, []).append(forwarded)
         else:
-            to.out.append(handed_on)
+            to.out.append(forwarded)
             changed.add(to)
 
-    def spoil(self, answers: bytearray, handed_on: bytearray, size: int) -> None:
-        """What goes back and what goes on, for those who want to see it done wrong."""
+    def spoil(self, answers: bytearray, forwarded: bytearray, size: int) -> None:
+        """Do nothing; a subclass may alter the bytes in order to test the checks of the suite."""
 
     def close(self) -> None:
-        """Let go of all connections."""
+        """Close all connections."""
         for connection in list(self._connections.values()):
             self._end(connection)
         self._epoll.close()
@@ -143,7 +148,7 @@ class Relay:
 
 
 def serve(port: int) -> None:
-    """Serve on a port of 127.0.0.1 until the process is killed."""
+    """Listen on a port of 127.0.0.1 until the process is killed."""
     with socket.create_server(("127.0.0.1", port), backlog=1024) as listening:
         floor = Relay(listening)
         while True:

@@ -1,8 +1,9 @@
-"""The bytes that are sent and those that must come back, made beforehand.
+"""Frames to send and frames to expect, encoded in advance.
 
-A stream repeats after CYCLE frames, all of one size. So a position in it is the number of bytes
-that went by, and to check whatever came in is to compare bytes. What is lost, doubled, out of
-order or altered shows, unless it is a multiple of CYCLE frames in a row: that shows in the count.
+A stream repeats after CYCLE frames of the same size. Therefore the number of received bytes is the
+position in the stream, and a check is a comparison of bytes. It detects frames that are lost,
+duplicated, reordered or altered, except a multiple of CYCLE consecutive frames, which the count
+detects.
 """
 
 from __future__ import annotations
@@ -28,8 +29,8 @@ __all__ = [
     "CYCLE",
     "OFFSET",
     "PUBLISHING_ID",
+    "CheckFailed",
     "Expected",
-    "Failed",
     "Stream",
     "Traffic",
     "ack",
@@ -40,31 +41,32 @@ __all__ = [
 ]
 
 CYCLE = 256
-"""Frames after which a stream repeats: more than any window, and a byte of a publishing id."""
+"""Number of frames after which a stream repeats. It exceeds the window of every load, and the
+number of a frame fits the last byte of a publishing id."""
 
 PUBLISHING_ID = slice(11, 19)
-"""Where a Publish has its publishing id."""
+"""Position of the publishing id in a Publish frame."""
 
 OFFSET = slice(11, 19)
-"""Where a Deliver has its offset."""
+"""Position of the offset in a Deliver frame."""
 
 _TIME = 1_700_000_000
 
 
-class Failed(Exception):
-    """The server did not do what the protocol demands; a figure would mean nothing."""
+class CheckFailed(Exception):
+    """The server violated the protocol, so that its figures would be meaningless."""
 
 
 class Stream(NamedTuple):
-    """Frames of one size, again and again."""
+    """A repeating sequence of frames of the same size."""
 
     cycle: bytes
     size: int
-    """Bytes of one frame."""
+    """Size of a frame in bytes."""
 
 
 class Traffic(NamedTuple):
-    """What one user sends to another, and what comes of it."""
+    """The requests of a sender, the answers to them, and the deliveries to the recipient."""
 
     requests: Stream
     answers: Stream
@@ -73,12 +75,12 @@ class Traffic(NamedTuple):
 
 def _stream(frames: list[bytes]) -> Stream:
     sizes = {len(frame) for frame in frames}
-    assert len(sizes) == 1, "the frames of a stream have one size"
+    assert len(sizes) == 1, "the frames of a stream must have the same size"
     return Stream(b"".join(frames), sizes.pop())
 
 
 def _text(index: int, number: int, size: int) -> str:
-    """A character for the sender, the number in the cycle, and letters that depend on it."""
+    """Return a text that identifies the sender by its first character, then the frame."""
     letter = chr(ord("a") + number % 26)
     return f"{chr(33 + index % 94)}{number:03d}".ljust(size, letter)[:size]
 
@@ -90,11 +92,11 @@ def _answers(version: int) -> Stream:
 
 
 def messages(index: int, sender: str, recipient: str, size: int) -> Traffic:
-    """Version 1: Message, its Response, and the Message that the recipient gets.
+    """Return the version 1 traffic from one user to another.
 
     Args:
-        index: of the sender among those who write to one recipient, below 94.
-        size: bytes of text, at least 4.
+        index: number of the sender among the senders to one recipient, below 94.
+        size: size of the text in bytes, at least 4.
     """
     made = [Message(_text(index, n, size), sender, recipient, _TIME + n) for n in range(CYCLE)]
     return Traffic(
@@ -105,10 +107,11 @@ def messages(index: int, sender: str, recipient: str, size: int) -> Traffic:
 
 
 def publications(index: int, sender: str, recipient: str, size: int) -> Traffic:
-    """Version 2: Publish, its Response, and the Deliver that the recipient gets.
+    """Return the version 2 traffic from one user to another.
 
-    The number in the cycle is the last byte of the publishing id; whoever sends fills in the
-    others (PUBLISHING_ID), whoever receives blanks the offset (OFFSET).
+    The last byte of a publishing id is the number of the frame in the cycle. The sender must set
+    the other bytes (PUBLISHING_ID), and the recipient must set the offset (OFFSET) to 0 before the
+    comparison.
     """
     made = [(_text(index, n, size), _TIME + n) for n in range(CYCLE)]
     to = (recipient,)
@@ -125,17 +128,17 @@ def publications(index: int, sender: str, recipient: str, size: int) -> Traffic:
 
 
 def login(name: str, version: int = 1) -> bytes:
-    """A Login with correlationId 1."""
+    """Return a Login frame with correlationId 1."""
     return encode(Login(name) if version == 1 else Login2(name), 1, version)
 
 
 def login_answer() -> bytes:
-    """What version 1 says to it."""
+    """Return the answer to a successful version 1 login."""
     return encode(Response(Code.OK), 1)
 
 
 def ack(offset: int) -> bytes:
-    """An Ack; it is not answered."""
+    """Return an Ack frame."""
     return encode(Ack(offset))
 
 
@@ -145,34 +148,34 @@ def _repeated(cycle: bytes, least: int) -> bytes:
 
 
 class Expected:
-    """A stream, compared piece by piece with what comes in.
+    """Compares received bytes with the expected stream.
 
     Args:
-        whose: named where something is wrong.
-        largest: bytes of the largest piece that is ever taken.
+        label: names the stream in errors.
+        largest: maximum size of a piece in bytes.
     """
 
-    __slots__ = ("_bytes", "_length", "_position", "_whose", "count", "received", "size")
+    __slots__ = ("_bytes", "_label", "_length", "_position", "count", "received", "size")
 
-    def __init__(self, stream: Stream, whose: str, largest: int) -> None:
+    def __init__(self, stream: Stream, label: str, largest: int) -> None:
         self._bytes = _repeated(stream.cycle, largest)
         self._length = len(stream.cycle)
         self._position = 0
-        self._whose = whose
+        self._label = label
         self.size = stream.size
         self.received = 0
-        """Bytes so far."""
+        """Number of received bytes."""
         self.count = 0
-        """Whole frames so far."""
+        """Number of received complete frames."""
 
     def take(self, piece: memoryview) -> None:
-        """The next bytes.
+        """Check the next bytes.
 
         Raises:
-            Failed: they are not those that had to come.
+            CheckFailed: they differ from the stream.
         """
         if not self._bytes.startswith(piece, self._position):
-            raise Failed(self._difference(bytes(piece)))
+            raise CheckFailed(self._difference(bytes(piece)))
         received = self.received = self.received + len(piece)
         self._position = received % self._length
         self.count = received // self.size
@@ -182,13 +185,13 @@ class Expected:
         first = next(n for n, (a, b) in enumerate(zip(piece, wanted, strict=True)) if a != b)
         frame = (self.received + first) // self.size * self.size - self.received
         return (
-            f"{self._whose}: frame {(self.received + first) // self.size} is"
-            f" {_words(piece[max(frame, 0) : frame + self.size])}, and not"
-            f" {_words(wanted[max(frame, 0) : frame + self.size])}"
+            f"{self._label}: frame {(self.received + first) // self.size} is"
+            f" {_describe(piece[max(frame, 0) : frame + self.size])}, expected"
+            f" {_describe(wanted[max(frame, 0) : frame + self.size])}"
         )
 
 
-def _words(frame: bytes) -> str:
+def _describe(frame: bytes) -> str:
     if len(frame) >= 4 + MIN_FRAME and len(frame) == 4 + int.from_bytes(frame[:4], "big"):
         try:
             header, command = decode(frame[4:])

@@ -1,6 +1,6 @@
-"""What the users of one process do: each load is a function of a plan.
+"""The loads: functions that run the clients of one load process according to a plan.
 
-A load waits at ``control.ready()`` before each phase that is measured, and returns what it saw.
+A load calls ``control.ready()`` before each measured phase, and returns its result.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from time import monotonic, process_time
 from typing import Protocol
 
-from benchmarks.frames import Failed, messages, publications
+from benchmarks.frames import CheckFailed, messages, publications
 from benchmarks.loop import Address, Arrivals, Loop, drain, log_in
 from benchmarks.peers import Publisher, Sender
 from benchmarks.receivers import AckingReceiver, IReceiver, Receiver, SharedReceiver
@@ -30,45 +30,46 @@ __all__ = [
 ]
 
 _LINGER = 0.05
-"""Seconds in which something might come twice."""
+"""Seconds to wait for duplicates at the end of a phase."""
 
-_MOST_TO_ONE = 50_000
-"""Messages to one mailbox, so that a quick server is not asked to keep them by the million."""
+_MAX_PER_MAILBOX = 50_000
+"""Maximum number of messages to one mailbox, so that a fast server need not keep millions."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What one process of users is to do."""
+    """The plan of one load process."""
 
     address: Address
     prefix: str
-    """Begins every name, so that no two runs meet."""
+    """Prefix of all usernames, unique for each run."""
     seconds: float
     pairs: int = 0
-    """Senders."""
+    """Number of senders."""
     window: int = 64
+    """Messages in flight per sender."""
     size: int = 64
-    """Bytes of text."""
+    """Size of the texts in bytes."""
     version: int = 1
     idle: int = 0
-    """Users who are on-line beside them."""
+    """Number of additional users who are online and idle."""
     rate: float = 0.0
-    """Messages a second, of all senders."""
+    """Messages per second of all senders together."""
     record: bool = False
-    """Whether to keep latencies."""
+    """Whether to record latencies."""
     names: Sequence[tuple[str, str]] = ()
-    """Senders and recipients, where they are given."""
+    """Names of senders and recipients; empty: generate them."""
     waiting: Callable[[str], bytes] | None = None
-    """What each of them gets when it logs in."""
-    patience: float = 20.0
-    """Seconds without progress after which something is lost."""
+    """Returns the frames that the server delivers to a user after the login."""
+    timeout: float = 20.0
+    """Seconds without progress after which a message counts as lost."""
 
     def name(self, role: str, index: int) -> str:
-        """Of one size for all of a role."""
+        """Return a username; all names of a role have the same length."""
         return f"{self.prefix}{role}{index:06d}"
 
     def couples(self) -> list[tuple[str, str]]:
-        """Senders and recipients."""
+        """Return the names of senders and recipients."""
         return list(self.names) or [
             (self.name("s", n), self.name("r", n)) for n in range(self.pairs)
         ]
@@ -76,26 +77,25 @@ class Plan:
 
 @dataclass
 class Result:
-    """What users saw; times in seconds from the beginning of the phase."""
+    """The result of a load. Times are in seconds from the beginning of the phase."""
 
     messages: int = 0
-    """Answered OK and delivered, all of them."""
+    """Number of messages, all answered with OK and delivered."""
     answering: float = 0.0
-    """Until the last answer."""
+    """Time of the last answer."""
     delivering: float = 0.0
-    """Until the last delivery."""
+    """Time of the last delivery."""
     busy: float = 0.0
-    """How much of that time the processor of the users' process was in use; near 1 it is they
-    who set the pace."""
+    """CPUs used by the load process during the phase; near 1, it is the bottleneck."""
     cpu: float = 0.0
-    """Processor time of their processes, with what they did behind it."""
+    """Total CPU time of the load processes, including the time after the phase."""
     sending_latencies: array[float] = field(default_factory=lambda: array("d"))
-    """How late the users themselves were, of those who send when it is time."""
+    """Delays between the scheduled and the actual time of sending."""
     answer_latencies: array[float] = field(default_factory=lambda: array("d"))
     delivery_latencies: array[float] = field(default_factory=lambda: array("d"))
 
     def merge(self, other: Result) -> None:
-        """Add what other users saw at the same time."""
+        """Add the result of a load process that ran at the same time."""
         self.messages += other.messages
         self.answering = max(self.answering, other.answering)
         self.delivering = max(self.delivering, other.delivering)
@@ -107,31 +107,35 @@ class Result:
 
 
 class Control(Protocol):
-    """The process that measures, seen from a load."""
+    """The connection from a load to the measuring process."""
 
     def ready(self) -> None:
-        """A phase is prepared; returns when it is to begin."""
+        """Report that the next phase is prepared; return when it must begin."""
 
 
 class _Group:
-    """Senders and receivers that belong together."""
+    """The senders and receivers of a phase."""
 
     def __init__(
         self, plan: Plan, loop: Loop, senders: Sequence[Sender], receivers: Sequence[IReceiver]
     ) -> None:
-        self._patience = plan.patience
+        self._timeout = plan.timeout
         self.loop = loop
         self.senders = senders
         self.receivers = receivers
         self.begin()
 
     def begin(self) -> None:
-        """Count the time from now."""
+        """Start measuring the time of the phase."""
         self.began = monotonic()
         self._cpu = process_time()
 
     def run_for(self, seconds: float, most: int = sys.maxsize) -> None:
-        """Send for so long, each message when another was answered; of each at most so many."""
+        """Send for ``seconds``, with a constant number of messages in flight.
+
+        Args:
+            most: maximum number of messages per sender.
+        """
         for sender in self.senders:
             sender.start()
         first = self.senders[0]
@@ -142,10 +146,10 @@ class _Group:
             sender.stop()
 
     def finish(self, deliveries: bool = True) -> Result:
-        """Wait for all that was sent; then there must be nothing more.
+        """Wait for all answers and deliveries, then check that no more arrive.
 
         Args:
-            deliveries: whether they are due already.
+            deliveries: whether the recipients are online, so that deliveries arrive.
         """
         result = Result(sum(sender.allowed for sender in self.senders))
         result.answering = self._until(lambda: sum(one.outstanding for one in self.senders))
@@ -155,8 +159,12 @@ class _Group:
         end = monotonic() + _LINGER
         while (now := monotonic()) < end:
             self.loop.turn(end - now)
-        if deliveries and (self._arrived() > result.messages or any(o.odd for o in self.receivers)):
-            raise Failed(f"{self._arrived()} deliveries of {result.messages} messages")
+        if deliveries and (
+            self._arrived() > result.messages or any(o.has_partial_frame for o in self.receivers)
+        ):
+            raise CheckFailed(
+                f"the server made {self._arrived()} deliveries of {result.messages} messages"
+            )
         return result
 
     def _arrived(self) -> int:
@@ -169,13 +177,13 @@ class _Group:
             now, before, left = monotonic(), left, missing()
             if left != before:
                 since = now
-            elif now > since + self._patience:
-                raise Failed(f"{left} answers or deliveries did not come")
+            elif now > since + self._timeout:
+                raise CheckFailed(f"{left} answers or deliveries did not arrive")
         return monotonic() - self.began
 
 
 def _pairs(plan: Plan, loop: Loop, window: int) -> tuple[list[Sender], list[IReceiver]]:
-    """Senders and receivers, logged in."""
+    """Log in senders and receivers."""
     couples = plan.couples()
     version_1 = plan.version == 1
     make = messages if version_1 else publications
@@ -200,10 +208,10 @@ def _pairs(plan: Plan, loop: Loop, window: int) -> tuple[list[Sender], list[IRec
 def _keep_latencies(
     group: _Group, result: Result, latencies: Callable[[int, Arrivals], Iterable[float]]
 ) -> None:
-    """Put them into the result.
+    """Add latencies to the result.
 
     Args:
-        latencies: from the index of a pair and when so many had come, to how long each took.
+        latencies: returns the latencies of a pair from its index and its arrivals.
     """
     for index, (sender, receiver) in enumerate(zip(group.senders, group.receivers, strict=True)):
         result.answer_latencies.extend(latencies(index, sender.arrivals or []))
@@ -211,9 +219,10 @@ def _keep_latencies(
 
 
 def pairs(plan: Plan, control: Control) -> Result:
-    """Each sender writes to a receiver of its own, a window ahead of the answers.
+    """Run pairs in which each sender keeps ``plan.window`` messages in flight.
 
-    Latencies are kept for a window of 1 only; with more they would be the length of the queue.
+    Latencies are recorded only for a window of 1. With a larger window they would measure the
+    length of the queue.
     """
     loop = Loop()
     others = log_in(plan.address, [plan.name("i", n) for n in range(plan.idle)])
@@ -229,7 +238,7 @@ def pairs(plan: Plan, control: Control) -> Result:
 
 
 def _taken(sender: Sender, arrivals: Arrivals) -> Iterable[float]:
-    """From when each message was written until it had come."""
+    """Return the time from sending each message to its arrival."""
     last = 0
     for when, count in arrivals:
         for number in range(last, count):
@@ -238,7 +247,7 @@ def _taken(sender: Sender, arrivals: Arrivals) -> Iterable[float]:
 
 
 def fan_in(plan: Plan, control: Control) -> Result:
-    """All senders write to one receiver."""
+    """Run many senders to one recipient."""
     loop = Loop()
     to = plan.name("r", 0)
     traffic = {
@@ -259,7 +268,7 @@ def fan_in(plan: Plan, control: Control) -> Result:
 
 
 def offline(plan: Plan, control: Control) -> Result:
-    """Senders fill the mailboxes of users who are away; in a second phase these log in."""
+    """Send messages to offline users, who log in and receive them in a second phase."""
     loop = Loop()
     couples = plan.couples()
     recipients = [to for _, to in couples]
@@ -274,7 +283,7 @@ def offline(plan: Plan, control: Control) -> Result:
     ]
     control.ready()
     group = _Group(plan, loop, senders, ())
-    group.run_for(plan.seconds, _MOST_TO_ONE)
+    group.run_for(plan.seconds, _MAX_PER_MAILBOX)
     sent = group.finish(deliveries=False)
     control.ready()
     group.begin()
@@ -289,7 +298,7 @@ def offline(plan: Plan, control: Control) -> Result:
 
 
 def idle(plan: Plan, control: Control) -> Result:
-    """Users log in and say nothing."""
+    """Log in users who stay idle."""
     control.ready()
     began = monotonic()
     sockets = log_in(plan.address, [plan.name("i", n) for n in range(plan.idle)])
@@ -302,10 +311,10 @@ def idle(plan: Plan, control: Control) -> Result:
 
 
 def open_loop(plan: Plan, control: Control) -> Result:
-    """Senders write when it is time, whether answers come or not.
+    """Run pairs that send at a fixed rate, independent of the answers.
 
-    Each latency counts from the time at which the message was to be sent, so what a slow server
-    holds up is not left out.
+    A latency is measured from the scheduled time of the message. Thus the delays that a slow server
+    causes to later messages count as well.
     """
     loop = Loop()
     senders, receivers = _pairs(plan, loop, 0)

@@ -1,4 +1,4 @@
-"""Users who come and go."""
+"""Clients that log in and disconnect in a loop."""
 
 from __future__ import annotations
 
@@ -9,52 +9,54 @@ from collections.abc import Sequence
 from itertools import cycle
 from time import monotonic, process_time
 
-from benchmarks.frames import Failed, login, login_answer
+from benchmarks.frames import CheckFailed, login, login_answer
 from benchmarks.loads import Control, Plan, Result
 from benchmarks.loop import Address, Loop, log_in
 
-__all__ = ["Visitor", "logins"]
+__all__ = ["LoginClient", "logins"]
 
 _NAMES = 50
-"""Names that one visitor has in turn, so that each is long gone when it comes again."""
+"""Number of names that a client uses in turn, so that the server has long freed a name when the
+client uses it again."""
 
 
-class Visitor:
-    """Connects, logs in, waits for the answer and closes, under one name after the other.
+class LoginClient:
+    """Connects, logs in with the next of its names, waits for the answer and disconnects.
 
     Args:
-        again: whether it comes again by itself.
+        names: the usernames, used in turn.
+        repeat: whether to connect again by itself.
     """
 
     def __init__(
-        self, loop: Loop, address: Address, names: Sequence[str], again: bool = True
+        self, loop: Loop, address: Address, names: Sequence[str], repeat: bool = True
     ) -> None:
         self._loop = loop
         self._address = address
         self._logins = cycle([login(name) for name in names])
-        self._again = again
+        self._repeat = repeat
         self._sock: socket.socket | None = None
         self._answer = b""
         self.count = 0
-        """Logins that were answered OK."""
+        """Number of logins answered with OK."""
 
     @property
     def done(self) -> bool:
-        """Whether it has gone."""
+        """Whether the client is disconnected."""
         return self._sock is None
 
     def stop(self) -> None:
-        """Do not come again."""
-        self._again = False
+        """Do not connect again after the current connection."""
+        self._repeat = False
 
-    def come(self) -> None:
-        """Connect; only if it has gone."""
+    def connect(self) -> None:
+        """Connect; the client must be disconnected."""
         sock = self._sock = socket.socket()
         sock.setblocking(False)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         code = sock.connect_ex(self._address)
         if code not in (0, errno.EINPROGRESS):
-            raise Failed(f"a connection is refused: {errno.errorcode.get(code, code)}")
+            raise CheckFailed(f"the server refused a connection: {errno.errorcode.get(code, code)}")
         self._answer = b""
         self._loop.add(sock, self._ready, select.EPOLLOUT)
 
@@ -68,48 +70,50 @@ class Visitor:
                 return
             data = sock.recv(len(wanted) - len(self._answer))
         except OSError as error:
-            raise Failed(f"a login is not answered: {error}") from None
+            raise CheckFailed(f"the server did not answer a login: {error}") from None
         self._answer += data
-        if not data or not wanted.startswith(self._answer):
-            raise Failed(f"a login is answered {self._answer.hex() or 'by the end'}")
+        if not data:
+            raise CheckFailed("the server closed a connection instead of answering its login")
+        if not wanted.startswith(self._answer):
+            raise CheckFailed(f"the server answered a login with {self._answer.hex()}")
         if self._answer == wanted:
             self.count += 1
             self._loop.remove(sock)
-            self._entered(sock)
+            self._logged_in(sock)
 
-    def _entered(self, sock: socket.socket) -> None:
-        """It is logged in."""
-        self._leave(sock)
+    def _logged_in(self, sock: socket.socket) -> None:
+        """Disconnect after the login."""
+        self._disconnect(sock)
 
-    def _leave(self, sock: socket.socket) -> None:
+    def _disconnect(self, sock: socket.socket) -> None:
         sock.close()
         self._sock = None
-        if self._again:
-            self.come()
+        if self._repeat:
+            self.connect()
 
 
 def logins(plan: Plan, control: Control) -> Result:
-    """``plan.pairs`` visitors at a time, all users known already."""
+    """Log in and disconnect, ``plan.pairs`` clients at a time, with registered names."""
     loop = Loop()
     names = [[plan.name(f"v{n:03d}-", m) for m in range(_NAMES)] for n in range(plan.pairs)]
     for group in names:
         for sock in log_in(plan.address, group):
             sock.close()
-    visitors = [Visitor(loop, plan.address, group) for group in names]
+    clients = [LoginClient(loop, plan.address, group) for group in names]
     control.ready()
     began, cpu = monotonic(), process_time()
-    for visitor in visitors:
-        visitor.come()
+    for client in clients:
+        client.connect()
     end = began + plan.seconds
     while (now := monotonic()) < end:
         loop.turn(end - now)
-    for visitor in visitors:
-        visitor.stop()
-    while not all(visitor.done for visitor in visitors):
+    for client in clients:
+        client.stop()
+    while not all(client.done for client in clients):
         loop.turn(1)
         if monotonic() > end + 60:
-            raise Failed("a login is not answered")
+            raise CheckFailed("the server did not answer a login within 60 s")
     seconds = monotonic() - began
     loop.close()
-    count = sum(visitor.count for visitor in visitors)
+    count = sum(client.count for client in clients)
     return Result(count, seconds, seconds, (process_time() - cpu) / seconds)

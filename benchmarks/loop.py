@@ -1,4 +1,4 @@
-"""Non-blocking sockets: an epoll, the buffers that all share, and logins."""
+"""Non-blocking sockets: an epoll loop, its shared buffers, and logins."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import socket
 from collections.abc import Callable, Iterable
 from time import monotonic
 
-from benchmarks.frames import Failed, login, login_answer
+from benchmarks.frames import CheckFailed, login, login_answer
 from chat_protocol.wire.codec import decode
 from chat_protocol.wire.codes import Code
 
@@ -15,34 +15,34 @@ __all__ = ["ANSWERS", "DELIVERIES", "Address", "Arrivals", "Loop", "drain", "log
 
 Address = tuple[str, int]
 Arrivals = list[tuple[float, int]]
-"""When so many had come, by ``time.monotonic``."""
+"""Pairs of a time (``time.monotonic``) and the total number of messages by then."""
 
 ANSWERS = 16 * 1024
-"""Bytes of answers that are read at a time."""
+"""Size of the buffer for answers, in bytes."""
 
 DELIVERIES = 64 * 1024
-"""Bytes of deliveries that are read at a time."""
+"""Size of the buffer for deliveries, in bytes."""
 
-_TOGETHER = 32
-"""Connections that are opened at a time: fewer than Twisted's backlog of 50."""
+_CONCURRENT_LOGINS = 32
+"""Number of connections that are opened at a time; fewer than Twisted's backlog of 50."""
 
-_PATIENCE = 60.0
-"""Seconds that a login may take."""
+_TIMEOUT = 60.0
+"""Timeout of a login, in seconds."""
 
 _READ = select.EPOLLIN
 _READ_WRITE = select.EPOLLIN | select.EPOLLOUT
 
 
 def log_in(address: Address, names: Iterable[str], version: int = 1) -> list[socket.socket]:
-    """A connection with a session for each name, in their order.
+    """Connect and log in with each name; return the sockets in the order of the names.
 
     Raises:
-        Failed: there is no connection, one is refused, or not answered within a minute.
+        CheckFailed: a connection fails, or a login is refused or not answered within 60 s.
     """
     waiting = list(names)
     sockets: list[socket.socket] = []
     while waiting:
-        batch, waiting = waiting[:_TOGETHER], waiting[_TOGETHER:]
+        batch, waiting = waiting[:_CONCURRENT_LOGINS], waiting[_CONCURRENT_LOGINS:]
         fresh = []
         for name in batch:
             sock = _connect(address)
@@ -58,9 +58,9 @@ def log_in(address: Address, names: Iterable[str], version: int = 1) -> list[soc
 
 def _connect(address: Address) -> socket.socket:
     try:
-        return socket.create_connection(address, _PATIENCE)
+        return socket.create_connection(address, _TIMEOUT)
     except OSError as error:
-        raise Failed(f"there is no connection: {error}") from None
+        raise CheckFailed(f"cannot connect to {address[0]}:{address[1]}: {error}") from None
 
 
 def _await_login(name: str, sock: socket.socket, version: int) -> None:
@@ -73,23 +73,23 @@ def _await_login(name: str, sock: socket.socket, version: int) -> None:
             answer = _exactly(sock, int.from_bytes(_exactly(sock, 4), "big"))
             good = decode(answer)[1].code == Code.OK
     except OSError as error:
-        raise Failed(f"the login of {name} is not answered: {error}") from None
+        raise CheckFailed(f"the server did not answer the login of {name}: {error}") from None
     if not good:
-        raise Failed(f"the login of {name} is answered {answer.hex()}")
+        raise CheckFailed(f"the server answered the login of {name} with {answer.hex()}")
 
 
-def drain(sock: socket.socket, wanted: bytes, whose: str) -> None:
-    """Take what waited for a user who has just logged in.
+def drain(sock: socket.socket, wanted: bytes, label: str) -> None:
+    """Receive and check the waiting messages of a user who has just logged in.
 
     Raises:
-        Failed: it is something else, or does not come.
+        CheckFailed: the messages differ from ``wanted``, or do not arrive within 60 s.
     """
-    sock.settimeout(_PATIENCE)
+    sock.settimeout(_TIMEOUT)
     try:
         if _exactly(sock, len(wanted)) != wanted:
-            raise Failed(f"{whose}: other messages waited")
+            raise CheckFailed(f"{label}: the mailbox contained other messages than expected")
     except OSError as error:
-        raise Failed(f"{whose}: not all that waited came: {error}") from None
+        raise CheckFailed(f"{label}: not all waiting messages arrived: {error}") from None
     sock.setblocking(False)
 
 
@@ -101,7 +101,7 @@ def _exactly(sock: socket.socket, count: int) -> bytes:
 
 
 class Loop:
-    """An epoll, and who is to be called."""
+    """An epoll loop that calls a function for each socket that is ready."""
 
     def __init__(self) -> None:
         self._epoll = select.epoll()
@@ -111,46 +111,50 @@ class Loop:
         self.deliveries = memoryview(bytearray(DELIVERIES))
 
     def add(self, sock: socket.socket, ready: Callable[[int], None], events: int = _READ) -> None:
-        """Call ``ready`` with what epoll says of the socket."""
+        """Call ``ready`` with the epoll events of the socket whenever there are some."""
         self._ready[sock.fileno()] = ready
         self._sockets[sock.fileno()] = sock
         self._epoll.register(sock, events)
 
     def watch(self, sock: socket.socket, writable: bool) -> None:
-        """Whether to call when it can be written to, too."""
+        """Set whether to wait for writability in addition to readability."""
         self._epoll.modify(sock, _READ_WRITE if writable else _READ)
 
     def remove(self, sock: socket.socket) -> None:
-        """Call no more; the socket must still be open."""
+        """Stop watching the socket, which must still be open."""
         self._epoll.unregister(sock)
         del self._ready[sock.fileno()], self._sockets[sock.fileno()]
 
     def turn(self, seconds: float) -> None:
-        """Handle what is there; wait at most so long, in steps of a millisecond."""
+        """Handle all ready sockets; wait for the first at most ``seconds``, rounded to 1 ms."""
         ready = self._ready
         for descriptor, events in self._epoll.poll(max(seconds, 0)):
-            # Who was called before may have removed it.
+            # An earlier call of this turn may have removed the socket.
             if descriptor in ready:
                 ready[descriptor](events)
 
     def turn_until(self, when: float) -> None:
-        """Handle what is there; wait at most until then, to about 0.1 ms."""
+        """Handle all ready sockets; wait for the first until ``when``, to about 0.1 ms."""
         select.select([self._epoll], [], [], max(when - monotonic(), 0))
         self.turn(0)
 
     def close(self) -> None:
-        """Close all sockets that it has, and the epoll."""
+        """Close all watched sockets and the epoll object."""
         for sock in self._sockets.values():
             sock.close()
         self._epoll.close()
 
 
-def read(sock: socket.socket, view: memoryview, whose: str) -> int:
-    """Bytes that came, at the front of ``view``; a connection that ended is Failed."""
+def read(sock: socket.socket, view: memoryview, label: str) -> int:
+    """Receive bytes to the front of ``view``; return their number.
+
+    Raises:
+        CheckFailed: the connection has ended.
+    """
     try:
         count = sock.recv_into(view)
     except OSError as error:
-        raise Failed(f"{whose}: {error}") from None
+        raise CheckFailed(f"{label}: {error}") from None
     if not count:
-        raise Failed(f"{whose}: the server closed the connection")
+        raise CheckFailed(f"{label}: the server closed the connection")
     return count

@@ -1,7 +1,7 @@
-"""The users of the soak: all kinds of them at once, in one loop, each message checked.
+"""The load of the soak: clients of all kinds in one loop, with a check of every message.
 
-What they send does not depend on what comes back, so the load stays the same for as long as it
-lasts, and whatever grows is the server's.
+The clients send at a fixed rate, independent of the answers. Thus the load is constant, and any
+growth is caused by the server.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ import socket
 from collections.abc import Sequence
 from time import monotonic
 
-from benchmarks.frames import Expected, Failed, Stream, messages
-from benchmarks.logins import Visitor
+from benchmarks.frames import CheckFailed, Expected, Stream, messages
+from benchmarks.logins import LoginClient
 from benchmarks.loop import DELIVERIES, Address, Arrivals, Loop, log_in, read
 from benchmarks.peers import Sender
 from benchmarks.receivers import Receiver, SharedReceiver
@@ -20,32 +20,33 @@ from benchmarks.schedule import Schedule
 
 __all__ = ["Mixture"]
 
-_REST = 10.0
-"""Seconds for which a slow reader reads nothing, and then reads; and for which somebody is away."""
+_PHASE_SECONDS = 10.0
+"""Duration of each of two alternating phases. In the first, some users are offline and slow readers
+do not read; in the second, these users log in and slow readers read."""
 
-_VISITS = 0.1
-"""Seconds from one visit to the next."""
+_LOGIN_INTERVAL = 0.1
+"""Seconds between two logins of the client that logs in and disconnects."""
 
-_SMALL, _MIDDLE, _LARGE = 64, 4_000, 60_000
-"""Bytes of text. Of the middle ones more come in _REST than a send buffer holds."""
+_SMALL, _MEDIUM, _LARGE = 64, 4_000, 60_000
+"""Sizes of texts in bytes. Medium messages exceed the send buffer within _PHASE_SECONDS."""
 
-_SHARES = {"pairs": 0.5, "many": 0.2, "away": 0.5, "slow": 0.05, "large": 0.001}
-"""Of the rate; who is away is written to for half of the time."""
+_SHARES = {"pairs": 0.5, "many": 0.2, "offline": 0.5, "slow": 0.05, "large": 0.001}
+"""Shares of the total rate. The share of offline users applies to half of the time."""
 
-_PATIENCE = 60.0
-"""Seconds without an answer after which something is lost."""
+_TIMEOUT = 60.0
+"""Seconds without an answer after which a message counts as lost."""
 
 
 class _SlowReceiver(Receiver):
-    """Reads for a while and not for a while."""
+    """A receiver that can stop reading."""
 
-    def __init__(self, loop: Loop, sock: socket.socket, stream: Stream, whose: str) -> None:
-        super().__init__(loop, sock, stream, whose)
+    def __init__(self, loop: Loop, sock: socket.socket, stream: Stream, label: str) -> None:
+        super().__init__(loop, sock, stream, label)
         self._loop = loop
         self._reading = True
 
     def read(self, reading: bool) -> None:
-        """Whether to, from now on."""
+        """Start or stop reading."""
         if reading and not self._reading:
             self._loop.add(self.sock, self._ready)
         elif self._reading and not reading:
@@ -53,23 +54,23 @@ class _SlowReceiver(Receiver):
         self._reading = reading
 
 
-class _Guest(Visitor):
-    """Comes to take all that one sender has sent meanwhile, and goes."""
+class _MailboxClient(LoginClient):
+    """Logs in, receives all messages of one sender from its mailbox, and disconnects."""
 
     def __init__(
         self, loop: Loop, address: Address, name: str, stream: Stream, sender: Sender
     ) -> None:
-        super().__init__(loop, address, [name], again=False)
+        super().__init__(loop, address, [name], repeat=False)
         self._expected = Expected(stream, f"deliveries to {name}", DELIVERIES)
         self._sender = sender
         self._name = name
 
     @property
     def missing(self) -> int:
-        """Messages that it has not got."""
+        """Number of messages not yet received."""
         return self._sender.allowed - self._expected.count
 
-    def _entered(self, sock: socket.socket) -> None:
+    def _logged_in(self, sock: socket.socket) -> None:
         self._loop.add(sock, lambda events: self._take(sock))
 
     def _take(self, sock: socket.socket) -> None:
@@ -77,11 +78,11 @@ class _Guest(Visitor):
         self._expected.take(view[: read(sock, view, self._name)])
         if not self.missing:
             self._loop.remove(sock)
-            self._leave(sock)
+            self._disconnect(sock)
 
 
 class _Flow:
-    """Senders who write to receivers of their own, and how long that takes."""
+    """Pairs of senders and receivers, with their latencies."""
 
     def __init__(self, senders: Sequence[Sender], receivers: Sequence[Receiver]) -> None:
         self.senders = senders
@@ -89,7 +90,7 @@ class _Flow:
         self._seen = [0 for _ in receivers]
 
     def latencies(self, schedule: Schedule) -> list[float]:
-        """Of the arrivals since the last time, in seconds from when they were due."""
+        """Return the latencies since the last call, in seconds from the scheduled time."""
         found: list[float] = []
         for index, receiver in enumerate(self.receivers):
             arrivals: Arrivals = receiver.arrivals or []
@@ -101,10 +102,10 @@ class _Flow:
 
 
 class Mixture:
-    """Users who write to each other, to one, to who is away, does not read, or gets a lot.
+    """Pairs, many senders to one recipient, offline users, slow readers, and large messages.
 
     Args:
-        rate: messages a second, of all together.
+        rate: total messages per second.
     """
 
     def __init__(self, address: Address, rate: float) -> None:
@@ -112,27 +113,27 @@ class Mixture:
         self._address = address
         self._prefix = f"m{os.getpid() % 10**6:06d}"
         self._pairs = self._couples("pair", 16, _SMALL, record=True)
-        self._slow = self._couples("slow", 1, _MIDDLE, kind=_SlowReceiver)
+        self._slow = self._couples("slow", 1, _MEDIUM, kind=_SlowReceiver)
         self._large = self._couples("large", 1, _LARGE)
         self._many, self._one = self._to_one(16)
-        self._away, self._guests = self._guests_of(4)
-        self._visitor = Visitor(
-            self._loop, address, [f"{self._prefix}visit{n:02d}" for n in range(50)], again=False
+        self._to_offline, self._mailbox_clients = self._mailbox_clients_of(4)
+        self._login_client = LoginClient(
+            self._loop, address, [f"{self._prefix}login{n:02d}" for n in range(50)], repeat=False
         )
         began = monotonic()
-        self._talk = Schedule(self._pairs.senders, rate * _SHARES["pairs"], began)
+        self._pair_schedule = Schedule(self._pairs.senders, rate * _SHARES["pairs"], began)
         self._steady = [
             Schedule(self._many, rate * _SHARES["many"], began),
             Schedule(self._slow.senders, rate * _SHARES["slow"], began),
             Schedule(self._large.senders, rate * _SHARES["large"], began),
         ]
-        self._to_mailboxes = self._talk
+        self._mailbox_schedule = self._pair_schedule
         self._rate = rate
-        self._next_visit = self._next_change = began
-        self._taking = True
+        self._next_login = self._next_phase = began
+        self._draining = True
         self._answered_before = -1
 
-    # Preparation.
+    # Setup.
 
     def _name(self, role: str, number: int) -> str:
         return f"{self._prefix}{role}{number:02d}"
@@ -152,7 +153,7 @@ class Mixture:
         receivers: list[Receiver] = []
         for sock, one, (_, to) in zip(receiving, traffic, names, strict=True):
             if kind is _SlowReceiver:
-                # What does not fit here waits at the server's.
+                # A small buffer, so that the messages wait in the server.
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 32 * 1024)
                 receivers.append(kind(self._loop, sock, one.deliveries, to))
             else:
@@ -176,18 +177,20 @@ class Mixture:
         ]
         return senders, receiver
 
-    def _guests_of(self, count: int) -> tuple[list[Sender], list[_Guest]]:
-        names = [(self._name("to-away", n), self._name("away", n)) for n in range(count)]
+    def _mailbox_clients_of(self, count: int) -> tuple[list[Sender], list[_MailboxClient]]:
+        names = [(self._name("to-offline", n), self._name("offline", n)) for n in range(count)]
         for sock in log_in(self._address, [to for _, to in names]):
             sock.close()
-        senders, guests = [], []
+        senders, mailbox_clients = [], []
         sending = log_in(self._address, [name for name, _ in names])
         for n, (sock, (name, to)) in enumerate(zip(sending, names, strict=True)):
             one = messages(n, name, to, _SMALL)
             sender = Sender(self._loop, sock, one, name)
             senders.append(sender)
-            guests.append(_Guest(self._loop, self._address, to, one.deliveries, sender))
-        return senders, guests
+            mailbox_clients.append(
+                _MailboxClient(self._loop, self._address, to, one.deliveries, sender)
+            )
+        return senders, mailbox_clients
 
     # The load.
 
@@ -198,86 +201,91 @@ class Mixture:
             *self._slow.senders,
             *self._large.senders,
             *self._many,
-            *self._away,
+            *self._to_offline,
         ]
 
     @property
     def answered(self) -> int:
-        """Messages that the server has answered OK."""
+        """Number of messages answered with OK."""
         return sum(sender.answered for sender in self._senders)
 
     @property
     def visits(self) -> int:
-        """Logins, but for those at the beginning."""
-        return self._visitor.count + sum(guest.count for guest in self._guests)
+        """Number of logins after the setup."""
+        return self._login_client.count + sum(client.count for client in self._mailbox_clients)
 
     def run_until(self, when: float) -> None:
-        """Go on until then, by ``time.monotonic``.
+        """Run the load until ``when``, a time of ``time.monotonic``.
 
         Raises:
-            Failed: the server does not do what it must.
+            CheckFailed: the server violates the protocol.
         """
         while (now := monotonic()) < when:
-            if now >= self._next_change:
-                self._change(now)
-            schedules = [self._talk, *self._steady]
-            if not self._taking:
-                schedules.append(self._to_mailboxes)
+            if now >= self._next_phase:
+                self._change_phase(now)
+            schedules = [self._pair_schedule, *self._steady]
+            if not self._draining:
+                schedules.append(self._mailbox_schedule)
             for schedule in schedules:
                 schedule.send_due()
                 schedule.sent.clear()
-            if now >= self._next_visit and self._visitor.done:
-                self._next_visit = now + _VISITS
-                self._visitor.come()
+            if now >= self._next_login and self._login_client.done:
+                self._next_login = now + _LOGIN_INTERVAL
+                self._login_client.connect()
             self._loop.turn_until(min(when, *(schedule.next for schedule in schedules)))
 
-    def _change(self, now: float) -> None:
-        """By turns: some are away and written to, others read nothing; then all take theirs."""
-        self._next_change = now + _REST
-        self._taking = not self._taking
+    def _change_phase(self, now: float) -> None:
+        """Begin the next phase; see _PHASE_SECONDS."""
+        self._next_phase = now + _PHASE_SECONDS
+        self._draining = not self._draining
         for receiver in self._slow.receivers:
             assert isinstance(receiver, _SlowReceiver)
-            receiver.read(self._taking)
-        if self._taking:
-            for guest in self._guests:
-                guest.come()
+            receiver.read(self._draining)
+        if self._draining:
+            for client in self._mailbox_clients:
+                client.connect()
             return
-        if not all(guest.done for guest in self._guests):
-            raise Failed(f"what waited has not come within {_REST:.0f} s")
+        if not all(client.done for client in self._mailbox_clients):
+            raise CheckFailed(
+                f"the server did not deliver all waiting messages within {_PHASE_SECONDS:.0f} s"
+            )
         answered = self.answered
         if self._answered_before == answered:
-            raise Failed(f"nothing is answered for {2 * _REST:.0f} s")
+            raise CheckFailed(f"the server answered no message for {2 * _PHASE_SECONDS:.0f} s")
         self._answered_before = answered
-        self._to_mailboxes = Schedule(self._away, self._rate * _SHARES["away"], now)
+        rate = self._rate * _SHARES["offline"]
+        self._mailbox_schedule = Schedule(self._to_offline, rate, now)
 
     def latencies(self) -> list[float]:
-        """Of what arrived from one to another since the last time, in seconds from when it was
-        due."""
-        return self._pairs.latencies(self._talk)
+        """Return the delivery latencies of the pairs since the last call.
+
+        They are measured in seconds from the scheduled time of a message to its arrival.
+        """
+        return self._pairs.latencies(self._pair_schedule)
 
     def finish(self) -> None:
-        """Send no more; all that was sent must arrive.
+        """Stop sending, and wait for all answers and deliveries.
 
         Raises:
-            Failed: it does not.
+            CheckFailed: some are missing after the timeout, or there are too many.
         """
         for receiver in self._slow.receivers:
             assert isinstance(receiver, _SlowReceiver)
             receiver.read(True)
-        for guest in self._guests:
-            if guest.done and guest.missing:
-                guest.come()
-        end = monotonic() + _PATIENCE
+        for client in self._mailbox_clients:
+            if client.done and client.missing:
+                client.connect()
+        end = monotonic() + _TIMEOUT
         while self._missing():
             self._loop.turn(0.1)
             if monotonic() > end:
-                raise Failed(f"{self._missing()} answers or deliveries did not come")
+                raise CheckFailed(f"{self._missing()} answers or deliveries did not arrive")
         self._loop.turn(0.1)
         if self._missing() < 0:
-            raise Failed("more came than was sent")
+            raise CheckFailed("the server delivered or answered more messages than were sent")
 
     def close(self) -> None:
-        """Let go of all connections."""
+        """Close all connections."""
         for receiver in self._slow.receivers:
             receiver.sock.close()
         self._loop.close()
@@ -288,4 +296,4 @@ class Mixture:
         missing += sum(s.allowed for flow in flows for s in flow.senders)
         missing -= sum(receiver.count for flow in flows for receiver in flow.receivers)
         missing += sum(sender.allowed for sender in self._many) - self._one.count
-        return missing + sum(guest.missing for guest in self._guests)
+        return missing + sum(client.missing for client in self._mailbox_clients)

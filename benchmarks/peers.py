@@ -1,4 +1,4 @@
-"""Users who send: one turn of the loop costs the same for 1 message or for 64."""
+"""Sending clients. A turn of the loop costs the same for 1 message as for 64."""
 
 from __future__ import annotations
 
@@ -6,21 +6,22 @@ import select
 import socket
 from time import monotonic
 
-from benchmarks.frames import PUBLISHING_ID, Expected, Failed, Traffic
+from benchmarks.frames import PUBLISHING_ID, CheckFailed, Expected, Traffic
 from benchmarks.loop import ANSWERS, Arrivals, Loop, read
 
 __all__ = ["Publisher", "Sender"]
 
 
 class Sender:
-    """Sends messages and compares the answers.
+    """Sends messages and checks the answers.
 
-    With a window it sends a message for each answer, that many ahead; without one it sends
-    what :meth:`allow` allows.
+    With a window, it sends a message for each answer. Without one, it sends the number of messages
+    that :meth:`allow` adds.
 
     Args:
-        window: messages on their way; 0: none but the allowed.
-        record: keep the times of sending and of the answers.
+        label: names the sender in errors.
+        window: number of messages in flight; 0: no window.
+        record: whether to record the times of messages and answers.
     """
 
     def __init__(
@@ -28,7 +29,7 @@ class Sender:
         loop: Loop,
         sock: socket.socket,
         traffic: Traffic,
-        whose: str,
+        label: str,
         window: int = 0,
         record: bool = False,
     ) -> None:
@@ -36,55 +37,55 @@ class Sender:
         self.sock = sock
         self._cycle = memoryview(bytearray(traffic.requests.cycle))
         self._size = traffic.requests.size
-        self._answers = Expected(traffic.answers, f"answers to {whose}", ANSWERS)
-        self._whose = whose
+        self._answers = Expected(traffic.answers, f"answers to {label}", ANSWERS)
+        self._label = label
         self._window = window
         self._allowed = 0
         self._sent = 0
         self._blocked = False
         self.sent_at: list[float] = []
-        """When each message was written; with a window of 1 only."""
-        self._notes_sending = record and window == 1
+        """The time at which each message was sent; recorded with a window of 1 only."""
+        self._records_sending = record and window == 1
         self.arrivals: Arrivals | None = [] if record else None
         loop.add(sock, self._ready)
 
     @property
     def allowed(self) -> int:
-        """Messages that were sent or are still to be sent."""
+        """Number of messages that were sent or will be sent."""
         return self._allowed // self._size
 
     @property
     def answered(self) -> int:
-        """Messages that were answered OK."""
+        """Number of messages answered with OK."""
         return self._answers.count
 
     @property
     def outstanding(self) -> int:
-        """Messages without an answer."""
+        """Number of messages without an answer."""
         return self.allowed - self.answered
 
     def start(self) -> None:
-        """Send the first window."""
+        """Send the messages of the first window."""
         self.allow(self._window)
 
     def stop(self) -> None:
-        """Send no more than what is begun."""
+        """Send no further messages, except those already allowed."""
         self._window = 0
 
     def allow(self, count: int) -> None:
-        """Send so many more."""
+        """Send ``count`` further messages."""
         self._allowed += count * self._size
         self._send()
 
     def _ready(self, events: int) -> None:
         if events & ~select.EPOLLOUT:
             view = self._loop.answers
-            count = read(self.sock, view, self._whose)
+            count = read(self.sock, view, self._label)
             answers = self._answers
             before = answers.count
             answers.take(view[:count])
             if answers.received > self._allowed // self._size * answers.size:
-                raise Failed(f"{self._whose}: an answer to nothing")
+                raise CheckFailed(f"{self._label}: an answer without a request")
             if self.arrivals is not None:
                 self.arrivals.append((monotonic(), answers.count))
             if self._window:
@@ -95,7 +96,7 @@ class Sender:
     def _send(self) -> None:
         cycle = self._cycle
         length = len(cycle)
-        if self._notes_sending:
+        if self._records_sending:
             self.sent_at.append(monotonic())
         while self._sent < self._allowed:
             position = self._sent % length
@@ -110,20 +111,20 @@ class Sender:
                     self._loop.watch(self.sock, True)
                 return
             except OSError as error:
-                raise Failed(f"{self._whose}: {error}") from None
+                raise CheckFailed(f"{self._label}: {error}") from None
         if self._blocked:
             self._blocked = False
             self._loop.watch(self.sock, False)
 
     def _begin_cycle(self, cycle: memoryview, number: int) -> None:
-        """Nothing differs from cycle to cycle."""
+        """Do nothing: all cycles are the same."""
 
 
 class Publisher(Sender):
-    """Sends publications of version 2, each under a publishing id of its own."""
+    """Sends version 2 messages, each with its own publishing id."""
 
     def _begin_cycle(self, cycle: memoryview, number: int) -> None:
-        # Ids grow and begin at 256; the last byte is the number in the cycle, which stays.
+        # The ids begin at 256. Their last byte, the number of the frame, is the same in each cycle.
         high = (number + 1).to_bytes(7, "big")
         count = len(cycle) // self._size
         for index, byte in enumerate(high):

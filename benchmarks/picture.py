@@ -1,4 +1,4 @@
-"""Curves of what was measured, as SVG; matplotlib (extra ``bench``) draws them."""
+"""Draw curves of the figures as SVG; requires matplotlib (extra ``bench``)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks.figures import Row, spread
-from benchmarks.suite import Outcome
+from benchmarks.suite import CaseResult
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["CURVES", "Panel", "draw", "draw_suite"]
 
 Panel = Callable[["Axes"], None]
-"""Draws one set of curves."""
+"""A function that draws one set of curves."""
 
 _STYLES = {"arrival p50": "-", "arrival p99": "--"}
 
@@ -28,18 +28,18 @@ def _median(row: Row, key: str) -> float | None:
 def _points(
     rows: Iterable[Mapping[str, Row]], contender: str, x: str, y: str
 ) -> list[tuple[float, float]]:
-    """Medians of two figures, label by label."""
+    """Return the medians of two figures for each label."""
     pairs = [
         (_median(row[contender], x), _median(row[contender], y)) for row in rows if contender in row
     ]
     return [(one, other) for one, other in pairs if one is not None and other is not None]
 
 
-def _contenders(outcome: Outcome) -> list[str]:
+def _contenders(outcome: CaseResult) -> list[str]:
     return list(dict.fromkeys(name for rows in outcome.samples.values() for name in rows))
 
 
-def _latency_under_load(outcome: Outcome, axes: Axes) -> None:
+def _latency_under_load(outcome: CaseResult, axes: Axes) -> None:
     for number, contender in enumerate(_contenders(outcome)):
         for title, style in _STYLES.items():
             key = title.replace("arrival", "delivery")
@@ -57,13 +57,13 @@ def _latency_under_load(outcome: Outcome, axes: Axes) -> None:
     axes.set(
         xscale="log",
         yscale="log",
-        xlabel="messages that arrived, per second",
-        ylabel="ms from when a message was due to its arrival",
-        title="Latency as the load grows",
+        xlabel="messages delivered per second",
+        ylabel="ms from the scheduled time of a message to its arrival",
+        title="Latency by load",
     )
 
 
-def _cost_of_users(outcome: Outcome, axes: Axes) -> None:
+def _cost_of_users(outcome: CaseResult, axes: Axes) -> None:
     for number, contender in enumerate(_contenders(outcome)):
         rows = [
             (label, row[contender]) for label, row in outcome.samples.items() if contender in row
@@ -78,22 +78,22 @@ def _cost_of_users(outcome: Outcome, axes: Axes) -> None:
             axes.plot(x, y, marker=".", color=f"C{number}", label=contender)
     axes.set(
         xscale="log",
-        xlabel="users on-line",
-        ylabel="us of the server's processor per message",
-        title="Cost as users grow",
+        xlabel="online users",
+        ylabel="CPU time of the server per message, in us",
+        title="Cost by number of users",
     )
     axes.set_ylim(bottom=0)
 
 
 CURVES = {"rates": _latency_under_load, "users": _cost_of_users}
-"""How a case is drawn; the others are numbers only."""
+"""The functions that draw the curves of a case. Other cases have no curves."""
 
 
 def draw(path: Path, panels: Sequence[Panel]) -> None:
-    """Write panels side by side.
+    """Write an SVG file with panels side by side.
 
     Raises:
-        ImportError: there is no matplotlib.
+        ImportError: matplotlib is not installed.
     """
     import matplotlib
     from matplotlib.figure import Figure
@@ -108,10 +108,10 @@ def draw(path: Path, panels: Sequence[Panel]) -> None:
     figure.savefig(path, format="svg", metadata={"Date": None})
 
 
-def draw_suite(path: Path, outcomes: Iterable[Outcome]) -> bool:
-    """The curves of a run; False if it had none of their cases."""
+def draw_suite(path: Path, outcomes: Iterable[CaseResult]) -> bool:
+    """Draw the curves of a run; return False if no case of the run has curves."""
 
-    def panel(outcome: Outcome) -> Panel:
+    def panel(outcome: CaseResult) -> Panel:
         return lambda axes: CURVES[outcome.case.name](outcome, axes)
 
     panels = [

@@ -1,4 +1,4 @@
-"""What a server has cost so far, from /proc (proc(5))."""
+"""Read the CPU time and the memory of processes from /proc (proc(5))."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ _LISTEN = "0A"
 
 
 class Reading(NamedTuple):
-    """A process and all below it."""
+    """The CPU time and memory of a process and its descendants."""
 
     cpu: float
-    """Seconds of processor, user's and system's, of all threads; in steps of 10 ms."""
+    """User and system CPU time of all threads in seconds, with a resolution of 10 ms."""
     rss: int
-    """Bytes in memory."""
+    """Resident memory in bytes."""
 
 
 def read_costs(pid: int) -> Reading:
-    """The costs of a process, its threads and its children that live."""
+    """Return the CPU time and memory of a process, its threads and its living descendants."""
     cpu, rss = 0, 0
     for one in _tree(pid):
-        # One that ended meanwhile costs nothing more.
+        # A descendant may have ended in the meantime.
         with suppress(OSError):
-            # The name in brackets may hold anything, so count from its end.
+            # The command name in parentheses may contain spaces, so split after it.
             values = Path(f"/proc/{one}/stat").read_text().rpartition(")")[2].split()
             cpu += int(values[11]) + int(values[12])
             rss += int(values[21])
@@ -46,16 +46,18 @@ def _tree(pid: int) -> list[int]:
 
 
 def machine_time() -> float:
-    """Seconds for which the processors of this machine were in use, by whomever; with those that
-    a hypervisor gave to others."""
+    """Return the CPU time of all programs on this machine in seconds, including stolen time."""
     with Path("/proc/stat").open() as stat:
         user, nice, system, _idle, _iowait, *others = map(int, stat.readline().split()[1:])
-    # What guests have used is in the user's time already.
+    # Guest time is omitted because user time includes it.
     return (user + nice + system + sum(others[:3])) / _TICKS
 
 
 def listener(port: int) -> int | None:
-    """The process of this machine that listens on a TCP port, if it may be looked at."""
+    """Return the pid of the process that listens on a TCP port of this machine.
+
+    None if there is none, or if the permissions do not suffice to find it.
+    """
     wanted = set()
     for table in ("/proc/net/tcp", "/proc/net/tcp6"):
         with suppress(OSError):

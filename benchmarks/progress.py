@@ -1,4 +1,4 @@
-"""How far it is, on one line of a terminal."""
+"""A progress bar on a terminal."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _WIDTH = 30
 
 
 class Progress:
-    """Silent where ``stream`` is no terminal."""
+    """Shows progress on one line; writes nothing if ``stream`` is not a terminal."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -20,17 +20,17 @@ class Progress:
         self._began = 0.0
 
     def begin(self, total: int) -> None:
-        """So many steps are to come."""
+        """Begin with ``total`` steps."""
         self._total = total
         self._began = monotonic()
 
     def step(self, words: str) -> None:
-        """The next one begins."""
+        """Show that the next step begins."""
         self.show(self._done / self._total, words)
         self._done += 1
 
     def show(self, part: float, words: str) -> None:
-        """A part of all, 0 to 1, and what is going on."""
+        """Show the completed part, 0 to 1, and a description of the current step."""
         if not self._shown:
             return
         passed = monotonic() - self._began
@@ -40,7 +40,7 @@ class Progress:
         self._stream.flush()
 
     def end(self) -> None:
-        """Make room for what comes."""
+        """Clear the line."""
         if self._shown:
             self._stream.write("\r\x1b[K")
             self._stream.flush()

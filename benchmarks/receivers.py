@@ -1,4 +1,4 @@
-"""Users who receive, and compare all of it with what had to come."""
+"""Receiving clients, which compare all deliveries with the expected ones."""
 
 from __future__ import annotations
 
@@ -7,67 +7,65 @@ import struct
 from time import monotonic
 from typing import Protocol
 
-from benchmarks.frames import OFFSET, Expected, Failed, Stream, ack
+from benchmarks.frames import OFFSET, CheckFailed, Expected, Stream, ack
 from benchmarks.loop import DELIVERIES, Arrivals, Loop, read
 
 __all__ = ["AckingReceiver", "IReceiver", "Receiver", "SharedReceiver"]
 
 
 class IReceiver(Protocol):
-    """Somebody who gets messages and checks them."""
+    """A client that receives and checks messages."""
 
     arrivals: Arrivals | None
-    """When so many had come, where that is noted."""
+    """The times of arrivals, if they are recorded."""
 
     @property
     def count(self) -> int:
-        """Messages that arrived."""
+        """Number of received messages."""
 
     @property
-    def odd(self) -> bool:
-        """Whether there is a part of a frame beyond them."""
+    def has_partial_frame(self) -> bool:
+        """Whether the last received frame is incomplete."""
 
 
 class Receiver:
-    """Compares what comes from one sender, version 1."""
+    """Receives and checks the messages of one sender, version 1."""
 
     def __init__(
-        self, loop: Loop, sock: socket.socket, stream: Stream, whose: str, record: bool = False
+        self, loop: Loop, sock: socket.socket, stream: Stream, label: str, record: bool = False
     ) -> None:
         self._view = loop.deliveries
         self.sock = sock
-        self._expected = Expected(stream, f"deliveries to {whose}", DELIVERIES)
-        self._whose = whose
+        self._expected = Expected(stream, f"deliveries to {label}", DELIVERIES)
+        self._label = label
         self.arrivals: Arrivals | None = [] if record else None
         loop.add(sock, self._ready)
 
     @property
     def count(self) -> int:
-        """Messages that arrived."""
         return self._expected.count
 
     @property
-    def odd(self) -> bool:
-        """Whether there is a part of a frame beyond them."""
+    def has_partial_frame(self) -> bool:
         return self._expected.received % self._expected.size != 0
 
     def _ready(self, events: int) -> None:
         view = self._view
-        count = read(self.sock, view, self._whose)
+        count = read(self.sock, view, self._label)
         self._expected.take(view[:count])
         if self.arrivals is not None:
             self.arrivals.append((monotonic(), self._expected.count))
 
 
 class _FrameReceiver:
-    """Takes whole frames of one size; what is begun waits for its rest."""
+    """Receives frames of one size, and buffers an incomplete frame."""
 
     def __init__(
-        self, loop: Loop, sock: socket.socket, size: int, whose: str, record: bool = False
+        self, loop: Loop, sock: socket.socket, size: int, label: str, record: bool = False
     ) -> None:
         self.sock = sock
         self._size = size
-        self._whose = whose
+        self._label = label
         self._buffer = bytearray(DELIVERIES)
         self._view = memoryview(self._buffer)
         self._rest = 0
@@ -77,16 +75,14 @@ class _FrameReceiver:
 
     @property
     def count(self) -> int:
-        """Messages that arrived."""
         return self._count
 
     @property
-    def odd(self) -> bool:
-        """Whether there is a part of a frame beyond them."""
+    def has_partial_frame(self) -> bool:
         return self._rest != 0
 
     def _ready(self, events: int) -> None:
-        filled = self._rest + read(self.sock, self._view[self._rest :], self._whose)
+        filled = self._rest + read(self.sock, self._view[self._rest :], self._label)
         whole = filled // self._size * self._size
         if whole:
             self._take(self._view[:whole], whole // self._size)
@@ -101,23 +97,23 @@ class _FrameReceiver:
 
 
 class SharedReceiver(_FrameReceiver):
-    """Compares what comes from several senders, the order of each, version 1.
+    """Receives the messages of several senders, and checks the order of each, version 1.
 
     Args:
-        streams: of the senders; the first character of their texts tells them apart.
+        streams: the streams of the senders, by the first byte of their texts.
     """
 
     def __init__(
-        self, loop: Loop, sock: socket.socket, streams: dict[bytes, Stream], whose: str
+        self, loop: Loop, sock: socket.socket, streams: dict[bytes, Stream], label: str
     ) -> None:
         (size,) = {stream.size for stream in streams.values()}
-        super().__init__(loop, sock, size, whose)
+        super().__init__(loop, sock, size, label)
         self._expected = {
-            mark: Expected(stream, f"deliveries to {whose}", DELIVERIES)
+            mark: Expected(stream, f"deliveries to {label}", DELIVERIES)
             for mark, stream in streams.items()
         }
         self._mark = 13
-        """Where a Message has the first byte of its text."""
+        """Position of the first byte of the text in a Message frame."""
 
     def _take(self, frames: memoryview, count: int) -> None:
         marks = bytes(frames[self._mark :: self._size])
@@ -128,26 +124,26 @@ class SharedReceiver(_FrameReceiver):
             end = position + (len(marks) - len(others)) * self._size
             expected = self._expected.get(mark)
             if expected is None:
-                raise Failed(f"{self._whose}: a message of nobody")
+                raise CheckFailed(f"{self._label}: a message of an unknown sender")
             expected.take(frames[position:end])
             position, marks = end, others
 
 
 class AckingReceiver(_FrameReceiver):
-    """Compares what comes from one sender and acknowledges it, version 2."""
+    """Receives, checks and acknowledges the messages of one sender, version 2."""
 
     def __init__(
-        self, loop: Loop, sock: socket.socket, stream: Stream, whose: str, record: bool = False
+        self, loop: Loop, sock: socket.socket, stream: Stream, label: str, record: bool = False
     ) -> None:
-        super().__init__(loop, sock, stream.size, whose, record)
-        self._expected = Expected(stream, f"deliveries to {whose}", DELIVERIES)
+        super().__init__(loop, sock, stream.size, label, record)
+        self._expected = Expected(stream, f"deliveries to {label}", DELIVERIES)
         self._offsets = struct.Struct(f">{OFFSET.start}xQ{stream.size - OFFSET.stop}x")
         self._last = 0
 
     def _take(self, frames: memoryview, count: int) -> None:
         offsets = [offset for (offset,) in self._offsets.iter_unpack(frames)]
         if offsets[0] <= self._last or offsets != sorted(set(offsets)):
-            raise Failed(f"{self._whose}: offsets do not grow")
+            raise CheckFailed(f"{self._label}: the offsets do not increase")
         self._last = offsets[-1]
         zeros = bytes(count)
         for index in range(OFFSET.start, OFFSET.stop):
@@ -156,4 +152,4 @@ class AckingReceiver(_FrameReceiver):
         try:
             self.sock.send(ack(self._last))
         except OSError as error:
-            raise Failed(f"{self._whose}: {error}") from None
+            raise CheckFailed(f"{self._label}: {error}") from None

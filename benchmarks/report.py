@@ -1,4 +1,4 @@
-"""What was measured, as tables and as JSON."""
+"""Reports of a run, as Markdown tables and as JSON."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Any
 
 from benchmarks.figures import FIGURES, Row, spread
 from benchmarks.servers import FLOOR
-from benchmarks.suite import Outcome
+from benchmarks.suite import CaseResult
 
 __all__ = [
     "BEGIN",
@@ -35,7 +35,7 @@ _WIDTH = 100
 
 
 def conditions(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Under which it was measured: the machine, the programs and the settings."""
+    """Return the conditions of a run: the machine, the versions and the settings."""
     return {
         "date": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
         "system": f"{platform.system()} {platform.release()} {platform.machine()}",
@@ -46,8 +46,8 @@ def conditions(settings: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def as_json(outcomes: Iterable[Outcome], under: Mapping[str, Any]) -> dict[str, Any]:
-    """All samples: by case, label and contender."""
+def as_json(outcomes: Iterable[CaseResult], under: Mapping[str, Any]) -> dict[str, Any]:
+    """Return all samples by case, label and contender."""
     return {
         "conditions": dict(under),
         "figures": {key: figure.meaning for key, figure in FIGURES.items()},
@@ -64,7 +64,7 @@ def _between(middle: str, low: str, high: str) -> str:
 
 
 def _cell(row: Row, key: str) -> str:
-    """Median, lowest and highest; empty where it was not measured."""
+    """Format median, minimum and maximum; empty if the figure was not measured."""
     values = [sample[key] for sample in row if key in sample]
     if not values:
         return ""
@@ -73,7 +73,7 @@ def _cell(row: Row, key: str) -> str:
 
 
 def _ratio(row: Row, floor: Row, key: str) -> str:
-    """Repetition by repetition: the machine was the same for both."""
+    """Format the ratio to the floor, taken within each repetition, since the machine may drift."""
     ratios = [
         one[key] / other[key]
         for one, other in zip(row, floor, strict=False)
@@ -84,8 +84,8 @@ def _ratio(row: Row, floor: Row, key: str) -> str:
     return _between(*(f"{value:.2f}" for value in spread(ratios)))
 
 
-def table(outcome: Outcome) -> list[list[str]]:
-    """The rows of a case, the head first."""
+def table(outcome: CaseResult) -> list[list[str]]:
+    """Return the rows of a case, the header first."""
     case = outcome.case
     titles = [FIGURES[key].title for key in case.figures]
     against = f"{FIGURES[case.ratio].title.removesuffix(' ms')} / floor's"
@@ -102,8 +102,8 @@ def table(outcome: Outcome) -> list[list[str]]:
     return lines
 
 
-def _disturbance(outcome: Outcome) -> str:
-    """In words; empty where it is not known."""
+def _disturbance(outcome: CaseResult) -> str:
+    """Describe the CPU use of other programs; empty if it is unknown."""
     values = [
         sample["others"]
         for rows in outcome.samples.values()
@@ -114,11 +114,11 @@ def _disturbance(outcome: Outcome) -> str:
     if not values:
         return ""
     middle, low, high = map(FIGURES["others"].show, spread(values))
-    return f" Other programs took {_between(middle, low, high)} processors meanwhile."
+    return f" Other programs used {_between(middle, low, high)} CPUs."
 
 
 def markdown(lines: Sequence[Sequence[str]]) -> str:
-    """Rows of cells, the head first, as a table."""
+    """Format rows of cells, the header first, as a Markdown table."""
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
 
     def line(cells: Iterable[str]) -> str:
@@ -131,12 +131,12 @@ def markdown(lines: Sequence[Sequence[str]]) -> str:
 
 
 def paragraph(text: str) -> str:
-    """A text in lines of the documents' length."""
+    """Wrap a text to the line length of the documents."""
     return textwrap.fill(text, _WIDTH, break_on_hyphens=False, break_long_words=False)
 
 
-def tables(outcomes: Iterable[Outcome], under: Mapping[str, Any]) -> str:
-    """Everything, in Markdown."""
+def tables(outcomes: Iterable[CaseResult], under: Mapping[str, Any]) -> str:
+    """Format the whole report as Markdown."""
     parts = [paragraph("; ".join(f"{key} {value}" for key, value in under.items()) + ".")]
     for outcome in outcomes:
         case = outcome.case
@@ -148,10 +148,10 @@ def tables(outcomes: Iterable[Outcome], under: Mapping[str, Any]) -> str:
 
 
 def write_into(document: Path, text: str) -> None:
-    """Put the tables between the marks of a document.
+    """Replace the text between the markers of a document.
 
     Raises:
-        ValueError: it has none.
+        ValueError: the document does not contain the markers exactly once.
     """
     before = document.read_text(encoding="utf-8")
     pattern = re.escape(BEGIN) + ".*?" + re.escape(END)
@@ -159,5 +159,8 @@ def write_into(document: Path, text: str) -> None:
         pattern, lambda _: f"{BEGIN}\n\n{text}\n\n{END}", before, flags=re.DOTALL
     )
     if count != 1:
-        raise ValueError(f"{document} has no place for figures: {BEGIN} and {END}")
+        raise ValueError(
+            f"cannot write the figures to {document}: it must contain the markers {BEGIN} and {END}"
+            " exactly once"
+        )
     document.write_text(after, encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Messages that are sent when it is time, whether they are answered or not."""
+"""Schedules that send messages at a fixed rate, independent of the answers."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ __all__ = ["Schedule", "intended_latencies"]
 
 
 class Schedule:
-    """Messages follow each other at ``1 / rate`` seconds, the senders in turn.
+    """Sends a message every ``1 / rate`` seconds; the senders take turns.
 
     Args:
-        rate: messages a second, of all senders.
-        began: when the first is due, by ``time.monotonic``.
+        rate: messages per second of all senders together.
+        began: scheduled time of the first message (``time.monotonic``).
     """
 
     def __init__(self, senders: Sequence[Sender], rate: float, began: float) -> None:
@@ -24,16 +24,16 @@ class Schedule:
         self._rate = rate
         self._began = began
         self.sent: Arrivals = []
-        """When so many had been sent."""
+        """The times of sending, each with the total number of messages sent by then."""
         self._due = 0
 
     @property
     def next(self) -> float:
-        """When the next message is due."""
+        """Scheduled time of the next message."""
         return self._began + self._due / self._rate
 
     def send_due(self) -> None:
-        """Send all that is due by now."""
+        """Send all messages that are due."""
         count = len(self._senders)
         behind = int((monotonic() - self._began) * self._rate) + 1 - self._due
         for index in range(min(behind, count)):
@@ -44,16 +44,16 @@ class Schedule:
             self.sent.append((monotonic(), self._due))
 
     def lateness(self) -> Iterable[float]:
-        """How late each message was sent."""
+        """Return the delay between the scheduled and the actual time of each message."""
         return intended_latencies(self.sent, self._began, 1 / self._rate)
 
     def latencies(self, index: int, arrivals: Arrivals, last: int = 0) -> Iterable[float]:
-        """From when each message of a sender was due until it had come.
+        """Return the time from the scheduled time of each message of a sender to its arrival.
 
         Args:
-            index: of the sender.
-            arrivals: when so many of its messages had come.
-            last: so many had come before.
+            index: index of the sender.
+            arrivals: the arrivals of its messages.
+            last: number of messages that arrived before these.
         """
         first = self._began + index / self._rate
         return intended_latencies(arrivals, first, len(self._senders) / self._rate, last)
@@ -62,12 +62,13 @@ class Schedule:
 def intended_latencies(
     arrivals: Arrivals, first: float, step: float, last: int = 0
 ) -> Iterable[float]:
-    """From when each was to be done until it was done.
+    """Return the time from the scheduled time of each message to its arrival.
 
     Args:
-        arrivals: when so many were done.
-        first: when the first was to be done; the others follow at ``step`` seconds.
-        last: so many were done before.
+        arrivals: pairs of a time and the total number of messages that had arrived by then.
+        first: scheduled time of the first message.
+        step: seconds between the scheduled times of two messages.
+        last: number of messages that arrived before these.
     """
     for when, count in arrivals:
         late = when - first

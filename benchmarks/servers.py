@@ -1,4 +1,4 @@
-"""What is measured: servers of this project, the floor, and any other that runs already."""
+"""The measured servers: this project's server, the floor, and other running servers."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic, sleep
 
-from benchmarks.frames import Failed
+from benchmarks.frames import CheckFailed
 from benchmarks.loop import Address
 from benchmarks.procfs import Reading, listener, read_costs
 
-__all__ = ["FLOOR", "Contender", "External", "Floor", "Ours", "Target", "free_port"]
+__all__ = ["FLOOR", "Contender", "External", "Floor", "ProjectServer", "Target", "free_port"]
 
 FLOOR = "floor"
-"""The name of the contender that the others are compared with."""
+"""The name of the contender with which the others are compared."""
 
 _ROOT = Path(__file__).parents[1]
 _START_SECONDS = 120.0
@@ -30,43 +30,43 @@ _STOP_SECONDS = 60.0
 
 @dataclass(frozen=True)
 class Target:
-    """A server that runs."""
+    """A running server."""
 
     address: Address
     pid: int | None = None
-    """None: it cannot be looked at from here."""
+    """None if its CPU time and memory cannot be read."""
     started_in: float = 0.0
     """Seconds from the start of the process to the first connection."""
     database: Path | None = None
-    """The file of its store."""
+    """The SQLite file of its store, if it has one."""
 
     def costs(self) -> Reading | None:
-        """What it has cost so far."""
+        """Return the CPU time and the memory of the server, or None if they cannot be read."""
         return read_costs(self.pid) if self.pid is not None else None
 
 
 class Contender:
-    """A server that can be had for a measurement."""
+    """A server that can be measured."""
 
     name: str
     versions: tuple[int, ...] = (1,)
-    """Of the protocol."""
+    """The supported versions of the protocol."""
     durable = False
-    """Whether it keeps messages in a file that a case may bring."""
+    """Whether it can start with a given SQLite file."""
 
     @contextmanager
     def running(self, database: Path | None = None) -> Iterator[Target]:
-        """Have it, for as long as the context lasts.
+        """Run the server during the context.
 
         Args:
-            database: a file to begin with, for one that is durable; it gets a copy.
+            database: an SQLite file, of which a durable server uses a copy.
         """
         raise NotImplementedError
         yield
 
 
 def free_port() -> int:
-    """A port that nobody listens on, outside the range the kernel gives to clients."""
+    """Return an unused port outside the range that the kernel assigns to clients."""
     while True:
         port = random.SystemRandom().randrange(20000, 32000)
         with socket.socket() as probe:
@@ -79,12 +79,12 @@ def free_port() -> int:
 
 @contextmanager
 def _process(command: list[str], port: int, log: Path) -> Iterator[Target]:
-    """A child that listens on a port of 127.0.0.1; stopped in the end."""
+    """Run a child process that listens on a port of 127.0.0.1 during the context."""
     address = ("127.0.0.1", port)
     began = monotonic()
-    with log.open("wb") as output:
+    with log.open("wb") as file:
         process = subprocess.Popen(
-            command, cwd=_ROOT, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT
+            command, cwd=_ROOT, stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT
         )
     try:
         while True:
@@ -93,12 +93,13 @@ def _process(command: list[str], port: int, log: Path) -> Iterator[Target]:
                 break
             except OSError:
                 if process.poll() is not None or monotonic() > began + _START_SECONDS:
-                    words = log.read_text(errors="replace")[-2000:]
-                    raise Failed(f"the server does not start:\n{words}") from None
+                    output = log.read_text(errors="replace")[-2000:]
+                    raise CheckFailed(f"the server did not start. Its log:\n{output}") from None
                 sleep(0.005)
         yield Target(address, process.pid, monotonic() - began)
         if process.poll() is not None:
-            raise Failed(f"the server ended:\n{log.read_text(errors='replace')[-2000:]}")
+            output = log.read_text(errors="replace")[-2000:]
+            raise CheckFailed(f"the server exited during the measurement. Its log:\n{output}")
     finally:
         process.terminate()
         try:
@@ -108,12 +109,12 @@ def _process(command: list[str], port: int, log: Path) -> Iterator[Target]:
             process.wait()
 
 
-class Ours(Contender):
-    """A server of this project, started for each measurement.
+class ProjectServer(Contender):
+    """A server of this project, which is started for each measurement.
 
     Args:
-        store: its URL; ``sqlite:`` alone is a new file below ``directory``.
-        directory: on the disk to be measured.
+        store: the URL of the store; ``sqlite:`` alone is a new file below ``directory``.
+        directory: a directory on the disk to measure.
     """
 
     versions = (1, 2)
@@ -125,7 +126,6 @@ class Ours(Contender):
 
     @contextmanager
     def running(self, database: Path | None = None) -> Iterator[Target]:
-        """See Contender."""
         folder = Path(tempfile.mkdtemp(prefix="server-", dir=self._directory))
         try:
             file = folder / "chat.db" if self.durable else None
@@ -148,7 +148,7 @@ class Ours(Contender):
 
 
 class Floor(Contender):
-    """See benchmarks/floor.py."""
+    """The relay of benchmarks/floor.py."""
 
     name = FLOOR
 
@@ -157,7 +157,6 @@ class Floor(Contender):
 
     @contextmanager
     def running(self, database: Path | None = None) -> Iterator[Target]:
-        """See Contender."""
         port = free_port()
         command = [sys.executable, "-m", "benchmarks.floor", str(port)]
         with _process(command, port, self._directory / "floor.log") as target:
@@ -165,9 +164,9 @@ class Floor(Contender):
 
 
 class External(Contender):
-    """Any server of the protocol that listens somewhere; version 1 is asked of it.
+    """A running server of the protocol, measured with version 1.
 
-    If it runs on this machine, what it costs is read as well.
+    If it runs on this machine, its CPU time and memory are measured as well.
     """
 
     def __init__(self, address: Address, name: str) -> None:
@@ -176,6 +175,5 @@ class External(Contender):
 
     @contextmanager
     def running(self, database: Path | None = None) -> Iterator[Target]:
-        """See Contender; it is left as it is."""
         local = socket.gethostbyname(self._address[0]).startswith("127.")
         yield Target(self._address, listener(self._address[1]) if local else None)

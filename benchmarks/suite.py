@@ -1,4 +1,4 @@
-"""A run of the suite: every case, its contenders in turn, again and again."""
+"""Run the cases of the suite with all contenders and repetitions."""
 
 from __future__ import annotations
 
@@ -7,25 +7,25 @@ from dataclasses import dataclass, field
 
 from benchmarks.cases import Case, Settings
 from benchmarks.figures import Sample
-from benchmarks.frames import Failed
+from benchmarks.frames import CheckFailed
 from benchmarks.progress import Progress
 from benchmarks.servers import Contender
 
-__all__ = ["Outcome", "run_suite"]
+__all__ = ["CaseResult", "run_suite"]
 
 
 @dataclass
-class Outcome:
-    """What became of one case."""
+class CaseResult:
+    """The samples and failures of one case."""
 
     case: Case
     samples: dict[str, dict[str, list[Sample]]] = field(default_factory=dict)
-    """By label and contender; the repetitions in their order."""
+    """The repetitions by label and contender, in their order."""
     failures: list[str] = field(default_factory=list)
-    """In words; what failed has no figures."""
+    """Descriptions of failed measurements, which have no samples."""
 
     def add(self, contender: str, measured: Mapping[str, Sample]) -> None:
-        """One repetition."""
+        """Add the samples of one repetition."""
         for label, sample in measured.items():
             self.samples.setdefault(label, {}).setdefault(contender, []).append(sample)
 
@@ -36,19 +36,23 @@ def run_suite(
     repetitions: int,
     settings: Settings,
     progress: Progress,
-) -> list[Outcome]:
-    """Measure; what drifts meanwhile meets all contenders of a case alike."""
+) -> list[CaseResult]:
+    """Measure all cases.
+
+    In each repetition the contenders take turns, so that a drift of the machine affects all of
+    them.
+    """
     outcomes = []
     steps = [(case, [one for one in contenders if case.takes(one)]) for case in cases]
     progress.begin(repetitions * sum(len(taking) for _, taking in steps))
     for case, taking in steps:
-        outcome = Outcome(case)
+        outcome = CaseResult(case)
         for repetition in range(repetitions):
             for contender in taking:
                 progress.step(f"{case.name}, {contender.name}, {repetition + 1} of {repetitions}")
                 try:
                     outcome.add(contender.name, case.measure(contender, settings))
-                except Failed as failure:
+                except CheckFailed as failure:
                     outcome.failures.append(f"{contender.name}: {failure}")
         outcomes.append(outcome)
     progress.end()

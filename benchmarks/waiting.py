@@ -1,8 +1,9 @@
-"""A store in which many messages wait for many users, made quickly.
+"""Fill a store with waiting messages for many users.
 
     python -m benchmarks.waiting STORE
 
-It is filled through the interface of all stores, so it is what a server would have left behind.
+The module uses the interface of the stores (IStore), so the result is the same as after a run of
+the server.
 """
 
 from __future__ import annotations
@@ -16,9 +17,9 @@ from typing import Any, cast
 
 from twisted.internet.task import react
 
-from chat_protocol.domain.batch import Batch, Registration, Run
-from chat_protocol.domain.directory import User
-from chat_protocol.domain.session import Session
+from chat_protocol.domain.messages import Batch, Registration
+from chat_protocol.domain.messages import Message as SentMessage
+from chat_protocol.domain.users import Audience, Session, User
 from chat_protocol.stores.registry import store_from_url
 from chat_protocol.wire.codec import encode
 from chat_protocol.wire.commands import Message
@@ -28,7 +29,7 @@ __all__ = ["EACH", "USERS", "frames_for", "make", "user_name"]
 USERS = 100_000
 
 EACH = 10
-"""Messages that wait for each of them, from as many others."""
+"""Number of waiting messages per user, each from another sender."""
 
 _BATCH = 5_000
 _SIZE = 64
@@ -36,28 +37,28 @@ _STEP = 7919
 
 
 def user_name(number: int) -> str:
-    """Of a user, 0 to USERS - 1."""
+    """Return the name of a user, 0 to USERS - 1."""
     return f"user{number:06d}"
 
 
 def _message(number: int, index: int) -> Message:
-    """The one with that index of those that wait for a user."""
+    """Return the waiting message of a user with that index."""
     sender = (number + _STEP * (index + 1)) % USERS
     text = f"{index} {number:06d} ".ljust(_SIZE, "w")
     return Message(text, user_name(sender), user_name(number), index)
 
 
 def frames_for(name: str) -> bytes:
-    """What a user of that name gets after a login of version 1."""
+    """Return the frames that the server delivers to a user after a version 1 login."""
     number = int(name.removeprefix("user"))
     return b"".join(encode(_message(number, index)) for index in range(EACH))
 
 
 def make(path: Path) -> None:
-    """Write the file of an SQLite store, in a process of its own.
+    """Create the file of an SQLite store in a separate process.
 
     Raises:
-        CalledProcessError: it cannot be made; standard error says why.
+        CalledProcessError: the process failed; its standard error has the reason.
     """
     subprocess.run([sys.executable, "-m", __name__, f"sqlite:{path}"], check=True)
 
@@ -65,27 +66,26 @@ def make(path: Path) -> None:
 def _batches(users: list[User]) -> Iterator[Batch]:
     for first in range(0, USERS, _BATCH):
         registrations = [Registration(user.name, 1) for user in users[first : first + _BATCH]]
-        yield Batch(registrations, [], [], {})
+        yield Batch(registrations, [], {})
         for user, registration in zip(users[first:], registrations, strict=False):
             user.id = registration.user_id
-    # All that a store looks at is who it is.
-    sessions = [cast(Session, SimpleNamespace(user=user)) for user in users]
+    # A store uses only the user and the device of a session.
+    sessions = [cast(Session, SimpleNamespace(user=user, device="")) for user in users]
     for index in range(EACH):
         for first in range(0, USERS, _BATCH):
             yield Batch(
                 [],
-                [_run(number, index, users, sessions) for number in range(first, first + _BATCH)],
-                [],
+                [_sent(number, index, users, sessions) for number in range(first, first + _BATCH)],
                 {},
             )
 
 
-def _run(number: int, index: int, users: list[User], sessions: list[Session]) -> Run:
+def _sent(number: int, index: int, users: list[User], sessions: list[Session]) -> SentMessage:
     message = _message(number, index)
     frame = encode(message)
     sender = sessions[(number + _STEP * (index + 1)) % USERS]
     text = message.message.encode()
-    return Run(sender, users[number], [bytes(4)], [text], [frame], len(frame))
+    return SentMessage(sender, Audience(users[number]), [bytes(4)], [text], [frame], len(frame))
 
 
 async def _fill(reactor: Any, url: str) -> None:

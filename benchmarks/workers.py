@@ -1,4 +1,4 @@
-"""Processes of users: the load runs beside the process that measures."""
+"""Load processes, which run the loads separately from the measuring process."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from multiprocessing.connection import Connection
 from time import monotonic, process_time
 from typing import NamedTuple
 
-from benchmarks.frames import Failed
+from benchmarks.frames import CheckFailed
 from benchmarks.loads import Control, Plan, Result
 from benchmarks.procfs import Reading, machine_time
 
@@ -22,24 +22,24 @@ Load = Callable[[Plan, Control], Result]
 
 
 class Phase(NamedTuple):
-    """A part of a load; what the server has cost before and after it, if that is known."""
+    """A phase of a load, with the costs of the server before and after it, if they are known."""
 
     before: Reading | None
     after: Reading | None
     seconds: float
     machine: float
-    """Seconds for which processors were in use, by whomever."""
+    """CPU time of all programs on the machine, in seconds."""
 
     @property
     def cpu(self) -> float | None:
-        """Seconds of the server's processors in between."""
+        """CPU time of the server during the phase, in seconds."""
         if self.before is None or self.after is None:
             return None
         return self.after.cpu - self.before.cpu
 
     @property
     def rss(self) -> int | None:
-        """Bytes of memory that it grew by."""
+        """Growth of the server's memory during the phase, in bytes."""
         if self.before is None or self.after is None:
             return None
         return self.after.rss - self.before.rss
@@ -49,11 +49,10 @@ class _PipeControl:
     def __init__(self, pipe: Connection) -> None:
         self._pipe = pipe
         self.cpu: float | None = None
-        """Processor time of this process when the first phase began."""
+        """CPU time of this process at the beginning of the first phase, in seconds."""
 
     def ready(self) -> None:
-        """See Control."""
-        # What was prepared stays: the collector need not look at it in between.
+        # The prepared objects live as long as the process, so the collector need not scan them.
         gc.collect()
         gc.freeze()
         self._pipe.send(None)
@@ -70,7 +69,7 @@ def _work(pipe: Connection, load: Load, plan: Plan) -> None:
     try:
         outcome = result = load(plan, control)
         result.cpu = process_time() - (control.cpu or 0.0)
-    except Failed as failure:
+    except CheckFailed as failure:
         outcome = str(failure)
     except Exception:
         outcome = traceback.format_exc()
@@ -80,13 +79,13 @@ def _work(pipe: Connection, load: Load, plan: Plan) -> None:
 def run(
     load: Load, plans: Sequence[Plan], costs: Callable[[], Reading | None]
 ) -> tuple[Result, list[Phase]]:
-    """Carry out a load in a process for each plan, all in step.
+    """Run a load in one process per plan, with a common beginning of each phase.
 
     Args:
-        costs: of the server; read where a phase begins and where it ends.
+        costs: returns the costs of the server; called at the beginning and the end of each phase.
 
     Raises:
-        Failed: the server did not do what it must.
+        CheckFailed: the server violated the protocol.
     """
     context = multiprocessing.get_context("spawn")
     pipes, processes = [], []
@@ -126,8 +125,8 @@ def _receive(pipe: Connection) -> Result | None:
     try:
         outcome = pipe.recv()
     except EOFError:
-        raise Failed("a process of users ended") from None
+        raise CheckFailed("a load process exited unexpectedly") from None
     if isinstance(outcome, str):
-        raise Failed(outcome)
+        raise CheckFailed(outcome)
     assert outcome is None or isinstance(outcome, Result)
     return outcome

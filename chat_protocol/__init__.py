@@ -2,10 +2,10 @@
 
 The packages build on each other in one direction only:
 
-    wire  <-  domain  <-  stores, protocol  <-  web  <-  client, service  <-  cli, testing
+    wire <- domain <- stores, transport <- server <- web <- client, service <- cli, testing
 
-``wire`` knows bytes and nothing of Twisted; ``domain`` knows users, sessions and delivery;
-``stores`` keep messages; ``protocol`` speaks to one connection; ``service`` runs a server under
-twistd; ``client`` and ``cli`` are the other end; ``testing`` is a server in memory for the tests of
-programs that use the package.
+``wire`` knows bytes and does not import Twisted. ``domain`` has users, sessions and delivery.
+``stores`` keep messages. ``transport`` has framing and output. ``server`` speaks to one connection,
+``web`` to browsers. ``service`` runs a server under twistd. ``client`` and ``cli`` are the other
+end. ``testing`` is a server in memory for the tests of other programs.
 """

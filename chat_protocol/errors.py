@@ -1,9 +1,9 @@
-"""Every error of the package, in one tree.
+"""The exceptions of the package.
 
 ::
 
     ChatError
-    ├── Refused                    an outcome with a code of its own on the wire
+    ├── Refused                    a refused request; each subclass has a code on the wire
     │   ├── Malformed
     │   ├── UnknownCommand
     │   ├── NotLoggedIn
@@ -14,18 +14,20 @@
     │   ├── MailboxFull
     │   ├── RateLimited
     │   ├── Unavailable
+    │   ├── OutOfOrder
     │   └── InternalFault
-    ├── FrameLengthError           a length that ends the connection
-    ├── StoreUnusable              a store that cannot be opened: the text says what to do
-    ├── CertificateUnusable        a certificate or key that cannot be used: the text says why
-    ├── NotConnected               the client's connection is not there (any more)
-    │   ├── NotTrusted             the server shows no certificate that the client trusts
-    │   └── Replaced               another connection of the same user took the session over
-    ├── RequestTimeout             the client's request had no answer in time
-    └── TooManyUnsent              the client has too many messages that wait to be sent
+    ├── FrameLengthError           a frame length out of bounds; it ends the connection
+    ├── StoreUnusable              a store that cannot be opened
+    ├── OutcomeUnknown             a store that cannot tell whether it stored a batch
+    ├── CertificateUnusable        a certificate or key that cannot be used
+    ├── NotConnected               the client has no connection, or has lost it
+    │   ├── NotTrusted             the client does not trust the server's certificate
+    │   └── Replaced               another connection of the user took over the session
+    ├── RequestTimeout             the server did not answer a request in time
+    └── TooManyUnsent              the client's queue of unsent messages is full
 
-``Refused`` and what is below it is raised on both sides: by the server's handlers, where one
-place turns it into its code, and by the client library for the code that a server answered.
+Both sides raise ``Refused`` and its subclasses. A handler of the server raises one, and the
+dispatcher answers with its code. The client library raises the one for the code of an answer.
 """
 
 from __future__ import annotations
@@ -46,6 +48,8 @@ __all__ = [
     "NotConnected",
     "NotLoggedIn",
     "NotTrusted",
+    "OutOfOrder",
+    "OutcomeUnknown",
     "RateLimited",
     "Refused",
     "Replaced",
@@ -61,15 +65,15 @@ __all__ = [
 
 
 class ChatError(Exception):
-    """The root of the package's errors."""
+    """The base class of the package's exceptions."""
 
 
 class Refused(ChatError):
-    """A request that was refused; ``code`` is what the wire says.
+    """The server refused the request; ``code`` is the code on the wire.
 
     Args:
-        detail: a sentence for people: which limit, its value, which name. Never the text of
-            another exception.
+        detail: text for people, such as the limit and its value, or the name of the recipient.
+            It must not contain the text of another exception.
     """
 
     code: ClassVar[Code] = Code.ERROR
@@ -86,37 +90,37 @@ class Malformed(Refused):
 
 
 class UnknownCommand(Refused):
-    """There is no such command."""
+    """The server does not know the command."""
 
     code = Code.UNKNOWN_COMMAND
 
 
 class NotLoggedIn(Refused):
-    """The command needs a login."""
+    """The command requires a login."""
 
     code = Code.NOT_LOGGED_IN
 
 
 class InvalidUsername(Refused):
-    """The text cannot be a username."""
+    """The text is not a valid username."""
 
     code = Code.INVALID_USERNAME
 
 
 class AuthenticationFailed(Refused):
-    """The password is wrong, or one is needed."""
+    """The password is wrong or missing."""
 
     code = Code.AUTHENTICATION_FAILED
 
 
 class UserNotFound(Refused):
-    """There is no user of that name."""
+    """No user has that name."""
 
     code = Code.USER_NOT_FOUND
 
 
 class UserAlreadyLogged(Refused):
-    """The user, or this connection, is logged in already."""
+    """The user or this connection is already logged in."""
 
     code = Code.USER_ALREADY_LOGGED
 
@@ -128,10 +132,10 @@ class MailboxFull(Refused):
 
 
 class RateLimited(Refused):
-    """Too many requests of that kind.
+    """The request exceeds a rate limit; try again later.
 
     Args:
-        limit: on the server, the name of the limit that was met.
+        limit: on the server, the name of the rate limit.
     """
 
     code = Code.RATE_LIMITED
@@ -142,60 +146,71 @@ class RateLimited(Refused):
 
 
 class Unavailable(Refused):
-    """The server cannot take it now; nothing was stored, try again later."""
+    """The server cannot process the request now; nothing was stored, try again later."""
 
     code = Code.UNAVAILABLE
 
 
+class OutOfOrder(Refused):
+    """A message with a higher publishing id is stored already; this one was not stored."""
+
+    code = Code.OUT_OF_ORDER
+
+
 class InternalFault(Refused):
-    """The server refused it without saying more."""
+    """The server failed to process the request."""
 
     code = Code.ERROR
 
 
 class FrameLengthError(ChatError):
-    """The length of a frame is outside its bounds; the connection ends."""
+    """The length of a frame is out of bounds; the connection ends."""
 
 
 class StoreUnusable(ChatError):
-    """The store cannot be used; the text is a sentence for the operator."""
+    """The store cannot be opened; the text tells the operator what to do."""
+
+
+class OutcomeUnknown(ChatError):
+    """The store cannot tell whether it stored a batch; the text is for the operator."""
 
 
 class CertificateUnusable(ChatError):
-    """A certificate or key cannot be used; the text is a sentence for who gave it."""
+    """A certificate or key cannot be used; the text tells the operator or the user what to do."""
 
 
 class NotConnected(ChatError):
-    """There is no connection to the server."""
+    """The client is not connected to the server."""
 
 
 class NotTrusted(NotConnected):
-    """The server's certificate is not one that the client trusts for that server."""
+    """The client does not trust the server's certificate for that host name."""
 
 
 class Replaced(NotConnected):
-    """Another connection of the same user has taken the session over."""
+    """Another connection of the same user has taken over the session."""
 
 
 class RequestTimeout(ChatError):
-    """The server did not answer in time; whether it acted is not known."""
+    """The server did not answer in time; the client cannot know whether the request took effect."""
 
 
 class TooManyUnsent(ChatError):
-    """So many messages wait to be sent that no more are taken."""
+    """The queue of unsent messages is full; wait until some have been sent."""
 
 
 _BY_CODE = {error.code: error for error in Refused.__subclasses__()}
 
 
 def refusal(code: int, detail: str = "") -> Refused:
-    """The error that stands for the ``code`` of a Response; any unknown one is InternalFault.
+    """Return the exception for the ``code`` of a Response, InternalFault for an unknown code.
 
     Args:
-        detail: as the server gave it; version 1 has none.
+        detail: the detail of the Response; version 1 has none.
     """
     error = _BY_CODE.get(code)  # type: ignore[call-overload]
     if error is None:
-        return InternalFault(detail or f"the server answered with code {code}")
+        text = f"the server answered with code 0x{code:04X}"
+        return InternalFault(f"{text}: {detail}" if detail else text)
     instance: Refused = error(detail)
     return instance

@@ -1,1 +1,1 @@
-"""``chatclient``, the terminal client: the only place, with the server's tap, that names argv."""
+"""The terminal client ``chatclient`` and the maintenance program ``chatadmin``."""

@@ -1,11 +1,11 @@
-"""How a run of ``chatclient`` ends: an exit code and, if it went wrong, a sentence."""
+"""Exit codes of ``chatclient``, and the error sentences that go with them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from enum import IntEnum
 
-from twisted.internet import error
+from twisted.internet import error as internet_error
 
 from chat_protocol.cli.text import quoted, quoted_list, visible
 from chat_protocol.errors import (
@@ -16,6 +16,7 @@ from chat_protocol.errors import (
     MailboxFull,
     NotConnected,
     NotTrusted,
+    OutOfOrder,
     Refused,
     RequestTimeout,
     Unavailable,
@@ -26,19 +27,19 @@ from chat_protocol.errors import (
 
 __all__ = [
     "EXIT_CODES",
-    "Exit",
-    "Failed",
+    "CommandFailed",
+    "ExitCode",
     "OutputClosed",
-    "fact",
-    "failed",
+    "describe_failure",
     "login_failed",
-    "no_user",
+    "request_failed",
     "send_failed",
+    "unknown_user",
 ]
 
 
-class Exit(IntEnum):
-    """The exit codes."""
+class ExitCode(IntEnum):
+    """Exit codes of ``chatclient``."""
 
     OK = 0
     REFUSED = 1
@@ -54,152 +55,165 @@ class Exit(IntEnum):
 
 EXIT_CODES = """\
 Exit codes:
-    0  all went well
-    1  the server refused: a wrong password, an unknown user, a name in use, ...
-    2  the command line, or the text to send, is not usable
-    3  no connection to the server, or it was lost and not back in time
-    4  the server did not answer in time, or fewer messages than --count came
+    0  success
+    1  the server refused the request: wrong password, unknown user, name in use, ...
+    2  invalid command line, or invalid text to send
+    3  no connection to the server, or a lost connection not restored in time
+    4  no answer from the server in time, or fewer messages than --count arrived
     5  the output cannot be written
-   70  a fault of chatclient itself
+   70  internal error in chatclient
   130  interrupted with Ctrl-C
-  141  the reader of the output went away
-  143  terminated
+  141  the reader of the output closed it
+  143  terminated by SIGTERM
 """
 
 
-class Failed(Exception):
-    """The run ends with this code and this sentence on stderr."""
+class CommandFailed(Exception):
+    """Ends the run with an exit code and a sentence on stderr."""
 
-    def __init__(self, code: Exit, sentence: str) -> None:
+    def __init__(self, code: ExitCode, sentence: str) -> None:
         super().__init__(sentence)
         self.code = code
 
 
 class OutputClosed(Exception):
-    """Whoever read the output has gone: the run ends without a word."""
+    """The reader of the output has closed it; the run ends silently."""
 
 
-def failed(problem: ChatError, server: str) -> Failed:
-    """What to tell when a request or the connection failed.
+def request_failed(error: ChatError, server: str) -> CommandFailed:
+    """Return the error to report when a request or the connection failed.
 
     Args:
-        problem: what the client library raised.
-        server: as the user named it.
+        error: raised by the client library.
+        server: the address as the user wrote it.
     """
-    said = visible(str(problem))
-    if isinstance(problem, NotConnected):
-        advice = _connecting(problem)[1]
-        return Failed(Exit.CONNECTION, f"{server}: {fact(problem)}{advice and '; '}{advice}")
-    if isinstance(problem, RequestTimeout):
-        return Failed(Exit.TIMEOUT, f"{server}: {said}; try again, or wait longer with --timeout")
-    if isinstance(problem, Refused) and not isinstance(problem, UnknownCommand):
-        return Failed(Exit.REFUSED, f"{server}: the server refused: {said}")
-    return Failed(Exit.REFUSED, f"{server}: {said}")
+    text = visible(str(error))
+    if isinstance(error, NotConnected):
+        advice = _failure_and_advice(error)[1]
+        return CommandFailed(
+            ExitCode.CONNECTION, f"{server}: {describe_failure(error)}{advice and '; '}{advice}"
+        )
+    if isinstance(error, RequestTimeout):
+        return CommandFailed(
+            ExitCode.TIMEOUT, f"{server}: {text}; try again or set a longer --timeout"
+        )
+    if isinstance(error, Refused) and not isinstance(error, UnknownCommand):
+        return CommandFailed(ExitCode.REFUSED, f"{server}: the server refused the request: {text}")
+    return CommandFailed(ExitCode.REFUSED, f"{server}: {text}")
 
 
-def no_user(name: str) -> str:
-    """There is no such user."""
+def unknown_user(name: str) -> str:
+    """Return the sentence for an unknown username."""
     return f"no user named {quoted(name)}"
 
 
-def login_failed(problem: ChatError, server: str, username: str, password: bool) -> Failed:
-    """What to tell when a login failed.
+def login_failed(error: ChatError, server: str, username: str, password: bool) -> CommandFailed:
+    """Return the error to report when a login failed.
 
     Args:
-        problem: what the client library raised.
-        server: as the user named it.
-        username: as whom it was.
-        password: whether one was given.
+        error: raised by the client library.
+        server: the address as the user wrote it.
+        username: the name used for the login.
+        password: whether a password was given.
     """
     name = quoted(username)
-    if isinstance(problem, UserAlreadyLogged):
-        return Failed(
-            Exit.REFUSED, f"{name} is logged in already; log out there, or choose another name"
+    if isinstance(error, UserAlreadyLogged):
+        return CommandFailed(
+            ExitCode.REFUSED, f"{name} is already logged in; log out there or choose another name"
         )
-    if isinstance(problem, (UserNotFound, InvalidUsername)):
-        why = f" ({visible(problem.detail)})" if problem.detail else ""
-        return Failed(
-            Exit.REFUSED, f"the server does not accept the name {name}{why}; choose another one"
+    if isinstance(error, (UserNotFound, InvalidUsername)):
+        reason = f" ({visible(error.detail)})" if error.detail else ""
+        return CommandFailed(
+            ExitCode.REFUSED,
+            f"the server rejected the name {name}{reason}; choose another name",
         )
-    if isinstance(problem, AuthenticationFailed):
+    if isinstance(error, AuthenticationFailed):
         if password:
-            return Failed(Exit.REFUSED, f"the server does not accept the password of {name}")
-        return Failed(
-            Exit.REFUSED,
-            f"the server wants a password of {name}: give it in the environment as CHAT_PASSWORD, "
-            "or with --ask-password or --password; or show a certificate with --certificate",
+            return CommandFailed(ExitCode.REFUSED, f"the server rejected the password for {name}")
+        return CommandFailed(
+            ExitCode.REFUSED,
+            f"the server requires a password for {name}: set CHAT_PASSWORD in the environment, "
+            "use --ask-password or --password, or present a certificate with --certificate",
         )
-    return failed(problem, server)
+    return request_failed(error, server)
 
 
-def send_failed(problem: ChatError, server: str, to: Sequence[str]) -> Failed:
-    """What to tell when a message was not stored.
+def send_failed(error: ChatError, server: str, to: Sequence[str]) -> CommandFailed:
+    """Return the error to report when a message was not stored.
 
     Args:
-        problem: what the client library raised.
-        server: as the user named it.
+        error: raised by the client library.
+        server: the address as the user wrote it.
         to: the recipients; empty: everyone.
     """
-    whom = quoted_list(to)
-    detail = problem.detail if isinstance(problem, Refused) else ""
-    if isinstance(problem, UserNotFound) and len(to) == 1:
-        return Failed(
-            Exit.REFUSED, f"{no_user(to[0])}; who never logged in here cannot get messages"
+    recipients = quoted_list(to)
+    detail = error.detail if isinstance(error, Refused) else ""
+    if isinstance(error, UserNotFound) and len(to) == 1:
+        return CommandFailed(
+            ExitCode.REFUSED,
+            f"{unknown_user(to[0])}; a user must log in once before receiving messages",
         )
-    if isinstance(problem, (UserNotFound, MailboxFull)) and detail:
-        return Failed(Exit.REFUSED, f"nobody gets it: {visible(detail)}")
-    if isinstance(problem, UserNotFound):
-        return Failed(Exit.REFUSED, f"one of {whom} is no user; the others may have got it")
-    if isinstance(problem, RequestTimeout):
-        return Failed(
-            Exit.TIMEOUT,
-            f"{server}: {visible(str(problem))}; whether the message was stored is not known",
+    if isinstance(error, (UserNotFound, MailboxFull)) and detail:
+        return CommandFailed(ExitCode.REFUSED, f"refused for all recipients: {visible(detail)}")
+    if isinstance(error, UserNotFound):
+        return CommandFailed(
+            ExitCode.REFUSED,
+            f"one of {recipients} does not exist; the others may have received the message",
         )
-    if isinstance(problem, Unavailable):
-        return Failed(
-            Exit.REFUSED, f"{server}: the server cannot store messages now; try again later"
+    if isinstance(error, RequestTimeout):
+        return CommandFailed(
+            ExitCode.TIMEOUT,
+            f"{server}: {visible(str(error))}; the message may or may not have been stored",
         )
-    if isinstance(problem, InternalFault):
-        return Failed(
-            Exit.REFUSED,
-            f"the server did not store the message for {whom} and does not say why; "
-            "the mailbox may be full: try again later",
+    if isinstance(error, Unavailable):
+        return CommandFailed(
+            ExitCode.REFUSED, f"{server}: the server cannot store messages now; try again later"
         )
-    return failed(problem, server)
+    if isinstance(error, OutOfOrder):
+        return CommandFailed(
+            ExitCode.REFUSED,
+            f"{server}: the server refused the message as out of order: "
+            f"{visible(str(error)).rstrip('.')}; check the history and send it again if needed",
+        )
+    if isinstance(error, InternalFault) and not detail:
+        return CommandFailed(
+            ExitCode.REFUSED,
+            f"the server did not store the message for {recipients} and gave no reason; "
+            "the mailbox may be full, so try again later",
+        )
+    return request_failed(error, server)
 
 
-_CONNECTING = (
+_CONNECT_ERRORS = (
     (
-        error.DNSLookupError,
-        "there is no such host",
-        "check the name, or set another with --server",
+        internet_error.DNSLookupError,
+        "the host name cannot be resolved",
+        "check the name or give another with --server",
     ),
     (
-        error.ConnectionRefusedError,
-        "nobody answers there",
-        "start the server, or name another with --server",
+        internet_error.ConnectionRefusedError,
+        "the connection was refused",
+        "start the server or give another with --server",
     ),
     (
-        (error.TimeoutError, error.NoRouteError, error.TCPTimedOutError),
+        (internet_error.TimeoutError, internet_error.NoRouteError, internet_error.TCPTimedOutError),
         "the host cannot be reached",
         "check the address and the network",
     ),
 )
-"""What the commonest reasons of an endpoint mean for a person, and what to do, by type."""
+"""Common connection errors by type, with an explanation and advice."""
 
 
-def fact(problem: ChatError) -> str:
-    """What happened to a connection, in words without advice."""
-    return _connecting(problem)[0]
+def describe_failure(error: ChatError) -> str:
+    """Return what happened to a connection, without advice."""
+    return _failure_and_advice(error)[0]
 
 
-def _connecting(problem: ChatError) -> tuple[str, str]:
-    cause = problem.__cause__
-    if isinstance(problem, NotTrusted):
-        return visible(str(problem)), (
-            "check --server, or name the authority of that certificate with --ca FILE"
-        )
-    for types, what, advice in _CONNECTING:
-        if isinstance(problem, NotConnected) and isinstance(cause, types):
+def _failure_and_advice(error: ChatError) -> tuple[str, str]:
+    cause = error.__cause__
+    if isinstance(error, NotTrusted):
+        return visible(str(error)), ("check --server or give the CA certificate with --ca FILE")
+    for types, what, advice in _CONNECT_ERRORS:
+        if isinstance(error, NotConnected) and isinstance(cause, types):
             return what, advice
-    return visible(str(problem)), ""
+    return visible(str(error)), ""

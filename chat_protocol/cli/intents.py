@@ -1,27 +1,27 @@
-"""What somebody at a terminal can want."""
+"""What a user at the terminal can ask for."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 __all__ = [
-    "CloseTalk",
-    "Help",
-    "Mistake",
-    "Nothing",
-    "OpenTalk",
+    "CloseConversation",
+    "Intent",
+    "InvalidInput",
+    "NoIntent",
+    "OpenConversation",
     "Quit",
-    "Ring",
-    "Say",
+    "SendText",
+    "SetBell",
+    "ShowHelp",
     "ShowHistory",
     "ShowUsers",
-    "Wish",
 ]
 
 
 @dataclass(frozen=True, slots=True)
-class Say:
-    """Send ``text``; to whom one wrote last if ``to`` is None, to everyone if it is empty."""
+class SendText:
+    """Send ``text``; ``to`` None: to the current recipients; empty: to everyone."""
 
     to: tuple[str, ...] | None
     text: str
@@ -29,56 +29,70 @@ class Say:
 
 @dataclass(frozen=True, slots=True)
 class ShowUsers:
-    """Show who there is."""
+    """List the users."""
 
 
 @dataclass(frozen=True, slots=True)
 class ShowHistory:
-    """Show the newest messages; with whom one wrote last, or with all, if ``with_`` is None."""
+    """Show the newest messages.
+
+    ``with_`` None: with the current recipient, or all messages if there is no single recipient.
+    """
 
     with_: str | None
     limit: int
 
 
 @dataclass(frozen=True, slots=True)
-class OpenTalk:
-    """Show the conversation with these users."""
+class OpenConversation:
+    """Open the conversation with these users."""
 
     to: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class CloseTalk:
-    """Take the conversation that is shown from the list."""
+class CloseConversation:
+    """Close the conversation on the screen."""
 
 
 @dataclass(frozen=True, slots=True)
-class Ring:
-    """Whether messages ring the bell; None: say whether they do."""
+class SetBell:
+    """Turn the bell on or off; None: show the setting."""
 
     on: bool | None
 
 
 @dataclass(frozen=True, slots=True)
 class Quit:
-    """Leave."""
+    """Quit."""
 
 
 @dataclass(frozen=True, slots=True)
-class Help:
+class ShowHelp:
     """Show the help."""
 
 
 @dataclass(frozen=True, slots=True)
-class Nothing:
-    """An empty line."""
+class NoIntent:
+    """Do nothing: the line is empty."""
 
 
 @dataclass(frozen=True, slots=True)
-class Mistake:
-    """Nothing to do but to say a sentence."""
+class InvalidInput:
+    """Show a sentence: the line is not valid."""
 
     sentence: str
 
 
-Wish = Say | ShowUsers | ShowHistory | OpenTalk | CloseTalk | Ring | Quit | Help | Nothing | Mistake
+Intent = (
+    SendText
+    | ShowUsers
+    | ShowHistory
+    | OpenConversation
+    | CloseConversation
+    | SetBell
+    | Quit
+    | ShowHelp
+    | NoIntent
+    | InvalidInput
+)

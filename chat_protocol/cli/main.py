@@ -16,24 +16,31 @@ from twisted.logger import globalLogBeginner
 from twisted.python.failure import Failure
 from twisted.python.usage import UsageError
 
-from chat_protocol.cli.exit_codes import Exit, Failed, OutputClosed
-from chat_protocol.cli.interactive import converse
-from chat_protocol.cli.options import History, Interactive, Listen, Send, Settings, parse
-from chat_protocol.cli.output import abandon_output, complain
+from chat_protocol.cli.exit_codes import CommandFailed, ExitCode, OutputClosed
+from chat_protocol.cli.line_session import run_line_mode
+from chat_protocol.cli.options import (
+    HistoryAction,
+    InteractiveAction,
+    ListenAction,
+    SendAction,
+    Settings,
+    parse,
+)
+from chat_protocol.cli.output import discard_output, print_error
 from chat_protocol.cli.password import ask_password
-from chat_protocol.cli.questions import history, users
-from chat_protocol.cli.script import listen, send
-from chat_protocol.cli.terminal import Interrupted, can_fill_screen, has_screen
+from chat_protocol.cli.queries import run_history, run_users
+from chat_protocol.cli.script import run_listen, run_send
+from chat_protocol.cli.terminal import Interrupted, has_prompt_toolkit, is_capable_terminal
 
 __all__ = ["main"]
 
-_SIGNALS = {signal.SIGINT: Exit.INTERRUPTED, signal.SIGTERM: Exit.TERMINATED}
+_SIGNALS = {signal.SIGINT: ExitCode.INTERRUPTED, signal.SIGTERM: ExitCode.TERMINATED}
 
-Program = Callable[[Any], Coroutine[Deferred[Any], Any, Exit]]
+Command = Callable[[Any], Coroutine[Deferred[Any], Any, ExitCode]]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run ``chatclient``; returns its exit code.
+    """Run ``chatclient`` and return its exit code.
 
     Args:
         arguments: the command line without the program's name; by default that of the process.
@@ -41,100 +48,100 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         try:
             settings = parse(sys.argv[1:] if arguments is None else arguments)
-        except (SystemExit, OSError) as done:
-            return _printed(done)
+        except (SystemExit, OSError) as exception:
+            return _exit_code_after_printing(exception)
         if settings.ask_password:
             settings = replace(settings, password=ask_password(settings))
     except KeyboardInterrupt:
-        return Exit.INTERRUPTED
+        return ExitCode.INTERRUPTED
     except UsageError as error:
-        complain(f"{error}; 'chatclient --help' shows what there is")
-        return Exit.USAGE
+        print_error(f"{error}; see 'chatclient --help'")
+        return ExitCode.USAGE
     if sys.stdout is not None and hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="backslashreplace")
-    # The library logs for servers; here, what matters is said in sentences.
+    # chatclient reports errors as sentences on stderr, so it discards the library's log.
     globalLogBeginner.beginLoggingTo([], discardBuffer=True, redirectStandardIO=False)
-    return _run(_program(settings))
+    return _run(_select_command(settings))
 
 
-def _printed(done: SystemExit | OSError) -> int:
-    """The exit code of what has printed something only, or could not."""
+def _exit_code_after_printing(exception: SystemExit | OSError) -> int:
+    """Return the exit code after --help or --version, or after their output failed."""
     try:
-        if isinstance(done, OSError):
-            raise done
+        if isinstance(exception, OSError):
+            raise exception
         sys.stdout.flush()
     except BrokenPipeError:
-        abandon_output()
-        return Exit.OUTPUT_CLOSED
+        discard_output()
+        return ExitCode.OUTPUT_CLOSED
     except OSError as error:
-        abandon_output()
-        complain(f"cannot write the output: {error.strerror}")
-        return Exit.OUTPUT
-    return int(done.code or 0)
+        discard_output()
+        print_error(f"cannot write the output: {error.strerror}")
+        return ExitCode.OUTPUT
+    return int(exception.code or 0)
 
 
-def _program(settings: Settings) -> Program:
-    """What to run; installs the reactor that it needs."""
+def _select_command(settings: Settings) -> Command:
+    """Return the command to run, and install the reactor that it needs."""
     action, user = settings.action, settings.user
-    if isinstance(action, Interactive):
-        full = has_screen() and not action.plain
-        if full and not can_fill_screen():
-            complain(
-                "without prompt_toolkit, messages that arrive mix with the line you type; "
-                "to install it: pip install 'chat-protocol[terminal]'"
+    if isinstance(action, InteractiveAction):
+        full_screen = is_capable_terminal() and not action.plain
+        if full_screen and not has_prompt_toolkit():
+            print_error(
+                "prompt_toolkit is not installed, so messages may interrupt the line you type; "
+                "to get the full screen, run: pip install 'chat-protocol[terminal]'"
             )
-            full = False
-        if not full:
-            return partial(converse, settings=settings)
-        # Here, for the library that it needs may not be installed.
-        from chat_protocol.cli.screen.run import converse_on_screen
+            full_screen = False
+        if not full_screen:
+            return partial(run_line_mode, settings=settings)
+        # Imported here because it needs the optional prompt_toolkit.
+        from chat_protocol.cli.screen.run import run_full_screen
 
         asyncioreactor.install(asyncio.new_event_loop())  # type: ignore[no-untyped-call]
-        return partial(converse_on_screen, settings=settings)
+        return partial(run_full_screen, settings=settings)
     assert user is not None
-    if isinstance(action, Send):
-        return partial(send, settings=settings, user=user, action=action)
-    if isinstance(action, Listen):
-        return partial(listen, settings=settings, user=user, action=action)
-    if isinstance(action, History):
-        return partial(history, settings=settings, user=user, action=action)
-    return partial(users, settings=settings, user=user, action=action)
+    if isinstance(action, SendAction):
+        return partial(run_send, settings=settings, user=user, action=action)
+    if isinstance(action, ListenAction):
+        return partial(run_listen, settings=settings, user=user, action=action)
+    if isinstance(action, HistoryAction):
+        return partial(run_history, settings=settings, user=user, action=action)
+    return partial(run_users, settings=settings, user=user, action=action)
 
 
-def _run(program: Program) -> Exit:
+def _run(command: Command) -> ExitCode:
     from twisted.internet import reactor
 
-    return _Run(reactor, program).run()
+    return _ReactorRunner(reactor, command).run()
 
 
-class _Run:
-    """Runs the reactor for as long as a program lasts."""
+class _ReactorRunner:
+    """Run the reactor while a command runs."""
 
-    def __init__(self, reactor: Any, program: Program) -> None:
+    def __init__(self, reactor: Any, command: Command) -> None:
         self._reactor = reactor
-        self._program = program
+        self._command = command
         self._running: Deferred[None] | None = None
-        self._code: Exit = Exit.FAULT
-        self._signal: Exit | None = None
+        self._code: ExitCode = ExitCode.FAULT
+        self._signal: ExitCode | None = None
 
-    def run(self) -> Exit:
-        """The code to exit with; what was wrong is on stderr."""
+    def run(self) -> ExitCode:
+        """Run the command, report its error on stderr, and return the exit code."""
         for number in _SIGNALS:
-            signal.signal(number, self._signalled)
-        # Not callWhenRunning: that is before asyncio's loop runs, which the full screen needs.
+            signal.signal(number, self._on_signal)
+        # Not callWhenRunning, which fires before the asyncio loop that the full screen needs runs.
         self._reactor.callLater(0, self._start)
         self._reactor.run(installSignalHandlers=False)
-        if self._code in (Exit.OUTPUT_CLOSED, Exit.OUTPUT):
-            abandon_output()
+        if self._code in (ExitCode.OUTPUT_CLOSED, ExitCode.OUTPUT):
+            discard_output()
         return self._code if self._signal is None else self._signal
 
     def _start(self) -> None:
-        running = Deferred.fromCoroutine(self._program(self._reactor))
-        self._running = running.addCallbacks(self._ended, self._failed)
+        running = Deferred.fromCoroutine(self._command(self._reactor))
+        self._running = running.addCallbacks(self._finished, self._failed)
         self._running.addBoth(lambda _: self._reactor.stop())
 
-    def _signalled(self, number: int, _: object) -> None:
-        """End in order; a second time, at once."""
+    def _on_signal(self, number: int, _: object) -> None:
+        """Stop in order; a second signal kills the process."""
         signal.signal(number, signal.SIG_DFL)
         self._signal = _SIGNALS[signal.Signals(number)]
         self._reactor.callFromThread(self._cancel)
@@ -143,7 +150,7 @@ class _Run:
         if self._running is not None:
             self._running.cancel()
 
-    def _ended(self, code: Exit) -> None:
+    def _finished(self, code: ExitCode) -> None:
         self._code = code
 
     def _failed(self, failure: Failure) -> None:
@@ -151,14 +158,14 @@ class _Run:
         if self._signal is not None:
             return
         if isinstance(error, Interrupted):
-            self._code = Exit.INTERRUPTED
+            self._code = ExitCode.INTERRUPTED
         elif isinstance(error, OutputClosed):
-            self._code = Exit.OUTPUT_CLOSED
-        elif isinstance(error, Failed):
+            self._code = ExitCode.OUTPUT_CLOSED
+        elif isinstance(error, CommandFailed):
             self._code = error.code
-            complain(str(error))
+            print_error(str(error))
         elif isinstance(error, UsageError):
-            self._code = Exit.USAGE
-            complain(str(error))
+            self._code = ExitCode.USAGE
+            print_error(str(error))
         else:
-            complain(f"this is a fault of chatclient: {type(error).__name__}: {error}")
+            print_error(f"internal error in chatclient: {type(error).__name__}: {error}")

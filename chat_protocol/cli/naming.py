@@ -1,4 +1,4 @@
-"""Names as they are typed: with commas between them, some in quotes."""
+"""Parsing of typed usernames: separated by commas, optionally quoted."""
 
 from __future__ import annotations
 
@@ -12,21 +12,22 @@ _ESCAPE = re.compile(r"\\(.)", re.DOTALL)
 _COMMA = re.compile(r",\s*")
 
 BEFORE_COLON = re.compile(r'[^\s":,]+')
-"""A name without quotes in front of a colon."""
+"""An unquoted name before a colon."""
 
 BEFORE_SPACE = re.compile(r'[^\s",]+')
-"""A name without quotes in front of white space."""
+"""An unquoted name before white space."""
 
 
 def typed_names(
     line: str, plain: re.Pattern[str], known: Iterable[str] = ()
 ) -> tuple[tuple[str, ...], int]:
-    """The names at the beginning of a line, and where they end; none if something else is there.
+    """Return the names at the start of a line and their end; no names if the line starts otherwise.
 
     Args:
-        line: what was typed.
-        plain: what a name without quotes looks like.
-        known: names that are recognised in front of a colon whatever they are made of.
+        line: the typed line.
+        plain: pattern of an unquoted name.
+        known: names that are recognized before a colon or comma even if they do not match
+            ``plain``.
     """
     names: list[str] = []
     start = 0

@@ -13,47 +13,47 @@ from typing import Any
 from twisted.python import usage
 
 from chat_protocol.cli.exit_codes import EXIT_CODES
-from chat_protocol.cli.server import TLS, Server, parse_server
+from chat_protocol.cli.server_address import ServerAddress, TLSOptions, parse_server
 from chat_protocol.client import DEFAULT_TIMEOUT
 
 __all__ = [
-    "DEFAULT_PATIENCE",
+    "DEFAULT_RECONNECT_TIMEOUT",
     "PASSWORD_VARIABLE",
     "Action",
-    "History",
-    "Interactive",
-    "Listen",
-    "Send",
+    "HistoryAction",
+    "InteractiveAction",
+    "ListenAction",
+    "SendAction",
     "Settings",
-    "Users",
+    "UsersAction",
     "check_text",
     "parse",
 ]
 
-DEFAULT_PATIENCE = 60.0
-"""Seconds that a lost connection may be away from a command that is to come to an end."""
+DEFAULT_RECONNECT_TIMEOUT = 60.0
+"""Seconds that a command with a defined end keeps trying to reconnect."""
 
 PASSWORD_VARIABLE = "CHAT_PASSWORD"
-"""The variable of the environment that may hold the password."""
+"""Name of the environment variable for the password."""
 
 _DEFAULT_SERVER = "localhost"
 
 
 @dataclass(frozen=True, slots=True)
-class Send:
+class SendAction:
     """Send text to users."""
 
     to: tuple[str, ...]
-    """Empty: to everyone."""
+    """Recipients; empty: everyone."""
     text: str | None
-    """None: from stdin."""
+    """None: read it from stdin."""
     whole: bool
-    """One message of all of stdin instead of one per line."""
+    """Whether stdin is one message instead of one message per line."""
 
 
 @dataclass(frozen=True, slots=True)
-class Listen:
-    """Print messages as they arrive."""
+class ListenAction:
+    """Print incoming messages."""
 
     json: bool
     count: int | None
@@ -62,45 +62,45 @@ class Listen:
 
 
 @dataclass(frozen=True, slots=True)
-class Users:
-    """Print who the users are."""
+class UsersAction:
+    """Print the users."""
 
     json: bool
 
 
 @dataclass(frozen=True, slots=True)
-class History:
-    """Print messages of the past."""
+class HistoryAction:
+    """Print past messages."""
 
     with_: str
-    """Only those with that user; empty: with all."""
+    """Only messages with this user; empty: all messages."""
     limit: int | None
     json: bool
 
 
 @dataclass(frozen=True, slots=True)
-class Interactive:
-    """Talk."""
+class InteractiveAction:
+    """Open a conversation."""
 
     plain: bool = False
-    """Line by line, even at a terminal that can do more."""
+    """Whether to use the line mode even if the terminal supports the full screen."""
 
 
-Action = Send | Listen | Users | History | Interactive
+Action = SendAction | ListenAction | UsersAction | HistoryAction | InteractiveAction
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """All that the command line says, and the environment."""
+    """The settings from the command line and the environment."""
 
-    server: Server
+    server: ServerAddress
     user: str | None
     password: str | None = field(repr=False)
     ask_password: bool
     timeout: float
     """Seconds that a request waits for its answer."""
-    patience: float | None
-    """Seconds that a lost connection may be away; None: as long as it takes."""
+    reconnect_timeout: float | None
+    """Seconds to keep trying to reconnect; None: unlimited; 0: do not reconnect."""
     action: Action
 
 
@@ -109,7 +109,7 @@ def _seconds(option: str) -> Callable[[str], float]:
         with suppress(ValueError):
             if 0 < float(text) < math.inf:
                 return float(text)
-        raise usage.UsageError(f"--{option} wants a number of seconds above 0, not {text!r}")
+        raise usage.UsageError(f"--{option} must be a number of seconds above 0, not {text!r}")
 
     return seconds
 
@@ -119,64 +119,64 @@ def _count(option: str) -> Callable[[str], int]:
         with suppress(ValueError):
             if int(text) >= 1:
                 return int(text)
-        raise usage.UsageError(f"--{option} wants a whole number from 1 up, not {text!r}")
+        raise usage.UsageError(f"--{option} must be a whole number of at least 1, not {text!r}")
 
     return count
 
 
 class _SharedOptions(usage.Options):
-    """What can stand before and after the name of a subcommand."""
+    """Options that can stand before and after the name of a subcommand."""
 
     optParameters = [
         [
             "server",
             "s",
             None,
-            "HOST[:PORT], or a Twisted client endpoint [default: localhost:5555]",
+            "Server: HOST[:PORT] or a Twisted client endpoint [default: localhost:5555]",
         ],
-        ["user", "u", None, "Your name"],
+        ["user", "u", None, "Your username"],
         [
             "ca",
             None,
             None,
-            "Speak TLS to a server whose certificate is signed by one of those in that file, PEM",
+            "Use TLS and accept server certificates signed by the CAs in this PEM file",
         ],
         [
             "certificate",
             None,
             None,
-            "Speak TLS, and show the certificate in that file, PEM, its key with it, in place of "
-            "a password",
+            "Use TLS and present the client certificate in this PEM file, which also holds its "
+            "private key, instead of a password",
         ],
         [
             "password",
             None,
             None,
-            "Your password, if the server wants one. Other users of this machine can see a "
-            f"command line: rather put it into the environment as {PASSWORD_VARIABLE}, or have "
-            "it asked for",
+            "Your password, if the server requires one. Other users of this machine can see a "
+            f"command line: set the environment variable {PASSWORD_VARIABLE} or use "
+            "--ask-password instead",
         ],
         [
             "timeout",
             "t",
             None,
-            f"Seconds to wait for each answer of the server [default: {DEFAULT_TIMEOUT:g}]",
+            f"Seconds to wait for each answer from the server [default: {DEFAULT_TIMEOUT:g}]",
             _seconds("timeout"),
         ],
         [
             "patience",
             None,
             None,
-            "Seconds to try to reconnect when the connection is lost [default: "
-            f"{DEFAULT_PATIENCE:g}; as long as it takes in listen and in conversations]",
+            "Seconds to keep trying to reconnect after the connection is lost [default: "
+            f"{DEFAULT_RECONNECT_TIMEOUT:g}; unlimited in listen and in conversations]",
             _seconds("patience"),
         ],
     ]
 
     optFlags = [
-        ["tls", None, "Speak TLS to a server whose certificate the system trusts"],
-        ["ask-password", None, "Ask for the password at the terminal"],
-        ["no-reconnect", None, "End when the connection is lost"],
+        ["tls", None, "Use TLS and verify the server with the CAs of the system"],
+        ["ask-password", None, "Prompt for the password at the terminal"],
+        ["no-reconnect", None, "Exit when the connection is lost"],
     ]
 
     def opt_version(self) -> None:
@@ -193,21 +193,21 @@ class _SendOptions(_SharedOptions):
     """Options of ``send``."""
 
     optFlags = [
-        ["all", "a", "Send to every user of the server"],
-        ["whole", "w", "Make one message of all of stdin, not one of each line"],
+        ["all", "a", "Send to every registered user"],
+        ["whole", "w", "Send all of stdin as one message, not one message per line"],
     ]
 
     text = ""
 
     longdesc = (
-        "Sends TEXT to the user TO, or with --to to several at once, and ends when the server has "
-        "stored it: for all of them, or for none. If TEXT is -, each line of stdin that is not "
-        "empty is a message; the first one that is refused ends it, and it says which of those "
-        "behind it that were on their way are not stored. When the connection is lost it "
-        "reconnects and sends again what was not answered; nothing is stored twice. Messages "
-        "for you stay in the mailbox. (A version 1 server cannot do that: what it was not heard to "
-        "have stored ends the command, and messages for you are printed.) Put -- before a TO or "
-        "a TEXT that begins with a minus sign."
+        "Sends TEXT to the user TO, or to several users with --to, and exits when the server has "
+        "stored it, for all of them or for none. If TEXT is -, each line of stdin that is not "
+        "empty is a message. The command stops at the first message that is refused, and reports "
+        "which lines in flight were not stored. If the connection is lost, the command reconnects "
+        "and resends unacknowledged messages; nothing is stored twice. Messages for you stay in "
+        "the mailbox. With a version 1 server, the command stops at the first message that was not "
+        "confirmed, and prints messages for you. Put -- before a TO or a TEXT that begins with a "
+        "minus sign."
     )
 
     def __init__(self) -> None:
@@ -218,14 +218,14 @@ class _SendOptions(_SharedOptions):
         return "Usage: chatclient [options] send [options] (TO | --to TO [--to TO]... | --all) TEXT"
 
     def opt_to(self, name: str) -> None:
-        """Send to that user; may be given several times"""
+        """Send to this user; can be given several times"""
         self.to.append(name)
 
     def parseArgs(self, *arguments: str) -> None:
         if self.to and self["all"]:
             raise usage.UsageError("give --to or --all, not both")
         if len(arguments) == 3 and arguments[1] == "--":
-            # getopt(3) leaves it there when something else came first.
+            # getopt(3) leaves "--" in place after the first positional argument.
             arguments = (arguments[0], arguments[2])
         if self.to or self["all"]:
             if len(arguments) != 1:
@@ -242,7 +242,7 @@ class _SendOptions(_SharedOptions):
 
     def postOptions(self) -> None:
         if self["whole"] and self.text != "-":
-            raise usage.UsageError("--whole is for text from stdin: give - in place of the text")
+            raise usage.UsageError("--whole needs text from stdin: give - instead of the text")
 
 
 class _ListenOptions(_SharedOptions):
@@ -252,21 +252,21 @@ class _ListenOptions(_SharedOptions):
         [
             "json",
             "j",
-            "Print JSON: an object with from, to, everyone, text, time, iso and offset per line",
+            "Print JSON: one object per line with from, to, everyone, text, time, iso and offset",
         ]
     ]
     optParameters = [
-        ["count", "n", None, "Stop after that many messages", _count("count")],
-        ["idle", "i", None, "Stop when no message came for that many seconds", _seconds("idle")],
+        ["count", "n", None, "Stop after this many messages", _count("count")],
+        ["idle", "i", None, "Stop after this many seconds without a message", _seconds("idle")],
     ]
 
     longdesc = (
-        "Prints one message a line: local time, sender and text, with tabs between them and "
-        "control characters escaped (a backslash is doubled). With --json, to is a list, time is "
-        "the number that the sender gave and iso what it most likely means, and offset is the "
-        "message's number on the server. A message is delivered when it is printed: what is not "
-        "stays in the mailbox, beyond --count for one. (A version 1 server counts it as delivered "
-        "when it has sent it, and what it has sent beyond --count is lost.)"
+        "Prints one message per line: local time, sender and text, separated by tabs. Control "
+        "characters are escaped and backslashes are doubled. With --json, to is a list, time is "
+        "the sender's number, iso is the time it most likely means, and offset is the message's "
+        "number on the server. A message is acknowledged after it is printed; all others, such as "
+        "those beyond --count, stay in the mailbox. A version 1 server counts a message as "
+        "delivered once it is sent, so messages that it sends beyond --count are lost."
     )
 
     def getSynopsis(self) -> str:
@@ -274,18 +274,18 @@ class _ListenOptions(_SharedOptions):
 
     def parseArgs(self, *arguments: str) -> None:
         if arguments:
-            raise usage.UsageError("listen takes options only")
+            raise usage.UsageError("listen takes no arguments, only options")
 
 
 class _UsersOptions(_SharedOptions):
     """Options of ``users``."""
 
-    optFlags = [["json", "j", "Print JSON: an object with name, online, last_login, iso per line"]]
+    optFlags = [["json", "j", "Print JSON: one object per line with name, online, last_login, iso"]]
 
     longdesc = (
-        "Prints the users of the server, one a line: name, online or offline, and the local time "
-        "of the last login, with tabs between them. With --json, last_login is in nanoseconds "
-        "since the epoch. Not on a version 1 server."
+        "Prints the registered users, one per line: name, online or offline, and the local time of "
+        "the last login, separated by tabs. With --json, last_login is in nanoseconds since the "
+        "epoch. Version 1 servers do not support this command."
     )
 
     def getSynopsis(self) -> str:
@@ -293,35 +293,37 @@ class _UsersOptions(_SharedOptions):
 
     def parseArgs(self, *arguments: str) -> None:
         if arguments:
-            raise usage.UsageError("users takes options only")
+            raise usage.UsageError("users takes no arguments, only options")
 
 
 class _HistoryOptions(_SharedOptions):
     """Options of ``history``."""
 
-    optFlags = [["json", "j", "Print JSON, as listen does"]]
-    optParameters = [["limit", "n", None, "Only the newest so many messages", _count("limit")]]
+    optFlags = [["json", "j", "Print JSON in the format of listen"]]
+    optParameters = [
+        ["limit", "n", None, "Print only this many of the newest messages", _count("limit")]
+    ]
 
     with_ = ""
 
     longdesc = (
-        "Prints the messages between you and the user WITH, or all from and to you, oldest first, "
-        "one a line: local time, sender, recipients and text, with tabs between them and control "
-        "characters escaped. Not on a version 1 server."
+        "Prints the messages between you and the user WITH, or all your messages, oldest first. "
+        "Each line holds local time, sender, recipients and text, separated by tabs. Control "
+        "characters are escaped. Version 1 servers do not support this command."
     )
 
     def getSynopsis(self) -> str:
         return "Usage: chatclient [options] history [options] [WITH]"
 
     def parseOptions(self, options: Sequence[str] | None = None) -> None:
-        """Let WITH stand in front of the options as well."""
+        """Accept WITH before the options too."""
         first, *rest = options or [""]
         moved = [*rest, first] if first and not first.startswith("-") else options
         super().parseOptions(moved)  # type: ignore[no-untyped-call]
 
     def parseArgs(self, *arguments: str) -> None:
         if len(arguments) > 1:
-            raise usage.UsageError("history takes one user at most")
+            raise usage.UsageError("history takes at most one user")
         if arguments:
             (self.with_,) = arguments
             _check_name(self.with_, "the user of the history")
@@ -331,18 +333,18 @@ class _Options(_SharedOptions):
     """The options of ``chatclient`` itself."""
 
     subCommands = [
-        ["send", None, _SendOptions, "Send messages and end"],
-        ["listen", None, _ListenOptions, "Print the messages that arrive, one a line"],
-        ["users", None, _UsersOptions, "Print the users of the server, one a line"],
-        ["history", None, _HistoryOptions, "Print messages of the past, one a line"],
+        ["send", None, _SendOptions, "Send messages and exit"],
+        ["listen", None, _ListenOptions, "Print incoming messages, one per line"],
+        ["users", None, _UsersOptions, "Print the registered users, one per line"],
+        ["history", None, _HistoryOptions, "Print past messages, one per line"],
     ]
 
-    optFlags = [["plain", None, "Talk line by line, without the full screen"]]
+    optFlags = [["plain", None, "Use the line mode instead of the full screen"]]
 
     longdesc = (
-        "Without a command it is a conversation, on the full screen where the terminal can: type "
-        "/help in it. Options may stand before or after the command; 'chatclient send --help' "
-        "shows those of send."
+        "Without a command, chatclient opens a conversation, on the full screen if the terminal "
+        "supports it; type /help there for help. Options can stand before or after the command. "
+        "'chatclient send --help' shows the options of send."
     )
 
     def getSynopsis(self) -> str:
@@ -350,15 +352,15 @@ class _Options(_SharedOptions):
 
 
 def parse(arguments: Sequence[str], environ: Mapping[str, str] = os.environ) -> Settings:
-    """Read a command line, without the program's name.
+    """Parse a command line.
 
     Args:
-        arguments: the command line.
-        environ: where the password may be.
+        arguments: the command line without the program's name.
+        environ: environment variables, which may hold the password.
 
     Raises:
-        UsageError: a sentence that says what is wrong with it.
-        SystemExit: ``--help`` or ``--version`` was given and has been answered.
+        UsageError: the command line is invalid; the text explains why.
+        SystemExit: ``--help`` or ``--version`` was given and printed.
     """
     options = _Options()  # type: ignore[no-untyped-call]
     options.parseOptions(arguments)  # type: ignore[no-untyped-call]
@@ -375,13 +377,13 @@ def parse(arguments: Sequence[str], environ: Mapping[str, str] = os.environ) -> 
     if password is not None:
         check_text(password, "the password")
     if user is None and action is not None:
-        raise usage.UsageError(f"{options.subCommand} needs to know who you are: give --user NAME")
+        raise usage.UsageError(f"{options.subCommand} needs your username: give --user NAME")
     if options["plain"] and action is not None:
-        raise usage.UsageError(f"--plain is for conversations, not for {options.subCommand}")
-    wanted = Interactive(bool(options["plain"])) if action is None else _action(action)
+        raise usage.UsageError(f"--plain applies to conversations, not to {options.subCommand}")
+    wanted = InteractiveAction(bool(options["plain"])) if action is None else _action(action)
     tls = None
-    files = TLS(shared("ca"), shared("certificate"))
-    if options["tls"] or (action and action["tls"]) or files != TLS():
+    files = TLSOptions(shared("ca"), shared("certificate"))
+    if options["tls"] or (action and action["tls"]) or files != TLSOptions():
         tls = files
     return Settings(
         server=parse_server(_DEFAULT_SERVER if server is None else server, tls),
@@ -389,7 +391,7 @@ def parse(arguments: Sequence[str], environ: Mapping[str, str] = os.environ) -> 
         password=password,
         ask_password=bool(options["ask-password"] or (action and action["ask-password"])),
         timeout=shared("timeout") or DEFAULT_TIMEOUT,
-        patience=_patience(
+        reconnect_timeout=_reconnect_timeout(
             bool(options["no-reconnect"] or (action and action["no-reconnect"])),
             shared("patience"),
             wanted,
@@ -398,13 +400,13 @@ def parse(arguments: Sequence[str], environ: Mapping[str, str] = os.environ) -> 
     )
 
 
-def _patience(no_reconnect: bool, given: float | None, action: Action) -> float | None:
+def _reconnect_timeout(no_reconnect: bool, given: float | None, action: Action) -> float | None:
     if no_reconnect:
         if given is not None:
             raise usage.UsageError("give --patience or --no-reconnect, not both")
         return 0
-    if given is None and not isinstance(action, (Listen, Interactive)):
-        return DEFAULT_PATIENCE
+    if given is None and not isinstance(action, (ListenAction, InteractiveAction)):
+        return DEFAULT_RECONNECT_TIMEOUT
     return given
 
 
@@ -415,13 +417,13 @@ def _action(options: usage.Options) -> Action:
         text = None if options.text == "-" else options.text
         if text is not None:
             check_text(text, "the text")
-        return Send(tuple(options.to), text, bool(options["whole"]))
+        return SendAction(tuple(options.to), text, bool(options["whole"]))
     if isinstance(options, _ListenOptions):
-        return Listen(bool(options["json"]), options["count"], options["idle"])
+        return ListenAction(bool(options["json"]), options["count"], options["idle"])
     if isinstance(options, _UsersOptions):
-        return Users(bool(options["json"]))
+        return UsersAction(bool(options["json"]))
     assert isinstance(options, _HistoryOptions)
-    return History(options.with_, options["limit"], bool(options["json"]))
+    return HistoryAction(options.with_, options["limit"], bool(options["json"]))
 
 
 def _check_name(name: str | None, what: str) -> None:
@@ -432,10 +434,10 @@ def _check_name(name: str | None, what: str) -> None:
 
 
 def check_text(text: str, what: str, limit: int = 0xFFFF) -> None:
-    """Raise UsageError unless ``text`` has UTF-8 of at most ``limit`` bytes."""
+    """Raise UsageError unless ``text`` is valid UTF-8 of at most ``limit`` bytes."""
     try:
         size = len(text.encode())
     except UnicodeEncodeError:
-        raise usage.UsageError(f"{what} is not UTF-8") from None
+        raise usage.UsageError(f"{what} is not valid UTF-8") from None
     if size > limit:
-        raise usage.UsageError(f"{what} has {size} bytes of UTF-8; at most {limit} can be sent")
+        raise usage.UsageError(f"{what} has {size} bytes of UTF-8; the maximum is {limit}")

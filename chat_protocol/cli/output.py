@@ -1,4 +1,4 @@
-"""Writing lines to stdout and sentences to stderr."""
+"""Output of lines to stdout and of errors to stderr."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from twisted.internet.abstract import FileDescriptor
 from twisted.internet.defer import Deferred, fail
 from twisted.python.failure import Failure
 
-from chat_protocol.cli.exit_codes import Exit, Failed, OutputClosed
+from chat_protocol.cli.exit_codes import CommandFailed, ExitCode, OutputClosed
 from chat_protocol.cli.text import visible
 
-__all__ = ["Output", "OutputWatch", "abandon_output", "complain"]
+__all__ = ["Output", "PipeWatcher", "discard_output", "print_error"]
 
 
 class Output:
-    """Lines to stdout, written by a thread of its own.
+    """Write lines to stdout in a separate thread.
 
-    So a reader that is slow delays nobody but who waits for it; the connection to the server stays
-    alive meanwhile. A thread, because the alternative is to make the descriptor non-blocking: that
-    would be so for everybody who shares it. A daemon, because nothing can end a write.
+    A slow reader therefore delays only the callers that await their output; the connection to the
+    server stays alive. The alternative, a non-blocking descriptor, would affect every process that
+    shares it. The thread is a daemon because a blocked write cannot be interrupted.
 
-    What is written and not awaited waits in memory: whoever lets others write bounds it.
+    Output that is not awaited is queued in memory, so callers must bound it.
 
     Args:
-        reactor: where the Deferreds fire.
+        reactor: the reactor in which the Deferreds fire.
     """
 
     def __init__(self, reactor: Any) -> None:
@@ -40,10 +40,10 @@ class Output:
         self._thread: Thread | None = None
 
     def write(self, *lines: str) -> Deferred[None]:
-        """Write lines; fires when they are out, in the order of the calls.
+        """Write lines in the order of the calls; the Deferred fires when they are written.
 
-        Fails with OutputClosed if nobody reads them any more, and with Failed if they cannot be
-        written, for a full disk say. To cancel it takes back nothing.
+        It fails with OutputClosed if the reader has closed the output, and with CommandFailed if
+        the write fails, such as on a full disk. Canceling it does not undo the write.
         """
         if sys.stdout is None:
             return fail(OutputClosed())
@@ -64,14 +64,14 @@ class Output:
                 _write(descriptor, data)
             except OSError as problem:
                 error = problem
-            self._reactor.callFromThread(self._written, written, error)
+            self._reactor.callFromThread(self._report, written, error)
 
     @staticmethod
-    def _written(written: Deferred[None], error: OSError | None) -> None:
+    def _report(written: Deferred[None], error: OSError | None) -> None:
         if error is None:
             written.callback(None)
         else:
-            written.errback(_failed(error))
+            written.errback(_write_error(error))
 
 
 def _write(descriptor: int, data: bytes) -> None:
@@ -79,30 +79,31 @@ def _write(descriptor: int, data: bytes) -> None:
         try:
             data = data[os.write(descriptor, data) :]
         except BlockingIOError:
-            # Somebody else who has this terminal or pipe made it non-blocking.
+            # Another process that shares this terminal or pipe made it non-blocking.
             select.select([], [descriptor], [])
 
 
-def _failed(error: OSError) -> Exception:
+def _write_error(error: OSError) -> Exception:
     if isinstance(error, BrokenPipeError):
         return OutputClosed()
-    problem = Failed(Exit.OUTPUT, f"cannot write the output: {error.strerror}")
+    problem = CommandFailed(ExitCode.OUTPUT, f"cannot write the output: {error.strerror}")
     problem.__cause__ = error
     return problem
 
 
-def complain(sentence: str) -> None:
-    """Write a sentence to stderr, if that can be done."""
+def print_error(sentence: str) -> None:
+    """Print a sentence to stderr, if possible."""
     try:
-        # Without the check, print would take stdout for a stderr that is not there.
+        # With stderr closed, print would write to stdout.
         if sys.stderr is not None:
             print(f"chatclient: {visible(sentence)}", file=sys.stderr, flush=True)
     except OSError:
         pass
 
 
-def abandon_output() -> None:
-    """Forget what stdout has buffered: the interpreter would complain at exit that it cannot."""
+def discard_output() -> None:
+    """Discard stdout's buffer, because the interpreter would report an error when it flushes at
+    exit."""
     try:
         with open(os.devnull, "w") as nothing:
             os.dup2(nothing.fileno(), sys.stdout.fileno())
@@ -110,47 +111,45 @@ def abandon_output() -> None:
         pass
 
 
-class OutputWatch(FileDescriptor):
-    """Calls back when stdout is a pipe and its reader goes away.
+class PipeWatcher(FileDescriptor):
+    """Call back when stdout is a pipe and its reader closes it.
 
-    A client that only noticed when it wrote would take one more message from the server, for
-    nobody.
+    A client that noticed only at the next write would acknowledge one more message that nobody
+    reads.
 
     Args:
-        reactor: what watches.
-        gone: called at most once.
+        reactor: watches the descriptor.
+        on_closed: called at most once.
     """
 
-    def __init__(self, reactor: Any, gone: Callable[[], object]) -> None:
+    def __init__(self, reactor: Any, on_closed: Callable[[], object]) -> None:
         super().__init__(reactor)
-        self._gone = gone
+        self._on_closed = on_closed
         self._watching = False
 
     def start(self) -> None:
-        """Watch, if stdout is a pipe."""
+        """Start watching, if stdout is a pipe."""
         self._watching = _is_pipe()
         if self._watching:
             self.startReading()  # type: ignore[no-untyped-call]
 
     def stop(self) -> None:
-        """Watch no more."""
+        """Stop watching."""
         if self._watching:
             self._watching = False
             self.stopReading()  # type: ignore[no-untyped-call]
 
     def fileno(self) -> int:
-        """The descriptor of stdout."""
         return sys.stdout.fileno()
 
     def doRead(self) -> None:
-        """A pipe that is written to is readable only when nothing reads its other end."""
+        """The write end of a pipe becomes readable only when no reader is left."""
         self.connectionLost(Failure(BrokenPipeError()))  # type: ignore[no-untyped-call]
 
     def connectionLost(self, reason: Failure) -> None:
-        """The reactor noticed an error on the pipe: the same."""
         if self._watching:
             self.stop()
-            self._gone()
+            self._on_closed()
 
 
 def _is_pipe() -> bool:

@@ -1,4 +1,4 @@
-"""Asking for a password."""
+"""Password prompt."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ __all__ = ["ask_password"]
 
 
 def ask_password(settings: Settings) -> str:
-    """Have the password typed, without showing it; blocks, so no reactor may run yet.
+    """Prompt for the password without echo; blocks, so the reactor must not be running.
 
     Raises:
-        UsageError: there is no terminal, or nothing was typed.
-        KeyboardInterrupt: Ctrl-C was.
+        UsageError: there is no terminal, or no password was entered.
+        KeyboardInterrupt: the user pressed Ctrl-C.
     """
     try:
-        # getpass would take a line of stdin, where the messages are.
+        # Without a terminal, getpass would read a line of stdin, which holds the messages.
         os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY))
     except OSError:
         raise UsageError(
-            f"--ask-password needs a terminal; without one, set {PASSWORD_VARIABLE}"
+            f"--ask-password needs a terminal; without one, set {PASSWORD_VARIABLE} instead"
         ) from None
-    whose = "" if settings.user is None else f" of {quoted(settings.user)}"
+    user = "" if settings.user is None else f"{quoted(settings.user)} at "
     try:
-        password = getpass.getpass(f"Password{whose} for {settings.server.text}: ")
+        password = getpass.getpass(f"Password for {user}{settings.server.text}: ")
     except EOFError:
-        raise UsageError("no password was typed") from None
+        raise UsageError("no password was entered") from None
     check_text(password, "the password")
     return password

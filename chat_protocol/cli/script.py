@@ -1,4 +1,4 @@
-"""The commands for scripts that send and receive: ``send`` and ``listen``."""
+"""The commands ``send`` and ``listen``."""
 
 from __future__ import annotations
 
@@ -10,61 +10,63 @@ from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
 
-from chat_protocol.cli.exit_codes import Exit, Failed, OutputClosed, send_failed
-from chat_protocol.cli.in_flight import Unanswered
-from chat_protocol.cli.options import Listen, Send, Settings, check_text
-from chat_protocol.cli.output import Output, OutputWatch, complain
-from chat_protocol.cli.session import Session
+from chat_protocol.cli.exit_codes import CommandFailed, ExitCode, OutputClosed, send_failed
+from chat_protocol.cli.in_flight import InFlight
+from chat_protocol.cli.options import ListenAction, SendAction, Settings, check_text
+from chat_protocol.cli.output import Output, PipeWatcher, print_error
+from chat_protocol.cli.session import ClientSession
 from chat_protocol.cli.stdin import StdinLines
-from chat_protocol.cli.text import as_json, as_line, ranges_of
+from chat_protocol.cli.text import as_json, as_line, format_ranges
 from chat_protocol.client import ChatClient, ReceivedMessage
 from chat_protocol.client.service import DEFAULT_WINDOW
 from chat_protocol.errors import ChatError, Refused
 
-__all__ = ["Work", "listen", "send", "without_messages"]
+__all__ = ["Work", "run_listen", "run_send", "run_without_receiving"]
 
-_WINDOW = 100
-"""Messages from stdin that may be unanswered at a time."""
+_IN_FLIGHT = 100
+"""Maximum number of unacknowledged messages from stdin."""
 
-_QUIET = 0.2
-"""Seconds without a message after which a version 1 server has delivered the mailbox."""
+_SETTLE_TIME = 0.2
+"""Seconds without a message after which a version 1 server is assumed to have delivered the
+mailbox."""
 
-_QUIET_AT_LAST = 10.0
-"""Seconds after which messages may come and come."""
+_MAX_SETTLE_TIME = 10.0
+"""Maximum seconds to wait for a version 1 server to deliver the mailbox."""
 
-Work = Callable[[Session, Output], Coroutine[Any, Any, None]]
+Work = Callable[[ClientSession, Output], Coroutine[Any, Any, None]]
 
 
-async def without_messages(reactor: Any, settings: Settings, user: str, work: Work) -> Exit:
-    """Do something that is not about messages that arrive.
+async def run_without_receiving(
+    reactor: Any, settings: Settings, user: str, work: Work
+) -> ExitCode:
+    """Log in, run ``work`` and log out, leaving messages in the mailbox.
 
-    They stay in the mailbox. From a version 1 server, for which they are delivered, they are
-    printed.
+    A version 1 server counts messages as delivered once it sends them, so they are printed.
     """
     output = Output(reactor)
-    # No window at all would be the server's choice.
-    session = Session(reactor, settings, user, _say(settings), window=1)
-    arrivals = _Arrivals(session.client, output)
-    session.on_login = arrivals.logged_in
+    # The smallest window: 0 would mean the server's default.
+    session = ClientSession(reactor, settings, user, _print_notice(settings), window=1)
+    printer = _Version1Printer(session.client, output)
+    session.on_login = printer.logged_in
     await session.open()
 
-    async def working() -> None:
+    async def work_and_settle() -> None:
         await work(session, output)
-        await arrivals.quiet(reactor)
+        await printer.settle(reactor)
 
     try:
-        await session.run(working())
+        await session.run(work_and_settle())
     except CancelledError:
-        # The output may be what does not get on.
-        arrivals.printing.cancel()
+        # The output may be blocked.
+        printer.printing.cancel()
         raise
     finally:
-        await arrivals.printing
-    return Exit.OK
+        await printer.printing
+    return ExitCode.OK
 
 
-class _Arrivals:
-    """Prints what a version 1 server delivers, whether one listens or not."""
+class _Version1Printer:
+    """Print the messages that a version 1 server delivers unasked."""
 
     def __init__(self, client: ChatClient, output: Output) -> None:
         self.printing: Deferred[None] = succeed(None)
@@ -75,101 +77,105 @@ class _Arrivals:
         self._count = 0
 
     def logged_in(self, version: int) -> None:
-        """Begin, if there is need to."""
+        """Start printing at the first version 1 login."""
         if version == 1 and not self._started:
             self._started = True
-            self.printing = self._client.consume(self._print).addErrback(_trap, ChatError)
+            self.printing = self._client.consume(self._print).addErrback(_ignore, ChatError)
 
-    async def quiet(self, reactor: Any) -> None:
-        """Wait until the mailbox has come, as far as can be seen."""
+    async def settle(self, reactor: Any) -> None:
+        """Wait until the mailbox has probably been delivered."""
         seen = -1
-        end = reactor.seconds() + _QUIET_AT_LAST
+        end = reactor.seconds() + _MAX_SETTLE_TIME
         while self._started and self._count != seen and reactor.seconds() < end:
             seen = self._count
-            await deferLater(reactor, _QUIET)
+            await deferLater(reactor, _SETTLE_TIME)
 
     def _print(self, message: ReceivedMessage) -> Deferred[None]:
         self._count += 1
         return self._output.write(as_line(message))
 
 
-def _say(settings: Settings) -> Callable[[str], None]:
-    return lambda sentence: complain(f"{settings.server.text}: {sentence}")
+def _print_notice(settings: Settings) -> Callable[[str], None]:
+    return lambda sentence: print_error(f"{settings.server.text}: {sentence}")
 
 
-def _trap(failure: Failure, error: type[Exception]) -> None:
+def _ignore(failure: Failure, error: type[Exception]) -> None:
     failure.trap(error)  # type: ignore[no-untyped-call]
 
 
-async def send(reactor: Any, settings: Settings, user: str, action: Send) -> Exit:
-    """Send one message, or those on stdin, and end when the last is stored."""
+async def run_send(reactor: Any, settings: Settings, user: str, action: SendAction) -> ExitCode:
+    """Run ``chatclient send``: send one message, or those on stdin, until all are stored."""
     work = partial(_send, reactor=reactor, timeout=settings.timeout, action=action)
-    return await without_messages(reactor, settings, user, work)
+    return await run_without_receiving(reactor, settings, user, work)
 
 
-async def _send(session: Session, _: Output, reactor: Any, timeout: float, action: Send) -> None:
-    sending = _Sending(session, reactor, timeout, action)
+async def _send(
+    session: ClientSession, _: Output, reactor: Any, timeout: float, action: SendAction
+) -> None:
+    sender = _Sender(session, reactor, timeout, action)
     if action.text is not None:
-        await sending.send_one(action.text)
+        await sender.send_one(action.text)
     elif action.whole:
-        await sending.send_one(await StdinLines(reactor).read_all())
+        await sender.send_one(await StdinLines(reactor).read_all())
     else:
-        await sending.send_lines(StdinLines(reactor))
+        await sender.send_lines(StdinLines(reactor))
 
 
-class _Sending:
-    """Sends messages, and says of which it is known that they are not stored."""
+class _Sender:
+    """Send messages and record which ones the server refused."""
 
-    def __init__(self, session: Session, reactor: Any, timeout: float, action: Send) -> None:
+    def __init__(
+        self, session: ClientSession, reactor: Any, timeout: float, action: SendAction
+    ) -> None:
         self._session = session
-        self._unanswered = Unanswered(reactor, session, timeout)
+        self._in_flight = InFlight(reactor, session, timeout)
         self._to = action.to
         self._lines: StdinLines | None = None
-        self._refused: list[int] = []
-        """Numbers of lines."""
-        self._problem: Refused | None = None
-        """What the first of them was refused for."""
+        self._refused_lines: list[int] = []
+        """Line numbers of the refused messages."""
+        self._first_refusal: Refused | None = None
+        """The error of the first refused message."""
 
     async def send_one(self, text: str) -> None:
-        """Send a message."""
-        check_text(text, "a message")
+        """Send one message and wait until it is stored."""
+        check_text(text, "the message")
         self._start(text, 0)
-        await self._unanswered.at_most(0)
-        if self._problem is not None:
-            raise send_failed(self._problem, self._session.server, self._to)
+        await self._in_flight.wait_until_at_most(0)
+        if self._first_refusal is not None:
+            raise send_failed(self._first_refusal, self._session.server, self._to)
 
     async def send_lines(self, lines: StdinLines) -> None:
-        """Send each line, until one is refused: then what was sent behind it is waited for."""
+        """Send each line until one is refused, then wait for the messages in flight."""
         self._lines = lines
         number = 0
         while (line := await lines.read()) is not None:
             if line:
                 check_text(line, f"line {number + 1} of the input")
-                await self._unanswered.at_most(_WINDOW - 1)
-                if self._refused:
+                await self._in_flight.wait_until_at_most(_IN_FLIGHT - 1)
+                if self._refused_lines:
                     break
                 self._start(line, number + 1)
             number += 1
-        await self._unanswered.at_most(0)
-        if self._problem is None:
+        await self._in_flight.wait_until_at_most(0)
+        if self._first_refusal is None:
             return
-        failed = send_failed(self._problem, self._session.server, self._to)
-        raise Failed(
+        failed = send_failed(self._first_refusal, self._session.server, self._to)
+        raise CommandFailed(
             failed.code,
-            f"line {self._refused[0]}: {failed}; not stored of the first {number} lines:"
-            f" {ranges_of(self._refused)}",
+            f"line {self._refused_lines[0]}: {failed}; lines not stored among the first {number}:"
+            f" {format_ranges(self._refused_lines)}",
         )
 
     def _start(self, text: str, number: int) -> None:
         client = self._session.client
         sent = client.send(self._to, text) if self._to else client.send_to_all(text)
-        self._unanswered.add(sent.addErrback(self._not_stored, number))
+        self._in_flight.add(sent.addErrback(self._refused_or_failed, number))
 
-    def _not_stored(self, failure: Failure, number: int) -> None:
+    def _refused_or_failed(self, failure: Failure, number: int) -> None:
         error = failure.value
         if isinstance(error, Refused):
-            self._problem = self._problem or error
-            self._refused.append(number)
+            self._first_refusal = self._first_refusal or error
+            self._refused_lines.append(number)
             if self._lines is not None:
                 self._lines.stop()
         elif isinstance(error, ChatError):
@@ -178,36 +184,41 @@ class _Sending:
             failure.raiseException()
 
 
-async def listen(reactor: Any, settings: Settings, user: str, action: Listen) -> Exit:
-    """Print messages until there are enough, or it is silent, or nobody reads them."""
+async def run_listen(reactor: Any, settings: Settings, user: str, action: ListenAction) -> ExitCode:
+    """Run ``chatclient listen``: print messages until the count, the idle time or the reader ends
+    it."""
     output = Output(reactor)
     window = min(action.count or DEFAULT_WINDOW, DEFAULT_WINDOW)
-    session = Session(reactor, settings, user, _say(settings), window=window)
+    session = ClientSession(reactor, settings, user, _print_notice(settings), window=window)
     await session.open()
-    watch = OutputWatch(reactor, lambda: session.end(OutputClosed()))
-    watch.start()
+    watcher = PipeWatcher(reactor, lambda: session.end(OutputClosed()))
+    watcher.start()
     try:
         return await session.run(_print(reactor, session.client, output, action))
     finally:
-        watch.stop()
+        watcher.stop()
 
 
-async def _print(reactor: Any, client: ChatClient, output: Output, action: Listen) -> Exit:
-    form = as_json if action.json else as_line
+async def _print(
+    reactor: Any, client: ChatClient, output: Output, action: ListenAction
+) -> ExitCode:
+    format_message = as_json if action.json else as_line
     printed = 0
     while action.count is None or printed < action.count:
-        message = await _next(reactor, client, action.idle)
+        message = await _next_message(reactor, client, action.idle)
         if message is None:
-            return _silent(action, printed)
-        await output.write(form(message))
-        # Only now: whatever ends this process before, the message comes again.
+            return _idle_result(action, printed)
+        await output.write(format_message(message))
+        # Acknowledged after the output: if the process dies before, the message is redelivered.
         client.acknowledge(message)
         printed += 1
-    return Exit.OK
+    return ExitCode.OK
 
 
-async def _next(reactor: Any, client: ChatClient, idle: float | None) -> ReceivedMessage | None:
-    """The next message, or None if none comes for so many seconds with a connection."""
+async def _next_message(
+    reactor: Any, client: ChatClient, idle: float | None
+) -> ReceivedMessage | None:
+    """Return the next message, or None after ``idle`` seconds without one while connected."""
     while True:
         receiving: Deferred[ReceivedMessage | None] = client.receive()  # type: ignore[assignment]
         if idle is not None:
@@ -218,10 +229,10 @@ async def _next(reactor: Any, client: ChatClient, idle: float | None) -> Receive
         await client.when_online()
 
 
-def _silent(action: Listen, printed: int) -> Exit:
+def _idle_result(action: ListenAction, printed: int) -> ExitCode:
     if action.count is None:
-        return Exit.OK
-    raise Failed(
-        Exit.TIMEOUT,
-        f"{printed} of {action.count} messages came, and none for {action.idle:g} seconds",
+        return ExitCode.OK
+    raise CommandFailed(
+        ExitCode.TIMEOUT,
+        f"received {printed} of {action.count} messages, then none for {action.idle:g} seconds",
     )

@@ -1,4 +1,4 @@
-"""A connection to a server for the length of a run: getting it, keeping it, giving it up."""
+"""A logged-in client for the length of a run: login, reconnect and logout."""
 
 from __future__ import annotations
 
@@ -8,29 +8,41 @@ from typing import Any, TypeVar
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IDelayedCall
 
-from chat_protocol.cli.exit_codes import Exit, Failed, fact, failed, login_failed
+from chat_protocol.cli.exit_codes import (
+    CommandFailed,
+    ExitCode,
+    describe_failure,
+    login_failed,
+    request_failed,
+)
 from chat_protocol.cli.options import Settings
 from chat_protocol.client import ChatClient, Ended, Event, Offline, Online
 from chat_protocol.client.backoff import MAX_DELAY
 from chat_protocol.errors import ChatError
 
-__all__ = ["Session"]
+__all__ = ["VERSION_1_NOTICE", "ClientSession"]
+
+VERSION_1_NOTICE = (
+    "the server speaks version 1: /all, /users, /history and presence are not available, "
+    "and messages in flight when the connection is lost may be lost"
+)
+"""Shown in a conversation when the server speaks version 1."""
 
 T = TypeVar("T")
 
 
-class Session:
-    """A client that is logged in, and what is said when its connection comes and goes.
+class ClientSession:
+    """Keep a client logged in, and report when its connection is lost and restored.
 
     Args:
-        reactor: what runs.
-        settings: where the server is, and how long to wait for what.
-        username: as whom to log in.
-        say: takes a sentence for the user.
-        options: more arguments of ChatClient.
+        reactor: the reactor.
+        settings: server, password and timeouts.
+        username: name to log in with.
+        notify: shows a sentence to the user.
+        options: further arguments of ChatClient.
 
     Raises:
-        UsageError: there is no such kind of endpoint.
+        UsageError: the endpoint or a certificate file is not usable.
     """
 
     def __init__(
@@ -38,7 +50,7 @@ class Session:
         reactor: Any,
         settings: Settings,
         username: str,
-        say: Callable[[str], object],
+        notify: Callable[[str], object],
         **options: Any,
     ) -> None:
         self.client = ChatClient(
@@ -51,26 +63,26 @@ class Session:
             **options,
         )
         self.server = settings.server.text
-        """As the user named it."""
+        """The address as the user wrote it."""
         self.on_login: Callable[[int], object] = lambda version: None
-        """Called with the version that is spoken, at the first login and each later one."""
+        """Called with the protocol version at each login."""
         self.online_since = 0.0
-        """Seconds by the reactor's clock, of the last login."""
+        """Time of the last login, in seconds of the reactor's clock."""
         self._reactor = reactor
         self._settings = settings
-        self._say = say
-        self._patience = settings.patience
-        self._lost: str | None = None
-        self._giving_up: IDelayedCall | None = None
+        self._notify = notify
+        self._reconnect_timeout = settings.reconnect_timeout
+        self._offline_reason: str | None = None
+        self._reconnect_timer: IDelayedCall | None = None
         self._work: Deferred[Any] | None = None
-        self._cancelling: IDelayedCall | None = None
-        self._problem: Exception | None = None
+        self._cancel_call: IDelayedCall | None = None
+        self._end_reason: Exception | None = None
 
     async def open(self) -> None:
-        """Log in; the first failure is the last.
+        """Log in, without retries.
 
         Raises:
-            Failed: it cannot be done; nothing is left connected.
+            CommandFailed: the login failed; the connection is closed.
         """
         self.client.startService()
         try:
@@ -80,67 +92,67 @@ class Session:
             if isinstance(error, ChatError):
                 raise self._login_failed(error) from error
             raise
-        self.client.add_observer(self._happened)
+        self.client.add_observer(self._observe)
         self._online(self.client.version or 0)
 
     async def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        """Carry out what the session is for, and log out.
+        """Run the coroutine and log out.
 
         Raises:
-            Failed: the connection was lost and is not back in time, the server refused.
-            Exception: what the work raises, or was given to :meth:`end`.
+            CommandFailed: the connection was lost and not restored in time, or the server refused.
+            Exception: raised by the coroutine, or passed to :meth:`end`.
         """
         self._work = work = Deferred.fromCoroutine(coroutine)
-        if self._problem is not None and self._cancelling is None:
-            # It came before there was work to cancel.
+        if self._end_reason is not None and self._cancel_call is None:
+            # The session ended before there was work to cancel.
             work.cancel()
         try:
             result = await work
         except CancelledError:
-            if self._problem is None:
+            if self._end_reason is None:
                 raise
-            raise self._problem from None
+            raise self._end_reason from None
         except ChatError as error:
-            raise self._problem or self._failed(error) from error
+            raise self._end_reason or self._failed(error) from error
         else:
-            self.check()
+            self.raise_if_ended()
         finally:
-            self._problem = self._problem or CancelledError()
-            self._stop_waiting()
-            if self._cancelling is not None:
-                self._cancelling.cancel()
+            self._end_reason = self._end_reason or CancelledError()
+            self._cancel_reconnect_timer()
+            if self._cancel_call is not None:
+                self._cancel_call.cancel()
             await self.client.stopService()
         return result
 
-    def end(self, problem: Exception) -> None:
-        """Let the run end with ``problem``, unless it ends already."""
-        if self._problem is None:
-            self._problem = problem
-            # Not at once: the work may be what calls this.
-            self._cancelling = self._reactor.callLater(0, self._cancel)
+    def end(self, reason: Exception) -> None:
+        """End the run with ``reason``, unless it is ending already."""
+        if self._end_reason is None:
+            self._end_reason = reason
+            # In the next turn, because the work itself may be the caller.
+            self._cancel_call = self._reactor.callLater(0, self._cancel)
 
-    def check(self) -> None:
-        """Raise what the run ends with, if it does."""
-        if self._problem is not None:
-            raise self._problem
+    def raise_if_ended(self) -> None:
+        """Raise the reason if the run is ending."""
+        if self._end_reason is not None:
+            raise self._end_reason
 
-    def be_patient_for(self, seconds: float) -> None:
-        """Give up if the connection is away for longer, from now on."""
-        self._patience = seconds
-        if self._lost is not None and self._giving_up is None:
-            self._giving_up = self._reactor.callLater(seconds, self._give_up)
+    def set_reconnect_timeout(self, seconds: float) -> None:
+        """End the run if a reconnect takes longer than ``seconds`` from now on."""
+        self._reconnect_timeout = seconds
+        if self._offline_reason is not None and self._reconnect_timer is None:
+            self._reconnect_timer = self._reactor.callLater(seconds, self._reconnect_timed_out)
 
     def _cancel(self) -> None:
-        self._cancelling = None
+        self._cancel_call = None
         if self._work is not None:
             self._work.cancel()
 
-    def _happened(self, event: Event) -> None:
+    def _observe(self, event: Event) -> None:
         if isinstance(event, Online):
-            self._stop_waiting()
-            if self._lost is not None:
-                self._lost = None
-                self._say("connected again")
+            self._cancel_reconnect_timer()
+            if self._offline_reason is not None:
+                self._offline_reason = None
+                self._notify("reconnected")
             self._online(event.version)
         elif isinstance(event, Offline):
             self._offline(event)
@@ -152,38 +164,40 @@ class Session:
         self.on_login(version)
 
     def _offline(self, event: Offline) -> None:
-        if self._patience == 0:
-            self.end(failed(event.reason, self.server))
+        if self._reconnect_timeout == 0:
+            self.end(request_failed(event.reason, self.server))
             return
-        why = fact(event.reason)
-        if self._lost is None:
-            self._say(f"connection lost: {why}; trying again in {event.retry_in:.1f} s")
-        elif why != self._lost:
-            self._say(f"not connected: {why}; still trying, every {MAX_DELAY:g} s at least")
-        self._lost = why
-        if self._patience is not None and self._giving_up is None:
-            self._giving_up = self._reactor.callLater(self._patience, self._give_up)
+        reason = describe_failure(event.reason)
+        if self._offline_reason is None:
+            self._notify(f"connection lost: {reason}; retrying in {event.retry_in:.1f} s")
+        elif reason != self._offline_reason:
+            self._notify(f"not connected: {reason}; still retrying, at least every {MAX_DELAY:g} s")
+        self._offline_reason = reason
+        if self._reconnect_timeout is not None and self._reconnect_timer is None:
+            self._reconnect_timer = self._reactor.callLater(
+                self._reconnect_timeout, self._reconnect_timed_out
+            )
 
-    def _give_up(self) -> None:
-        self._giving_up = None
+    def _reconnect_timed_out(self) -> None:
+        self._reconnect_timer = None
         self.end(
-            Failed(
-                Exit.CONNECTION,
-                f"{self.server}: {self._lost}; the connection was not back within "
-                f"{self._patience:g} seconds",
+            CommandFailed(
+                ExitCode.CONNECTION,
+                f"{self.server}: {self._offline_reason}; could not reconnect within "
+                f"{self._reconnect_timeout:g} seconds",
             )
         )
 
-    def _stop_waiting(self) -> None:
-        if self._giving_up is not None:
-            self._giving_up.cancel()
-            self._giving_up = None
+    def _cancel_reconnect_timer(self) -> None:
+        if self._reconnect_timer is not None:
+            self._reconnect_timer.cancel()
+            self._reconnect_timer = None
 
-    def _failed(self, error: ChatError) -> Failed:
+    def _failed(self, error: ChatError) -> CommandFailed:
         if self.client.stopped_by_application:
-            return failed(error, self.server)
+            return request_failed(error, self.server)
         return self._login_failed(error)
 
-    def _login_failed(self, error: ChatError) -> Failed:
+    def _login_failed(self, error: ChatError) -> CommandFailed:
         given = self._settings.password is not None
         return login_failed(error, self.server, self.client.username, given)

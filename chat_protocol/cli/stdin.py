@@ -1,4 +1,4 @@
-"""Lines from stdin, whatever it is: a terminal, a pipe, a file."""
+"""Lines from stdin: a terminal, a pipe or a file."""
 
 from __future__ import annotations
 
@@ -9,45 +9,45 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 
-from chat_protocol.cli.exit_codes import Exit, Failed
+from chat_protocol.cli.exit_codes import CommandFailed, ExitCode
 
 __all__ = ["MAX_LINE", "StdinLines"]
 
 MAX_LINE = 1024 * 1024
-"""Bytes of the longest line that is read; no message is nearly as long."""
+"""Maximum length of an input line in bytes, far above that of a message."""
 
 _CHUNK = 64 * 1024
 
 
 class StdinLines:
-    """Reads a file descriptor in a thread of its own, a chunk ahead of what is taken.
+    """Read a file descriptor in a separate thread, at most one chunk ahead of the reader.
 
-    A thread, because the alternative is to make the descriptor non-blocking: for a terminal that
-    is stdout's as well, where half of a print would get lost. A daemon, because nothing can end
-    a read.
+    The alternative, a non-blocking descriptor, would make stdout non-blocking as well if both are
+    one terminal, and output would be truncated. The thread is a daemon because a blocked read
+    cannot be interrupted.
 
     Args:
-        reactor: where the lines are wanted.
-        descriptor: what to read.
+        reactor: the reactor in which lines are delivered.
+        descriptor: the file descriptor to read.
     """
 
     def __init__(self, reactor: Any, descriptor: int = 0) -> None:
         self._reactor = reactor
         self._descriptor = descriptor
-        self._wanted = Semaphore(0)
+        self._chunks_wanted = Semaphore(0)
         self._lines: deque[bytes] = deque()
-        self._rest = b""
+        self._partial_line = b""
         self._number = 0
         self._ended = False
         self._stopped = False
-        self._arrival: Deferred[None] | None = None
+        self._chunk_arrival: Deferred[None] | None = None
         self._thread: Thread | None = None
 
     async def read(self) -> str | None:
-        """The next line without its end; None at the end of the input.
+        """Return the next line without its line ending; None at the end of the input.
 
         Raises:
-            Failed: the line is not UTF-8, or longer than MAX_LINE.
+            CommandFailed: the line is not valid UTF-8, or longer than MAX_LINE.
         """
         while not self._lines and not self._ended and not self._stopped:
             await self._more()
@@ -57,14 +57,14 @@ class StdinLines:
         return self._decoded(self._lines.popleft().removesuffix(b"\r"))
 
     def stop(self) -> None:
-        """Have the input end here, for who reads or waits for a line."""
+        """End the input now, also for a pending read."""
         self._stopped = True
-        arrival, self._arrival = self._arrival, None
-        if arrival is not None and not arrival.called:
-            arrival.callback(None)
+        as_display, self._chunk_arrival = self._chunk_arrival, None
+        if as_display is not None and not as_display.called:
+            as_display.callback(None)
 
     async def read_all(self) -> str:
-        """All lines that are left, as one text without the last line's end."""
+        """Return all remaining lines as one text without the last line ending."""
         lines = []
         size = 0
         while (line := await self.read()) is not None:
@@ -78,14 +78,14 @@ class StdinLines:
         if self._thread is None:
             self._thread = Thread(target=self._run, name="stdin", daemon=True)
             self._thread.start()
-        self._arrival = Deferred()
-        self._wanted.release()
-        await self._arrival
+        self._chunk_arrival = Deferred()
+        self._chunks_wanted.release()
+        await self._chunk_arrival
 
     def _run(self) -> None:
         chunk = b"?"
         while chunk:
-            self._wanted.acquire()
+            self._chunks_wanted.acquire()
             try:
                 chunk = os.read(self._descriptor, _CHUNK)
             except OSError:
@@ -93,25 +93,27 @@ class StdinLines:
             self._reactor.callFromThread(self._arrived, chunk)
 
     def _arrived(self, chunk: bytes) -> None:
-        *whole, self._rest = (self._rest + chunk).split(b"\n")
+        *whole, self._partial_line = (self._partial_line + chunk).split(b"\n")
         self._lines.extend(whole)
         if not chunk:
             self._ended = True
-            if self._rest:
-                self._lines.append(self._rest)
-        arrival, self._arrival = self._arrival, None
-        if arrival is None or arrival.called:
+            if self._partial_line:
+                self._lines.append(self._partial_line)
+        as_display, self._chunk_arrival = self._chunk_arrival, None
+        if as_display is None or as_display.called:
             return
-        if len(self._rest) > MAX_LINE:
-            arrival.errback(self._too_long())
+        if len(self._partial_line) > MAX_LINE:
+            as_display.errback(self._too_long())
         else:
-            arrival.callback(None)
+            as_display.callback(None)
 
     def _decoded(self, line: bytes) -> str:
         try:
             return line.decode()
         except UnicodeDecodeError:
-            raise Failed(Exit.USAGE, f"line {self._number} of the input is not UTF-8") from None
+            raise CommandFailed(
+                ExitCode.USAGE, f"line {self._number} of the input is not valid UTF-8"
+            ) from None
 
-    def _too_long(self) -> Failed:
-        return Failed(Exit.USAGE, "the input is too long for a message")
+    def _too_long(self) -> CommandFailed:
+        return CommandFailed(ExitCode.USAGE, "the input is too long for a message")

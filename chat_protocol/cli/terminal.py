@@ -1,4 +1,4 @@
-"""The two ends of an interactive run: what is typed, and what is shown."""
+"""Terminal input and output of an interactive run."""
 
 from __future__ import annotations
 
@@ -13,51 +13,50 @@ from twisted.internet.defer import Deferred
 from chat_protocol.cli.output import Output
 from chat_protocol.cli.stdin import StdinLines
 
-__all__ = ["Console", "Interrupted", "PlainConsole", "can_fill_screen", "has_screen"]
+__all__ = ["Console", "Interrupted", "PlainConsole", "has_prompt_toolkit", "is_capable_terminal"]
 
 
 class Interrupted(Exception):
-    """Ctrl-C was typed."""
+    """The user pressed Ctrl-C."""
 
 
 class Console(Protocol):
-    """Where typed lines come from and shown lines go."""
+    """Source of typed lines and destination of shown lines."""
 
-    async def read(self, label: Callable[[], str]) -> str | None:
-        """The next line, None at the end; ``label`` is what to show in front of it."""
+    async def read(self, prompt: Callable[[], str]) -> str | None:
+        """Return the next line, or None at the end of the input; ``prompt`` returns the prompt."""
 
     def refresh(self) -> None:
-        """The label of the line that is being typed has changed."""
+        """Redraw the prompt, because it has changed."""
 
     def show(self, line: str) -> Deferred[None]:
-        """Show a line; fires when that is done, and fails with OutputClosed or Failed."""
+        """Show a line; the Deferred fires when it is written, and fails as :meth:`Output.write`
+        does."""
 
 
-def has_screen(environ: Mapping[str, str] = os.environ) -> bool:
-    """Whether a person sits at a terminal that can move its cursor."""
+def is_capable_terminal(environ: Mapping[str, str] = os.environ) -> bool:
+    """Return whether stdin and stdout are a terminal that can move its cursor."""
     both = all(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stdout))
     return both and environ.get("TERM", "dumb") != "dumb"
 
 
-def can_fill_screen() -> bool:
-    """Whether the library for it is installed."""
+def has_prompt_toolkit() -> bool:
+    """Return whether the library for the full screen is installed."""
     return find_spec("prompt_toolkit") is not None
 
 
 class PlainConsole:
-    """Lines as the terminal, a pipe or a file gives and takes them, without a prompt."""
+    """Read and write lines without a prompt."""
 
     def __init__(self, reactor: Any) -> None:
         self._lines = StdinLines(reactor)
         self._output = Output(reactor)
 
-    async def read(self, label: Callable[[], str]) -> str | None:
-        """The next line."""
+    async def read(self, prompt: Callable[[], str]) -> str | None:
         return await self._lines.read()
 
     def refresh(self) -> None:
-        """There is no label."""
+        """Do nothing: there is no prompt."""
 
     def show(self, line: str) -> Deferred[None]:
-        """Show a line."""
         return self._output.write(line)

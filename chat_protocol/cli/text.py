@@ -1,7 +1,7 @@
-"""Names, texts and times from the network, made fit for a terminal or a line of output.
+"""Formatting of names, texts and times from the network for a terminal or a line of output.
 
-Whatever another user chose passes through :func:`visible` before it is printed, so that it can
-neither drive the terminal nor pretend to be another line.
+Everything that another user chose passes through :func:`visible` before it is printed, so that it
+can neither control the terminal nor imitate another line.
 """
 
 from __future__ import annotations
@@ -15,42 +15,42 @@ from datetime import datetime
 from chat_protocol.client import ReceivedMessage, UserInfo, moment
 
 __all__ = [
-    "arrival",
+    "as_display",
     "as_json",
     "as_line",
     "as_record",
     "excerpt",
+    "format_ranges",
     "quoted",
     "quoted_list",
-    "ranges_of",
     "user_as_json",
     "user_as_line",
     "visible",
 ]
 
 _INVISIBLE = frozenset({"Cc", "Cf", "Cs", "Co", "Zl", "Zp"})
-"""Unicode categories that are escaped: controls, formats (the bidirectional ones too),
-surrogates, private use, line and paragraph separators."""
+"""Unicode categories that are escaped: control, format (which includes bidirectional controls),
+surrogate, private use, line and paragraph separators."""
 
-_SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
+_SHORT_ESCAPES = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 
 _PLAIN_NAME = re.compile(r'[^\s:,"/\\][^\s:,"\\]*')
-"""Names that need no quotes at the beginning of a line."""
+"""Names that need no quotes at the start of a line."""
 
 _EVERYONE = "all users"
-"""No name looks so: one with a space in it is in quotes."""
+"""No username looks like this: a name with a space is quoted."""
 
-_MOST_NAMES = 8
-"""Of more recipients the others are counted."""
+_MAX_NAMES = 8
+"""Maximum number of recipients shown by name; the rest is counted."""
 
-_EXCERPT = 40
-"""Characters of a text that remind of it."""
+_EXCERPT_LENGTH = 40
+"""Maximum length of an excerpt, in characters."""
 
 
 def visible(text: str) -> str:
-    r"""``text`` with every character escaped that acts instead of being seen: ``\x1b``.
+    r"""Return ``text`` with control and invisible characters escaped, such as ``\x1b``.
 
-    A backslash stays as it is: this is for people, see :func:`as_line` for programs.
+    A backslash stays as it is: the result is for people. For programs see :func:`as_line`.
     """
     if text.isascii() and text.isprintable():
         return text
@@ -60,9 +60,9 @@ def visible(text: str) -> str:
 def _visible_character(character: str) -> str:
     if unicodedata.category(character) not in _INVISIBLE:
         return character
-    short = _SHORT.get(character)
-    if short is not None:
-        return short
+    short_escape = _SHORT_ESCAPES.get(character)
+    if short_escape is not None:
+        return short_escape
     number = ord(character)
     if number < 0x100:
         return f"\\x{number:02x}"
@@ -70,7 +70,7 @@ def _visible_character(character: str) -> str:
 
 
 def quoted(name: str) -> str:
-    """A name as one can type it: in quotes if it holds what would end it."""
+    """Return a name as it can be typed, in quotes if necessary."""
     if _PLAIN_NAME.fullmatch(name):
         return visible(name)
     escaped = name.replace("\\", "\\\\").replace('"', '\\"')
@@ -78,57 +78,65 @@ def quoted(name: str) -> str:
 
 
 def quoted_list(names: Sequence[str]) -> str:
-    """Recipients as one can type them; no names are everyone."""
-    if len(names) > _MOST_NAMES:
-        shown = ", ".join(map(quoted, names[: _MOST_NAMES - 1]))
-        return f"{shown} and {len(names) - _MOST_NAMES + 1} more"
+    """Return recipients as they can be typed; no names mean everyone."""
+    if len(names) > _MAX_NAMES:
+        shown = ", ".join(map(quoted, names[: _MAX_NAMES - 1]))
+        return f"{shown} and {len(names) - _MAX_NAMES + 1} more"
     return ", ".join(map(quoted, names)) or _EVERYONE
 
 
 def excerpt(text: str) -> str:
-    """The beginning of a text, in quotes."""
-    return f'"{visible(text if len(text) <= _EXCERPT else text[: _EXCERPT - 1] + "…")}"'
+    """Return the beginning of a text, in quotes."""
+    return (
+        f'"{visible(text if len(text) <= _EXCERPT_LENGTH else text[: _EXCERPT_LENGTH - 1] + "…")}"'
+    )
 
 
-def arrival(message: ReceivedMessage, now: datetime, me: str | None = None) -> str:
-    """A message for the person at the terminal, its time local.
+def as_display(message: ReceivedMessage, now: datetime, me: str | None = None) -> str:
+    """Return a message for the terminal, with its local time.
 
     Args:
-        message: what came.
+        message: the message.
         now: an aware datetime; a message of another day shows its date.
-        me: whose name goes without saying if nobody else is a recipient.
+        me: name to omit if it is the only recipient.
     """
-    local = _local(message)
+    local = _sent_at_local(message)
     if local is None:
-        stamp = "??:??:??"
+        timestamp = "??:??:??"
     elif local.date() == now.astimezone().date():
-        stamp = f"{local:%H:%M:%S}"
+        timestamp = f"{local:%H:%M:%S}"
     else:
-        stamp = f"{local:%Y-%m-%d %H:%M:%S}"
+        timestamp = f"{local:%Y-%m-%d %H:%M:%S}"
     to = "" if message.recipients == (me,) else f" to {_recipients(message)}"
-    return f"[{stamp}] {quoted(message.sender)}{to}: {visible(message.text)}"
+    return f"[{timestamp}] {quoted(message.sender)}{to}: {visible(message.text)}"
 
 
 def as_line(message: ReceivedMessage) -> str:
-    r"""Local ISO time, sender and text with tabs between them, on one line.
+    r"""Return local ISO time, sender and text, separated by tabs, on one line.
 
-    Backslashes are doubled, so that an escaped character cannot be mistaken for one that was
-    written as ``\n``.
+    Backslashes are doubled, so that an escaped character cannot be confused with a literal ``\n``.
     """
-    return "\t".join((_stamp(_local(message)), _column(message.sender), _column(message.text)))
+    return "\t".join(
+        (
+            _format_time(_sent_at_local(message)),
+            _escape_column(message.sender),
+            _escape_column(message.text),
+        )
+    )
 
 
 def as_record(message: ReceivedMessage) -> str:
-    """As :func:`as_line`, with the recipients, as one can type them, behind the sender."""
-    stamp, sender, text = as_line(message).split("\t")
+    """Return the line of :func:`as_line` with the recipients, as they can be typed, after the
+    sender."""
+    timestamp, sender, text = as_line(message).split("\t")
     to = ", ".join(map(quoted, message.recipients))
-    return "\t".join((stamp, sender, _EVERYONE if message.everyone else to, text))
+    return "\t".join((timestamp, sender, _EVERYONE if message.everyone else to, text))
 
 
 def as_json(message: ReceivedMessage) -> str:
-    """One JSON object on one line of ASCII.
+    """Return one JSON object on one line of ASCII.
 
-    ``iso`` is UTC, or null if no calendar has it; ``offset`` is null if the server has none.
+    ``iso`` is UTC, or null if the time is outside the calendar; ``offset`` is null in version 1.
     """
     return json.dumps(
         {
@@ -137,26 +145,28 @@ def as_json(message: ReceivedMessage) -> str:
             "everyone": message.everyone,
             "text": message.text,
             "time": message.time,
-            "iso": _iso(message.sent_at),
+            "iso": _format_iso(message.sent_at),
             "offset": message.offset or None,
         }
     )
 
 
 def user_as_line(user: UserInfo) -> str:
-    """Name, ``online`` or ``offline``, and the local ISO time of the last login."""
+    """Return name, ``online`` or ``offline``, and the local ISO time of the last login."""
     where = "online" if user.online else "offline"
-    return "\t".join((_column(user.name), where, _stamp(_to_local(moment(user.last_login)))))
+    return "\t".join(
+        (_escape_column(user.name), where, _format_time(_to_local(moment(user.last_login))))
+    )
 
 
 def user_as_json(user: UserInfo) -> str:
-    """One JSON object on one line of ASCII; ``iso`` is the last login in UTC, or null."""
+    """Return one JSON object on one line of ASCII; ``iso`` is the last login in UTC, or null."""
     return json.dumps(
         {
             "name": user.name,
             "online": user.online,
             "last_login": user.last_login,
-            "iso": _iso(moment(user.last_login)),
+            "iso": _format_iso(moment(user.last_login)),
         }
     )
 
@@ -165,19 +175,19 @@ def _recipients(message: ReceivedMessage) -> str:
     return _EVERYONE if message.everyone else quoted_list(message.recipients)
 
 
-def _column(text: str) -> str:
+def _escape_column(text: str) -> str:
     return visible(text.replace("\\", "\\\\"))
 
 
-def _iso(time: datetime | None) -> str | None:
+def _format_iso(time: datetime | None) -> str | None:
     return None if time is None else time.isoformat().replace("+00:00", "Z")
 
 
-def _stamp(local: datetime | None) -> str:
+def _format_time(local: datetime | None) -> str:
     return "-" if local is None else local.isoformat(timespec="seconds")
 
 
-def _local(message: ReceivedMessage) -> datetime | None:
+def _sent_at_local(message: ReceivedMessage) -> datetime | None:
     return _to_local(message.sent_at)
 
 
@@ -185,12 +195,12 @@ def _to_local(time: datetime | None) -> datetime | None:
     try:
         return None if time is None else time.astimezone()
     except (OverflowError, OSError, ValueError):
-        # The platform's time zone rules need not reach as far as the calendar.
+        # The platform's time zone rules may not cover the whole calendar.
         return None
 
 
-def ranges_of(numbers: Sequence[int]) -> str:
-    """Numbers that grow, those that follow each other as one: ``3, 5 to 9``."""
+def format_ranges(numbers: Sequence[int]) -> str:
+    """Format increasing numbers as ranges: ``3, 5 to 9``."""
     ranges: list[tuple[int, int]] = []
     for number in numbers:
         if ranges and number == ranges[-1][1] + 1:

@@ -1,4 +1,4 @@
-"""A client for Console Chat on Twisted.
+"""Console Chat client library for Twisted.
 
 ::
 
@@ -9,7 +9,7 @@
         ...
     await client.stopService()
 
-Every call returns a Deferred; the errors are those of :mod:`chat_protocol.errors`.
+Every call returns a Deferred. It fails with the errors of :mod:`chat_protocol.errors`.
 """
 
 from chat_protocol.client.events import Ended, Event, Observer, Offline, Online, PresenceChanged

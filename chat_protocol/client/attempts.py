@@ -1,4 +1,4 @@
-"""Attempts to get on-line: who waits for one to succeed, and why the last one failed."""
+"""Connection attempts: the callers that wait for a login, and the reason of the last failure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from twisted.internet.interfaces import IProtocol, IProtocolFactory, IStreamClie
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from chat_protocol.client.waiters import Ending
+from chat_protocol.client.waiters import PendingFailure
 from chat_protocol.errors import (
     AuthenticationFailed,
     ChatError,
@@ -23,40 +23,43 @@ from chat_protocol.errors import (
     UserNotFound,
 )
 
-__all__ = ["Attempts", "WatchedEndpoint", "ended", "is_final"]
+__all__ = ["ConnectionAttempts", "WatchedEndpoint", "end_error", "is_permanent"]
 
-_FINAL = (AuthenticationFailed, InvalidUsername, Malformed, UnknownCommand, UserNotFound)
-"""Refusals of a login that the same login would meet again."""
+_PERMANENT = (AuthenticationFailed, InvalidUsername, Malformed, UnknownCommand, UserNotFound)
+"""Login refusals that the same login would meet again."""
 
 
-def is_final(refusal: ChatError, had_session: bool) -> bool:
-    """Whether it is of no use to try the login again.
+def is_permanent(refusal: ChatError, had_session: bool) -> bool:
+    """Return whether retrying a refused login is pointless.
 
     Args:
-        refusal: what the server answered.
-        had_session: whether the name may be in use by a session of this client's own that the
-            server does not know to be dead yet.
+        refusal: the server's answer.
+        had_session: whether the name may be in use by an earlier session of this client that the
+            server has not yet detected as lost.
     """
     if isinstance(refusal, UserAlreadyLogged):
         return not had_session
-    return isinstance(refusal, _FINAL)
+    return isinstance(refusal, _PERMANENT)
 
 
-def ended(reason: ChatError | None) -> ChatError:
-    """What those are told who wait when the client ends; None: the application has stopped it.
+def end_error(reason: ChatError | None) -> ChatError:
+    """Return a new error for a caller that waits when the client ends.
 
-    A new one for each: a raised error remembers where.
+    Each caller gets its own instance, because a raised error keeps its traceback.
+
+    Args:
+        reason: why the client ended; None: the application stopped it.
     """
-    return NotConnected("this client has stopped") if reason is None else copy(reason)
+    return NotConnected("the client has stopped") if reason is None else copy(reason)
 
 
 @implementer(IStreamClientEndpoint)
 class WatchedEndpoint:
-    """An endpoint whose failures are told to somebody as well.
+    """Wrap an endpoint and report its failures.
 
     Args:
-        endpoint: what connects.
-        failed: called with the error of each attempt, of one that was cancelled too.
+        endpoint: makes the connections.
+        failed: called with the error of each failed attempt, including canceled ones.
     """
 
     def __init__(
@@ -66,8 +69,6 @@ class WatchedEndpoint:
         self._failed = failed
 
     def connect(self, factory: IProtocolFactory) -> Deferred[IProtocol]:
-        """See IStreamClientEndpoint."""
-
         def failed(failure: Failure) -> Failure:
             error = NotConnected(f"cannot connect: {failure.getErrorMessage()}")
             error.__cause__ = failure.value
@@ -81,54 +82,55 @@ class WatchedEndpoint:
         return repr(self._endpoint)
 
 
-class Attempts:
-    """Those who wait for the client to be on-line, each with the failures it puts up with."""
+class ConnectionAttempts:
+    """Keep the callers that wait for the client to go online, with the number of failures each
+    allows."""
 
     def __init__(self) -> None:
         self._waiting: dict[Deferred[None], int | None] = {}
         self._refusal: ChatError | None = None
-        self.reason: ChatError = NotConnected("there was no attempt yet")
-        """Why the last attempt failed, or the last connection ended."""
+        self.reason: ChatError = NotConnected("no connection attempt has finished yet")
+        """Why the last attempt failed or the last connection ended."""
 
     def wait(self, fail_after_failures: int | None) -> Deferred[None]:
-        """Fires with the next success; see ChatClient.when_online."""
+        """Return a Deferred that fires at the next login; see ChatClient.when_online."""
 
-        def forget(_: Deferred[None]) -> None:
+        def discard(_: Deferred[None]) -> None:
             self._waiting.pop(waiting, None)
 
-        waiting: Deferred[None] = Deferred(forget)
+        waiting: Deferred[None] = Deferred(discard)
         self._waiting[waiting] = fail_after_failures
         return waiting
 
-    def refused(self, refusal: ChatError) -> None:
-        """The login failed; the end of its connection follows."""
+    def login_failed(self, refusal: ChatError) -> None:
+        """Record that the server refused the login. The connection ends next."""
         self._refusal = refusal
 
-    def ended(self, reason: NotConnected) -> None:
-        """The connection ended, or could not be had."""
+    def connection_ended(self, reason: NotConnected) -> None:
+        """Record that the connection ended or could not be established."""
         self.reason = self._refusal or reason
         self._refusal = None
 
-    def count(self) -> None:
-        """One more attempt has failed: whoever has waited for enough of them fails."""
-        for waiting, left in list(self._waiting.items()):
+    def attempt_failed(self) -> None:
+        """Count one failed attempt and fail the callers that have reached their limit."""
+        for waiting, remaining in list(self._waiting.items()):
             if waiting.called:
-                # Cancelled by one that was told before.
+                # A callback of an earlier caller has canceled it.
                 continue
-            if left is not None and left <= 1:
+            if remaining is not None and remaining <= 1:
                 del self._waiting[waiting]
                 waiting.errback(self.reason)
-            elif left is not None:
-                self._waiting[waiting] = left - 1
+            elif remaining is not None:
+                self._waiting[waiting] = remaining - 1
 
-    def succeeded(self) -> None:
-        """On-line: tell them."""
+    def logged_in(self) -> None:
+        """Fire the Deferreds of all waiting callers."""
         waiting, self._waiting = self._waiting, {}
-        for one in waiting:
-            if not one.called:
-                one.callback(None)
+        for deferred in waiting:
+            if not deferred.called:
+                deferred.callback(None)
 
-    def give_up(self, error: Callable[[], ChatError]) -> list[Ending]:
-        """There will be no more attempts: all who wait, and what is to be told them."""
+    def fail_all(self, error: Callable[[], ChatError]) -> list[PendingFailure]:
+        """Remove all waiting callers and return them with their errors."""
         waiting, self._waiting = self._waiting, {}
-        return [(one, error()) for one in waiting]
+        return [(deferred, error()) for deferred in waiting]

@@ -1,4 +1,4 @@
-"""How long to wait before the next attempt to connect."""
+"""Compute the delay before the next connection attempt."""
 
 from __future__ import annotations
 
@@ -7,28 +7,29 @@ from random import Random
 __all__ = ["FIRST_DELAY", "LASTING", "MAX_DELAY", "SPREAD", "Backoff"]
 
 FIRST_DELAY = 0.5
-"""Seconds that the first wait takes at most."""
+"""Upper bound of the first delay, in seconds."""
 
 MAX_DELAY = 30.0
-"""Seconds that any wait between two attempts takes at most."""
+"""Upper bound of every delay between two attempts, in seconds."""
 
 LASTING = 2.0
-"""Seconds after which a session counts as a success, if the last delay was not shorter."""
+"""Seconds after which a session counts as stable and resets the delays. A shorter last delay lowers
+this bound."""
 
 SPREAD = 5.0
-"""Seconds over which the clients of a server that goes away come back."""
+"""Seconds over which clients spread their reconnects when the server shuts down."""
 
 _DOUBLINGS = 10
 
 
 class Backoff:
-    """Random delays between bounds that double with each failure.
+    """Choose random delays below a bound that doubles with each failure.
 
-    The clients of a server that was restarted must not come back all at once, so a delay is
-    anything between a quarter of the bound and the bound.
+    A delay is between a quarter of the bound and the bound, so that the clients of a restarted
+    server do not reconnect all at once.
 
     Args:
-        random: where the randomness comes from.
+        random: source of randomness.
         max_delay: see MAX_DELAY.
     """
 
@@ -39,15 +40,15 @@ class Backoff:
         self._spread = False
 
     def succeeded(self) -> None:
-        """A session lasted: the next failure is the first one."""
+        """Reset the bound after a stable session."""
         self._failures = 0
 
     def spread(self) -> None:
-        """The server said that it goes away: the next delay is anything up to SPREAD."""
+        """Make the next delay anything up to SPREAD, because the server announced its shutdown."""
         self._spread = True
 
     def next(self) -> float:
-        """Seconds to wait after one more failure."""
+        """Return the seconds to wait after one more failure."""
         if self._spread:
             self._spread = False
             return self._random.uniform(0, SPREAD)

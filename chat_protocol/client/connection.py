@@ -1,4 +1,4 @@
-"""One connection to a server: requests out, answers and what the server pushes in."""
+"""One connection to a server: requests, their answers, and commands that the server pushes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from chat_protocol.client.requests import Requests
+from chat_protocol.client.requests import PendingRequests
 from chat_protocol.client.waiters import Waiters
 from chat_protocol.errors import (
     FrameLengthError,
@@ -25,9 +25,9 @@ from chat_protocol.errors import (
     UnknownCommand,
     refusal,
 )
-from chat_protocol.server.sniffer import why_lost
 from chat_protocol.transport.framing import FrameReceiver
 from chat_protocol.transport.keepalive import keep_alive
+from chat_protocol.transport.loss import why_lost
 from chat_protocol.wire.codec import (
     MAX_FRAME,
     MAX_FRAME_BEFORE_LOGIN,
@@ -54,32 +54,31 @@ __all__ = [
     "CLOSE_TIMEOUT",
     "UNREAD_LIMIT_FACTOR",
     "Connection",
-    "Granted",
+    "LoginResult",
     "Owner",
     "check_length",
 ]
 
 UNREAD_LIMIT_FACTOR = 16
-"""How many times the limit may wait in version 1 while a request is unanswered.
+"""Factor on the unread limit while a request is pending in version 1.
 
-An answer comes behind the messages that the server sent before it. An application that waits for
-an answer before it takes the next message would else wait for what is never read.
-"""
+An answer arrives behind the messages that the server sent before it. Without the factor, an
+application that awaits an answer before it takes the next message would wait forever."""
 
 CLOSE_TIMEOUT = 5.0
-"""Seconds until a connection that does not close in order is cut."""
+"""Seconds after which a connection that does not close is aborted."""
 
 _PUSHED = (Message, Deliver, Presence, Close)
 _ANSWERS = (Response, Response2, LoginAnswer, HistoryAnswer, UsersAnswer)
 
 _PREFIX = 4
 
-_KEEPS_NO_ANSWER = 0
-"""The correlationId of what the client wants no answer to."""
+_NO_CORRELATION_ID = 0
+"""The correlation id of commands whose answer the client ignores."""
 
 
-class State(Enum):
-    """The life of a connection; it goes through it in this order and skips none."""
+class _Phase(Enum):
+    """The phases of a connection, in order."""
 
     OPEN = "open"
     CLOSING = "closing"
@@ -87,8 +86,8 @@ class State(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Granted:
-    """What a login brought (clause S30); of version 1, only that."""
+class LoginResult:
+    """What the server granted at login (clause S30); in version 1 only the version."""
 
     version: int
     publishing_id: int = 0
@@ -99,28 +98,28 @@ class Granted:
 
 
 class Owner(Protocol):
-    """Whom a connection belongs to."""
+    """The object that owns a connection and handles its events."""
 
     def connected(self, connection: Connection) -> None:
-        """It is there."""
+        """Handle a new connection."""
 
     def pushed(self, connection: Connection, command: Any, size: int) -> None:
-        """The server sent something of its own accord, in a payload of ``size`` bytes."""
+        """Handle a command that the server sent unasked, in a payload of ``size`` bytes."""
 
     def lost(self, connection: Connection, reason: NotConnected) -> None:
-        """It is gone; its requests have failed."""
+        """Handle the end of the connection; its requests have failed already."""
 
     def unread(self) -> tuple[int, int]:
-        """How many bytes wait for the application, and how many may."""
+        """Return how many bytes wait for the application, and the limit."""
 
 
 class Connection(FrameReceiver):
     """The protocol behind :class:`chat_protocol.client.ChatClient`.
 
     Args:
-        owner: is told what happens.
-        clock: measures time-outs and heartbeats.
-        timeout: seconds that a request waits for its answer, unless it says otherwise.
+        owner: handles the events of the connection.
+        clock: schedules timeouts and heartbeats.
+        timeout: default seconds that a request waits for its answer.
     """
 
     MAX_LENGTH = MAX_FRAME
@@ -129,32 +128,33 @@ class Connection(FrameReceiver):
 
     def __init__(self, owner: Owner, clock: IReactorTime, timeout: float) -> None:
         self.version = 1
-        """The version that is spoken: 1 until the server has shown that it knows more."""
+        """Protocol version in use: 1 until the server has answered in version 2."""
         self._owner = owner
         self._max_frame = MAX_FRAME_BEFORE_LOGIN
-        self._bounded = False
+        self._limits_unread = False
         self._clock = clock
         self._timeout = timeout
-        self._requests = Requests(clock)
-        self._state = State.OPEN
-        self._end: tuple[str, BaseException | None] | None = None
-        self._watchers: Waiters[None] = Waiters()
-        self._cut: IDelayedCall | None = None
-        self._heard = False
-        self._silence = 0.0
-        self._heartbeat = LoopingCall(self._beat)
+        self._requests = PendingRequests(clock)
+        self._phase = _Phase.OPEN
+        self._close_reason: tuple[str, BaseException | None] | None = None
+        self._close_waiters: Waiters[None] = Waiters()
+        self._abort_timer: IDelayedCall | None = None
+        self._data_received = False
+        self._silent_for = 0.0
+        self._heartbeat = LoopingCall(self._send_heartbeat)
         self._heartbeat.clock = clock
 
     @property
     def is_open(self) -> bool:
         """Whether requests can be sent."""
-        return self._state is State.OPEN
+        return self._phase is _Phase.OPEN
 
-    async def log_in(self, username: str, properties: dict[str, str]) -> Granted:
-        """Log in with version 2, or with what the server makes of it (clause S28).
+    async def log_in(self, username: str, properties: dict[str, str]) -> LoginResult:
+        """Log in with version 2, or with version 1 if the server does not know version 2 (clause
+        S28).
 
         Raises:
-            Refused: by its code, the server's refusal.
+            Refused: the server refused the login; the subclass tells the code.
             NotConnected, RequestTimeout: see :meth:`request`.
         """
         answer = await self.request(Login2(username, properties))
@@ -164,10 +164,10 @@ class Connection(FrameReceiver):
             raise self.refusal(answer)
         if self.version == 1:
             self._max_frame = MAX_FRAME
-            self._bounded = True
-            return Granted(1)
-        number = _numbers(answer.properties)
-        granted = Granted(
+            self._limits_unread = True
+            return LoginResult(1)
+        number = _number_reader(answer.properties)
+        result = LoginResult(
             self.version,
             number("publishing-id"),
             number("pending"),
@@ -176,88 +176,91 @@ class Connection(FrameReceiver):
             number("window"),
         )
         self._max_frame = number("max-frame-length") or MAX_FRAME
-        if granted.heartbeat and self.is_open:
-            # Twice as often as promised: an answer, too, is to come within the time.
-            beating = self._heartbeat.start(granted.heartbeat / 2, now=False)
-            beating.addErrback(lambda failure: self._log.failure("heartbeat", failure))
-        return granted
+        if result.heartbeat and self.is_open:
+            # Twice as often as granted, so that the answers also arrive within the interval.
+            running = self._heartbeat.start(result.heartbeat / 2, now=False)
+            running.addErrback(
+                lambda failure: self._log.failure("unexpected error in the heartbeat", failure)
+            )
+        return result
 
-    def request(self, command: Any, patient: bool = False) -> Deferred[Any]:
-        """Send a command; fires with the command that answers it.
+    def request(self, command: Any, no_timeout: bool = False) -> Deferred[Any]:
+        """Send a command and return a Deferred that fires with its answer.
 
-        Fails with NotConnected, with RequestTimeout, or with ValueError if a value does not fit
-        its field or the whole the longest frame; then nothing was sent. Cancelling gives up
-        waiting, no more.
+        It fails with NotConnected or RequestTimeout. It fails with ValueError if a value does not
+        fit its field or the frame is too long; then nothing was sent. Canceling it only stops the
+        waiting.
 
         Args:
             command: one of :mod:`chat_protocol.wire.commands`.
-            patient: wait for the answer as long as the connection lasts.
+            no_timeout: wait for the answer as long as the connection lasts.
         """
-        if self._state is not State.OPEN:
-            return fail(self._not_connected())
+        if self._phase is not _Phase.OPEN:
+            return fail(self._closed_error())
         correlation_id = self._requests.next_id()
         try:
             frame = encode(command, correlation_id)
             check_length(frame, self._max_frame)
         except ValueError as error:
             return fail(error)
-        answer = self._requests.wait(correlation_id, None if patient else self._timeout)
-        answer.addBoth(self._request_ended)
+        answer = self._requests.add(correlation_id, None if no_timeout else self._timeout)
+        answer.addBoth(self._request_finished)
         self._transport.write(frame)
-        self.regulate()
+        self.apply_backpressure()
         return answer
 
-    def tell(self, command: Any) -> None:
-        """Send a command whose answer, if there is one, nobody waits for."""
-        if self._state is State.OPEN:
-            self._transport.write(encode(command, _KEEPS_NO_ANSWER))
+    def send(self, command: Any) -> None:
+        """Send a command and ignore its answer."""
+        if self._phase is _Phase.OPEN:
+            self._transport.write(encode(command, _NO_CORRELATION_ID))
 
     @staticmethod
     def refusal(answer: Any) -> Refused:
-        """The error that an answer other than OK stands for."""
+        """Return the error for an answer other than OK."""
         return refusal(answer.code, getattr(answer, "detail", ""))
 
     def close(self) -> Deferred[None]:
-        """Log out and end the connection, at the latest after CLOSE_TIMEOUT.
+        """Log out and close the connection, within CLOSE_TIMEOUT.
 
-        Fires when it is gone, and never fails. In version 2 the name is free then (clause S55).
+        The Deferred fires when the connection has ended, and never fails. In version 2 the name is
+        free at that point (clause S55).
         """
-        if self._state is State.OPEN:
-            self._cut = self._clock.callLater(CLOSE_TIMEOUT, self._abort)
+        if self._phase is _Phase.OPEN:
+            self._abort_timer = self._clock.callLater(CLOSE_TIMEOUT, self._abort)
             if self.version == 1:
                 self._transport.loseConnection()
             else:
-                # The server answers, and then it ends the connection.
-                self.tell(Close(Code.OK, ""))
-            self._ending("this client has disconnected", None)
+                # The server answers and then closes the connection.
+                self.send(Close(Code.OK, ""))
+            self._begin_closing("the client disconnected", None)
         return self.when_closed()
 
-    def expect_end(self, why: str) -> None:
-        """The server has said that it ends the connection: send nothing more, wait for the end."""
-        if self._state is State.OPEN:
-            self._cut = self._clock.callLater(CLOSE_TIMEOUT, self._abort)
-            self._ending(why, None)
+    def expect_close(self, reason: str) -> None:
+        """Send nothing more and wait for the end, because the server announced it."""
+        if self._phase is _Phase.OPEN:
+            self._abort_timer = self._clock.callLater(CLOSE_TIMEOUT, self._abort)
+            self._begin_closing(reason, None)
 
-    def abort(self, why: str, cause: BaseException | None = None) -> None:
+    def abort(self, reason: str, cause: BaseException | None = None) -> None:
         """End the connection now."""
         self.stop_parsing()
-        if self._state is State.OPEN:
-            self._ending(why, cause)
+        if self._phase is _Phase.OPEN:
+            self._begin_closing(reason, cause)
             self._abort()
 
     def when_closed(self) -> Deferred[None]:
-        """Fires when the connection has ended."""
-        if self._state is State.CLOSED:
+        """Return a Deferred that fires when the connection has ended."""
+        if self._phase is _Phase.CLOSED:
             return succeed(None)
-        return self._watchers.wait()
+        return self._close_waiters.wait()
 
-    def regulate(self) -> None:
-        """In version 1, stop reading when too much waits, go on when half of it is gone.
+    def apply_backpressure(self) -> None:
+        """In version 1, pause reading at the unread limit and resume below half of it.
 
-        In version 2 the window bounds what can come: nothing is ever in the way of an answer.
-        Nor is it before the login, when all that waits came over earlier connections.
+        In version 2 the window bounds unread messages, so nothing can delay an answer. Before the
+        login all unread messages came over earlier connections, so they do not count.
         """
-        if self._state is not State.OPEN or not self._bounded:
+        if self._phase is not _Phase.OPEN or not self._limits_unread:
             return
         unread, limit = self._owner.unread()
         if self._requests:
@@ -268,125 +271,128 @@ class Connection(FrameReceiver):
         elif self.paused and unread <= limit // 2:
             self.resumeProducing()
 
-    # What Twisted calls.
+    # Called by Twisted.
 
     def connectionMade(self) -> None:
-        """Have the kernel find out, within a minute, that a silent server is gone."""
+        # The kernel detects a vanished server within a minute.
         keep_alive(self.transport)
         self._owner.connected(self)
 
     def dataReceived(self, data: bytes) -> None:
-        """Note that the server lives."""
-        self._heard = True
+        self._data_received = True
         super().dataReceived(data)
 
     def stringReceived(self, string: bytes) -> None:
-        """Hand a payload to the request that it answers, or to the owner."""
+        """Pass a payload to the request that it answers, or to the owner."""
         try:
             header, command = decode(string)
         except UnknownCommand as error:
-            self._log.debug("ignoring a frame: {error}", error=error)
+            self._log.debug("ignored a frame: {error}", error=error)
             return
         except Malformed as error:
-            self.abort(f"the server sent a broken frame: {error}", error)
+            self.abort(f"the server sent a malformed frame: {error}", error)
             return
         if isinstance(command, _PUSHED):
             self._owner.pushed(self, command, len(string))
         elif not isinstance(command, _ANSWERS):
-            self._log.debug("ignoring a {key}, which only clients send", key=header.key)
+            self._log.debug(
+                "ignored a frame with key {key}, which only clients may send", key=header.key
+            )
         elif not self._requests.answer(header.correlation_id, command):
-            self._log.debug("no request waits for answer {id}", id=header.correlation_id)
+            self._log.debug(
+                "ignored an answer with the unknown correlation id {id}", id=header.correlation_id
+            )
 
     def lengthLimitExceeded(self, length: int) -> None:
-        """End the connection: the bytes that follow mean nothing."""
+        """Abort the connection, because the following bytes cannot be framed."""
         error = FrameLengthError(
-            f"a frame of {length} bytes, there are none outside {MIN_FRAME} to {self.MAX_LENGTH}"
+            f"a frame length of {length} bytes; valid are {MIN_FRAME} to {self.MAX_LENGTH}"
         )
-        self.abort(f"the server sent {error}; is it a chat server?", error)
+        self.abort(f"the server sent {error}. Check that it is a chat server.", error)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        """Let everything end that depends on the connection."""
+        """Fail the pending requests and report the loss to the owner."""
         if isinstance(reason.value, ConnectionDone):
-            self._ending("the server closed the connection", reason.value)
+            self._begin_closing("the server closed the connection", reason.value)
         else:
-            self._ending(_why_lost(reason), reason.value)
-        if self._cut is not None:
-            self._cut.cancel()
-        # What came before the end and waits because reading was paused: at most one read.
+            self._begin_closing(_describe_loss(reason), reason.value)
+        if self._abort_timer is not None:
+            self._abort_timer.cancel()
+        # While reading was paused, one read may have buffered frames: parse them now.
         self.paused = False
         super().dataReceived(b"")
-        self._requests.fail(self._not_connected)
-        self._owner.lost(self, self._not_connected())
-        # Only now: whoever waits for the end is told when the owner knows of it.
-        self._state = State.CLOSED
-        self._watchers.succeed(None)
+        self._requests.fail_all(self._closed_error)
+        self._owner.lost(self, self._closed_error())
+        # Last, so that the owner knows before the callers of when_closed do.
+        self._phase = _Phase.CLOSED
+        self._close_waiters.fire(None)
 
-    # The rest.
+    # Internals.
 
     @property
     def _transport(self) -> Any:
-        """The transport, which is there since before the owner has the connection."""
+        """The transport; set before the owner gets the connection."""
         return self.transport
 
-    def _request_ended(self, result: Any) -> Any:
-        self.regulate()
+    def _request_finished(self, result: Any) -> Any:
+        self.apply_backpressure()
         return result
 
-    def _beat(self) -> None:
-        """Send a sign of life, and look for those of the server."""
+    def _send_heartbeat(self) -> None:
+        """Send a heartbeat and check that the server has sent something."""
         interval = self._heartbeat.interval or 0
-        self._silence = 0 if self._heard else self._silence + interval
-        self._heard = False
-        if self._silence >= 4 * interval:
-            self.abort(f"the server has been silent for {self._silence:g} seconds")
+        self._silent_for = 0 if self._data_received else self._silent_for + interval
+        self._data_received = False
+        if self._silent_for >= 4 * interval:
+            self.abort(f"the server sent nothing for {self._silent_for:g} seconds")
         else:
-            self.tell(Heartbeat())
+            self.send(Heartbeat())
 
-    def _ending(self, why: str, cause: BaseException | None) -> None:
-        """From here on nothing is sent; the first reason given is the reason."""
-        if self._state is State.OPEN:
-            self._state = State.CLOSING
-            self._end = why, cause
+    def _begin_closing(self, reason: str, cause: BaseException | None) -> None:
+        """Stop sending. The first reason given is kept."""
+        if self._phase is _Phase.OPEN:
+            self._phase = _Phase.CLOSING
+            self._close_reason = reason, cause
             if self._heartbeat.running:
                 self._heartbeat.stop()
 
     def _abort(self) -> None:
-        self._cut = None
-        # Not every transport of an endpoint can abort, a process' pipes for one.
+        self._abort_timer = None
+        # Some transports cannot abort, such as the pipes of a process.
         abort = getattr(self.transport, "abortConnection", self._transport.loseConnection)
         abort()
 
-    def _not_connected(self) -> NotConnected:
-        why, cause = self._end or ("", None)
-        error = NotTrusted(why) if _is_distrust(cause) else NotConnected(why)
+    def _closed_error(self) -> NotConnected:
+        reason, cause = self._close_reason or ("", None)
+        error = NotTrusted(reason) if _is_certificate_error(cause) else NotConnected(reason)
         error.__cause__ = cause
         return error
 
 
 def check_length(frame: bytes, limit: int = MAX_FRAME) -> None:
-    """Raise ValueError if a server would end the connection for the length of a frame."""
+    """Raise ValueError if the frame is longer than the server accepts."""
     length = len(frame) - _PREFIX
     if length > limit:
-        raise ValueError(f"a frame of {length} bytes, at most {limit} can be sent")
+        raise ValueError(f"the frame has {length} bytes; the maximum is {limit}")
 
 
-def _is_distrust(cause: BaseException | None) -> bool:
-    """Whether it was the client that did not like the server's certificate."""
-    # By their names, for the extra that these come with may not be installed.
+def _is_certificate_error(cause: BaseException | None) -> bool:
+    """Return whether the client rejected the server's certificate."""
+    # By module name, because the optional packages may not be installed.
     if type(cause).__module__.startswith("service_identity"):
         return True
     return type(cause).__module__.startswith("OpenSSL") and "verify failed" in str(cause)
 
 
-def _why_lost(reason: Failure) -> str:
+def _describe_loss(reason: Failure) -> str:
     if type(reason.value).__module__.startswith("service_identity"):
-        return "the server's certificate is for another name"
-    if _is_distrust(reason.value):
-        return "the server's certificate has expired, or is of an authority that is not trusted"
+        return "the server's certificate is for another host name"
+    if _is_certificate_error(reason.value):
+        return "the server's certificate has expired or is not signed by a trusted authority"
     return f"the connection was lost: {why_lost(reason)}"
 
 
-def _numbers(properties: dict[str, str]) -> Any:
+def _number_reader(properties: dict[str, str]) -> Any:
     def number(name: str) -> int:
         text = properties.get(name, "")
         return int(text) if text.isdecimal() and text.isascii() and len(text) <= 20 else 0

@@ -1,4 +1,4 @@
-"""What a client tells its observers."""
+"""Events that a client reports to its observers."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ __all__ = ["Ended", "Event", "Observer", "Offline", "Online", "PresenceChanged"]
 
 @dataclass(frozen=True, slots=True)
 class Online:
-    """Logged in, for the first time or again."""
+    """The client has logged in, for the first time or again."""
 
     version: int
-    """Of the protocol. With 1 nothing is promised that version 1 cannot: a message whose answer
-    is lost fails, stored or not; what arrived and was not taken is lost with the process; there
-    are no users, no history, no presence and no sending to everyone."""
+    """Protocol version of the session. With version 1, delivery guarantees are weaker: a message
+    whose answer is lost fails, stored or not; received messages that the application has not taken
+    are lost with the process; there are no user list, history, presence or messages to everyone."""
     pending: int
-    """Messages that waited in the mailbox at the login; 0 in version 1, which does not tell."""
+    """Messages waiting in the mailbox at the login; 0 with version 1, which does not report it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Offline:
-    """The connection is lost or could not be had; the client goes on trying."""
+    """The connection was lost or could not be established. The client keeps retrying."""
 
     reason: ChatError
     retry_in: float
@@ -33,15 +33,16 @@ class Offline:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """The client has stopped and tries no more."""
+    """The client has stopped and no longer retries."""
 
     reason: ChatError | None
-    """None: it was stopped by the application."""
+    """None: the application stopped the client."""
 
 
 @dataclass(frozen=True, slots=True)
 class PresenceChanged:
-    """Another user came or went; for clients that asked for it, in version 2."""
+    """Another user went online or offline; reported in version 2 to clients that asked for
+    presence."""
 
     username: str
     online: bool

@@ -1,4 +1,4 @@
-"""Messages that arrived: what was seen, what the application has taken, what waits for it."""
+"""Queue of received messages: deduplication, acknowledgement and waiting receivers."""
 
 from __future__ import annotations
 
@@ -8,103 +8,108 @@ from collections.abc import Callable
 from twisted.internet.defer import Deferred, fail, succeed
 
 from chat_protocol.client.messages import ReceivedMessage
-from chat_protocol.client.waiters import Ending, Waiters
+from chat_protocol.client.waiters import PendingFailure, Waiters
 from chat_protocol.errors import ChatError
 
 __all__ = ["Inbox"]
 
 
 class Inbox:
-    """A queue in the order of arrival that drops what comes a second time (clause S44).
+    """Keep received messages in order of arrival and drop duplicates (clause S44).
 
-    It refuses nothing: the window of version 2 bounds it, and the connection stops reading in
-    version 1 when ``size`` says so. What waits in it outlives the connection.
+    The inbox refuses nothing. In version 2 the window bounds its size. In version 1 the connection
+    stops reading when ``size`` reaches the limit. Queued messages survive the connection.
 
     Args:
-        offset: up to which everything was taken, by an earlier process.
-        automatic: to ask for the next message acknowledges the one before.
-        acknowledge: sends an acknowledgement, if there is a connection for it.
+        offset: offset up to which an earlier process has taken all messages.
+        auto_acknowledge: whether asking for the next message acknowledges the previous one.
+        acknowledge: sends an acknowledgement if there is a connection.
     """
 
-    def __init__(self, offset: int, automatic: bool, acknowledge: Callable[[int], None]) -> None:
+    def __init__(
+        self, offset: int, auto_acknowledge: bool, acknowledge: Callable[[int], None]
+    ) -> None:
         self._messages: deque[tuple[ReceivedMessage, int]] = deque()
-        self._takers: Waiters[ReceivedMessage] = Waiters()
+        self._receivers: Waiters[ReceivedMessage] = Waiters()
         self._closed: Callable[[], ChatError] | None = None
-        self._automatic = automatic
+        self._auto_acknowledge = auto_acknowledge
         self._acknowledge = acknowledge
-        self._seen = offset
-        self._handed_out = 0
+        self._highest_seen = offset
+        self._highest_taken = 0
         self.acknowledged = offset
-        """The offset up to which the application has taken everything."""
+        """Offset up to which the application has taken all messages."""
         self.size = 0
-        """The sum of what the waiting messages weigh."""
-        self.numbered = 0
-        """How many of them came with an offset, in version 2."""
+        """Total weight of the queued messages."""
+        self.numbered_count = 0
+        """Number of queued messages that have an offset (version 2)."""
 
     def put(self, message: ReceivedMessage, weight: int) -> None:
-        """Give a message to whoever waits for one, or keep it; drop it if it was seen.
+        """Pass a message to the longest-waiting receiver or queue it; drop it if it is a duplicate.
 
         Args:
-            message: the next in the order of arrival.
-            weight: what it adds to ``size`` while it is kept.
+            message: the next message in order of arrival.
+            weight: added to ``size`` while the message is queued.
         """
         offset = message.offset
         if offset:
             if offset <= self.acknowledged:
-                # The acknowledgement did not arrive.
+                # The server did not get the acknowledgement.
                 self._acknowledge(offset)
                 return
-            if offset <= self._seen:
+            if offset <= self._highest_seen:
                 return
-            self._seen = offset
-        if self._takers:
-            self._handing_out(message)
-            self._takers.pop().callback(message)
+            self._highest_seen = offset
+        if self._receivers:
+            self._note_taken(message)
+            self._receivers.pop().callback(message)
         else:
             self._messages.append((message, weight))
             self.size += weight
-            self.numbered += offset > 0
+            self.numbered_count += offset > 0
 
     def take(self) -> Deferred[ReceivedMessage]:
-        """The next message; acknowledges the one before if that is automatic.
+        """Return the next message; acknowledge the previous one if that is automatic.
 
-        Fires at once if there is one, else when it comes; takers are served in their order.
-        Fails once the inbox is closed and empty. A cancelled taker takes nothing.
+        The Deferred fires at once if a message is queued, else when one arrives. Receivers are
+        served in order. It fails once the inbox is closed and empty. A canceled receiver takes
+        nothing.
         """
-        if self._automatic:
-            self.acknowledge(self._handed_out)
+        if self._auto_acknowledge:
+            self.acknowledge(self._highest_taken)
         if self._messages:
             message, weight = self._messages.popleft()
             self.size -= weight
-            self.numbered -= message.offset > 0
-            self._handing_out(message)
+            self.numbered_count -= message.offset > 0
+            self._note_taken(message)
             return succeed(message)
         if self._closed is not None:
             return fail(self._closed())
-        return self._takers.wait()
+        return self._receivers.wait()
 
     def acknowledge(self, offset: int) -> None:
-        """Everything up to the offset is taken for good; one that was before changes nothing.
+        """Acknowledge all messages up to an offset; do nothing if they are acknowledged already.
 
-        What has not been taken is not acknowledged, however great the offset is.
+        Messages that the application has not taken are never acknowledged, however high the offset
+        is.
         """
-        offset = min(offset, self._handed_out)
+        offset = min(offset, self._highest_taken)
         if offset > self.acknowledged:
             self.acknowledged = offset
             self._acknowledge(offset)
 
     def open(self) -> None:
-        """Messages may come (again)."""
+        """Accept messages, for the first time or again."""
         self._closed = None
 
-    def close(self, error: Callable[[], ChatError]) -> list[Ending]:
-        """No more will come: who asks from now on fails with ``error()``.
+    def close(self, error: Callable[[], ChatError]) -> list[PendingFailure]:
+        """Let later calls of :meth:`take` fail with ``error()`` once the queue is empty.
 
-        Returns those who wait, and what is to be told them.
+        Returns:
+            the waiting receivers with their errors.
         """
         self._closed = error
-        return [(taker, error()) for taker in self._takers.take()]
+        return [(receiver, error()) for receiver in self._receivers.pop_all()]
 
-    def _handing_out(self, message: ReceivedMessage) -> None:
-        # Version 1 has no offsets; what it brings does not undo those of version 2.
-        self._handed_out = max(self._handed_out, message.offset)
+    def _note_taken(self, message: ReceivedMessage) -> None:
+        # Version 1 messages have offset 0, which must not lower the highest offset of version 2.
+        self._highest_taken = max(self._highest_taken, message.offset)

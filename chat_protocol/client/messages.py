@@ -1,4 +1,4 @@
-"""What the client library hands to the application."""
+"""Data types that the client library returns to the application."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ __all__ = ["ReceivedMessage", "ResumeState", "UserInfo"]
 
 @dataclass(frozen=True, slots=True)
 class ReceivedMessage:
-    """A message as it came: text and names are not safe for a terminal."""
+    """A message as received. Text and names are not sanitized for a terminal."""
 
     sender: str
     text: str
     time: int
-    """What the sender put there, a uint64 of no certain unit."""
+    """Timestamp from the sender, a uint64 of unknown unit."""
     recipients: tuple[str, ...]
-    """Whom it was sent to; empty if that is everyone."""
+    """All recipients; empty if the message went to everyone."""
     everyone: bool = False
     offset: int = 0
-    """The message's number, the same for all and for ever (clause S41); 0 in version 1."""
+    """The message's number, permanent and the same for all users (clause S41); 0 in version 1."""
 
     @property
     def sent_at(self) -> datetime | None:
-        """The moment that ``time`` most likely means; see :func:`moment`."""
+        """The time that ``time`` most likely means; see :func:`moment`."""
         return moment(self.time)
 
     @classmethod
     def of(cls, command: Message | Deliver | StoredMessage) -> ReceivedMessage:
-        """From what the server sent."""
+        """Convert a command from the server."""
         if isinstance(command, Message):
             return cls(command.from_, command.message, command.time, (command.to,))
         everyone = command.scope == Scope.EVERYONE
@@ -52,17 +52,19 @@ class UserInfo:
 
     @classmethod
     def of(cls, status: UserStatus) -> UserInfo:
-        """From what the server sent."""
+        """Convert an item of the server's answer."""
         return cls(status.username, bool(status.online), status.last_login)
 
 
 @dataclass(frozen=True, slots=True)
 class ResumeState:
-    """What a client has to remember to go on where another process of it has ended."""
+    """State that a later process needs to resume where this one ended."""
 
     publishing_id: int = 0
-    """The highest publishing id that was given to a message."""
+    """Highest publishing id that was assigned to a message."""
     offset: int = 0
-    """The highest offset whose message the application has taken; those up to it are dropped."""
+    """Highest offset that the application has taken. Messages up to it are dropped as duplicates.
+    """
     session: str = field(default="", repr=False)
-    """The token of the session, a secret; with it a session that died unnoticed is taken over."""
+    """The session token, a secret. It lets a client take over its own session that died unnoticed.
+    """

@@ -1,4 +1,4 @@
-"""Messages on their way to the server: resent until they are answered (clauses S37 to S39)."""
+"""Outgoing messages, sent again until the server has answered them (clauses S37 to S39)."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from twisted.internet.defer import Deferred, FirstError, fail, gatherResults
 from twisted.python.failure import Failure
 
 from chat_protocol.client.connection import Connection, check_length
-from chat_protocol.client.waiters import Ending
+from chat_protocol.client.waiters import PendingFailure
 from chat_protocol.errors import ChatError, NotConnected, TooManyUnsent, Unavailable, UnknownCommand
 from chat_protocol.wire.codec import encode
 from chat_protocol.wire.codes import Code
 from chat_protocol.wire.commands import Message, Publish, Scope
 
-__all__ = ["IN_FLIGHT_LIMIT", "UNSENT_LIMIT", "Outbox", "Outgoing"]
+__all__ = ["IN_FLIGHT_LIMIT", "UNSENT_LIMIT", "Outbox", "OutgoingMessage"]
 
 IN_FLIGHT_LIMIT = 1000
-"""Messages that may be unanswered at a time: so far back a server knows what it has stored."""
+"""Maximum number of unacknowledged messages. A server deduplicates over at least this many."""
 
 UNSENT_LIMIT = 10_000
-"""Messages that may wait to be sent, because others are in flight or there is no connection."""
+"""Maximum number of messages waiting to be sent."""
 
 
 @dataclass(eq=False, slots=True)
-class Outgoing:
-    """A message, until the server has answered it."""
+class OutgoingMessage:
+    """A message that the server has not answered yet."""
 
     sender: str
     text: str
@@ -36,65 +36,69 @@ class Outgoing:
     to: tuple[str, ...]
     time: int
     publishing_id: int = 0
-    """0 until it is sent for the first time, unless the application chose one."""
-    uncertain: bool = False
-    """It was sent on a connection that is gone, and is stored, as far as can be told."""
+    """0 until the message is first sent, unless the application chose an id."""
+    may_be_stored: bool = False
+    """Whether the server reported an id at least this high as stored, after the connection was
+    lost."""
     stored: Deferred[None] = field(default_factory=Deferred)
 
     def check(self) -> None:
-        """Raise ValueError unless the text and the names can be sent, in one frame."""
+        """Raise ValueError unless the text and the names fit into one frame."""
         if self.scope == Scope.USERS and not self.to:
-            raise ValueError("to: name at least one user")
-        # A longer one would end each connection that it is sent on.
+            raise ValueError("to must name at least one user")
+        # The server would close every connection that sends a longer frame.
         check_length(encode(self.publish()))
 
     def publish(self) -> Publish:
-        """The command of version 2."""
+        """Return the version 2 command for this message."""
         return Publish(self.publishing_id, self.text, self.scope, self.to, self.time)
 
 
 class Outbox:
-    """The queue of what is to be sent, and what is in flight, in the order of sending.
+    """The queue of unsent messages, and the messages in flight in the order of sending.
 
-    In version 2 what is in flight outlives the connection and is sent again, under the same
-    publishing ids, before anything new. If the store is Unavailable then for one that seems to be
-    stored, it is sent once more, on another connection, until that is certain. In version 1 it
-    fails with the connection: nobody knows then whether it was stored.
+    In version 2, messages in flight survive the connection. They are sent again under the same
+    publishing ids, before any new message. If the server answers Unavailable to a message that may
+    already be stored, the outbox reconnects and sends it again until the outcome is certain. In
+    version 1, messages in flight fail with the connection, because their outcome is unknown.
 
     Args:
-        in_flight: messages that may be unanswered at a time.
-        last_id: the highest publishing id that was used, by an earlier process.
+        in_flight: maximum number of unacknowledged messages.
+        last_id: highest publishing id that an earlier process used.
     """
 
     def __init__(self, in_flight: int, last_id: int) -> None:
         if in_flight < 1:
-            raise ValueError(f"in_flight: {in_flight} is less than 1")
+            raise ValueError(f"in_flight must be at least 1, not {in_flight}")
         self._limit = min(in_flight, IN_FLIGHT_LIMIT)
-        self._unsent: deque[Outgoing] = deque()
-        self._in_flight: dict[Outgoing, None] = {}
+        self._unsent: deque[OutgoingMessage] = deque()
+        self._in_flight: dict[OutgoingMessage, None] = {}
         self._connection: Connection | None = None
-        self._chooses: bool | None = None
-        self._chosen = 0
+        self._application_ids: bool | None = None
+        self._last_application_id = 0
         self._sending = False
         self.last_id = last_id
         """The highest publishing id in use."""
 
-    def add(self, outgoing: Outgoing) -> Deferred[None]:
-        """Send a message as soon as its turn comes; fires when the server has it stored.
+    def add(self, outgoing: OutgoingMessage) -> Deferred[None]:
+        """Queue a message; the Deferred fires when the server has stored it.
 
-        Fails with the server's refusal, with ValueError if it cannot be sent as it is, and with
-        TooManyUnsent if UNSENT_LIMIT wait already. A message that is cancelled before it was sent
-        never will be; later that takes back nothing.
+        It fails with the server's refusal, with ValueError if the message cannot be sent, and with
+        TooManyUnsent if UNSENT_LIMIT messages are queued. Canceling it before the message is sent
+        removes the message; later it only stops the waiting.
         """
         try:
             outgoing.check()
             self._check_id(outgoing.publishing_id)
             if len(self._unsent) >= UNSENT_LIMIT:
-                raise TooManyUnsent(f"{UNSENT_LIMIT} messages wait to be sent: wait for some first")
+                raise TooManyUnsent(
+                    f"{UNSENT_LIMIT} messages are waiting to be sent already; "
+                    "wait until some are stored"
+                )
         except (ValueError, TooManyUnsent) as error:
             return fail(error)
-        self._chooses = bool(outgoing.publishing_id)
-        self._chosen = outgoing.publishing_id
+        self._application_ids = bool(outgoing.publishing_id)
+        self._last_application_id = outgoing.publishing_id
         self.last_id = max(self.last_id, outgoing.publishing_id)
         outgoing.stored = Deferred(lambda _: self._cancelled(outgoing))
         self._unsent.append(outgoing)
@@ -102,45 +106,51 @@ class Outbox:
         return outgoing.stored
 
     def online(self, connection: Connection, last_stored: int) -> None:
-        """Logged in: send again what is unanswered, then what waits.
+        """Send the messages in flight again after a login, then those in the queue.
 
         Args:
-            connection: that has a session.
-            last_stored: the highest publishing id that the server knows of this user.
+            connection: the connection that has logged in.
+            last_stored: highest publishing id that the server has stored for this user.
         """
         self.last_id = max(self.last_id, last_stored)
-        # Nothing new is sent before all that is in flight, whatever the application does now.
+        # Set the connection last: a callback must not send a new message before those in flight.
         for outgoing in list(self._in_flight):
             if connection.version == 1:
-                self._end(outgoing, _unknown(NotConnected("the server is another one")))
+                self._finish(
+                    outgoing, _outcome_unknown(NotConnected("the server now speaks version 1"))
+                )
             else:
-                # One above what the server has is not stored: it can still be refused.
-                outgoing.uncertain = outgoing.publishing_id <= last_stored
+                # The server has not stored an id above its highest, so a refusal of it is certain.
+                outgoing.may_be_stored = outgoing.publishing_id <= last_stored
                 self._transmit(connection, outgoing)
         self._connection = connection
         self._send()
 
     def offline(self) -> None:
-        """The connection is gone."""
+        """Stop sending, because the connection has ended."""
         self._connection = None
 
-    def give_up(self, error: Callable[[], ChatError]) -> list[Ending]:
-        """Nothing will be sent any more: who waits, in their order, and what is to be told them."""
+    def fail_all(self, error: Callable[[], ChatError]) -> list[PendingFailure]:
+        """Remove all messages and return their Deferreds, in order, with their errors."""
         self._connection = None
         in_flight, self._in_flight = self._in_flight, {}
         unsent, self._unsent = self._unsent, deque()
-        ending: list[Ending] = [(one.stored, _unknown(error())) for one in in_flight]
-        return ending + [(one.stored, error()) for one in unsent]
+        failures: list[PendingFailure] = [
+            (message.stored, _outcome_unknown(error())) for message in in_flight
+        ]
+        return failures + [(message.stored, error()) for message in unsent]
 
     def _check_id(self, publishing_id: int) -> None:
-        if self._chooses not in (None, bool(publishing_id)):
-            raise ValueError("publishing_id: give one for each message of a client, or for none")
-        if 0 < publishing_id <= self._chosen:
-            raise ValueError(f"publishing_id: {publishing_id} is not above {self._chosen}")
+        if self._application_ids not in (None, bool(publishing_id)):
+            raise ValueError("publishing_id: pass one with every message of a client or with none")
+        if 0 < publishing_id <= self._last_application_id:
+            raise ValueError(
+                f"publishing_id must grow: {publishing_id} is not above {self._last_application_id}"
+            )
 
     def _send(self) -> None:
         if self._sending:
-            # A message that fails at once: its turn goes to the next one in the loop below.
+            # Called for a message that failed at once; the loop below continues with the next.
             return
         self._sending = True
         try:
@@ -156,16 +166,18 @@ class Outbox:
         finally:
             self._sending = False
 
-    def _transmit(self, connection: Connection, outgoing: Outgoing) -> None:
+    def _transmit(self, connection: Connection, outgoing: OutgoingMessage) -> None:
         if connection.version == 1:
-            answered = self._transmit_1(connection, outgoing)
+            answered = self._transmit_version_1(connection, outgoing)
         else:
-            answered = connection.request(outgoing.publish(), patient=True).addCallback(_check)
+            answered = connection.request(outgoing.publish(), no_timeout=True).addCallback(
+                _raise_refusal
+            )
         answered.addBoth(self._answered, outgoing, connection)
 
     @staticmethod
-    def _transmit_1(connection: Connection, outgoing: Outgoing) -> Deferred[Any]:
-        """Version 1 knows one recipient a message: several get one each."""
+    def _transmit_version_1(connection: Connection, outgoing: OutgoingMessage) -> Deferred[Any]:
+        """Send one Message to each recipient, because version 1 allows only one."""
         if outgoing.scope == Scope.EVERYONE:
             return fail(
                 UnknownCommand("the server speaks version 1, which cannot send to everyone")
@@ -173,26 +185,26 @@ class Outbox:
         answers = [
             connection.request(
                 Message(outgoing.text, outgoing.sender, to, outgoing.time)
-            ).addCallback(_check)
+            ).addCallback(_raise_refusal)
             for to in dict.fromkeys(outgoing.to)
         ]
         return gatherResults(answers, consumeErrors=True).addErrback(_first_error)
 
-    def _answered(self, result: object, outgoing: Outgoing, connection: Connection) -> None:
+    def _answered(self, result: object, outgoing: OutgoingMessage, connection: Connection) -> None:
         error = result.value if isinstance(result, Failure) else None
         if isinstance(error, NotConnected):
             if connection.version > 1:
-                # It is sent again when there is a connection.
+                # Sent again over the next connection.
                 return
-            error = _unknown(error)
-        elif outgoing.uncertain and isinstance(error, Unavailable):
-            # With the next connection, and so after a while, and in front of what is newer.
-            connection.abort(f"what became of a message is not known: {error}")
+            error = _outcome_unknown(error)
+        elif outgoing.may_be_stored and isinstance(error, Unavailable):
+            # Retry over the next connection: after a delay, and ahead of newer messages.
+            connection.abort(f"the server could not confirm that a message was stored: {error}")
             return
-        self._end(outgoing, error)
+        self._finish(outgoing, error)
         self._send()
 
-    def _end(self, outgoing: Outgoing, error: BaseException | None) -> None:
+    def _finish(self, outgoing: OutgoingMessage, error: BaseException | None) -> None:
         self._in_flight.pop(outgoing, None)
         stored = outgoing.stored
         if stored.called:
@@ -202,12 +214,12 @@ class Outbox:
         else:
             stored.errback(error)
 
-    def _cancelled(self, outgoing: Outgoing) -> None:
+    def _cancelled(self, outgoing: OutgoingMessage) -> None:
         if outgoing in self._unsent:
             self._unsent.remove(outgoing)
 
 
-def _check(answer: Any) -> None:
+def _raise_refusal(answer: Any) -> None:
     if answer.code != Code.OK:
         raise Connection.refusal(answer)
 
@@ -218,9 +230,9 @@ def _first_error(failure: Failure) -> Failure:
     return error.subFailure
 
 
-def _unknown(reason: ChatError) -> ChatError:
+def _outcome_unknown(reason: ChatError) -> ChatError:
     if not isinstance(reason, NotConnected):
         return reason
-    error = type(reason)(f"{reason}; whether the message was stored is not known")
+    error = type(reason)(f"{reason}; the message may or may not have been stored")
     error.__cause__ = reason.__cause__
     return error

@@ -1,4 +1,4 @@
-"""How the application takes what has come."""
+"""The methods by which an application receives messages."""
 
 from __future__ import annotations
 
@@ -11,46 +11,47 @@ from chat_protocol.client.inbox import Inbox
 from chat_protocol.client.messages import ReceivedMessage
 from chat_protocol.errors import NotConnected, Replaced
 
-__all__ = ["Receiving"]
+__all__ = ["ReceiveMethods"]
 
 
-class Receiving:
-    """A part of ChatClient: messages one by one, in a loop or in a callback.
+class ReceiveMethods:
+    """The receiving methods of ChatClient: one message, a loop, or a callback.
 
-    One taker at a time, unless acknowledging is by hand: who asks for the next message
-    acknowledges the one before, whoever has taken that.
+    Use one of them at a time unless acknowledgement is manual: asking for the next message
+    acknowledges the previous one, whichever method returned it.
     """
 
     _connection: Connection | None
     _inbox: Inbox
 
     def receive(self) -> Deferred[ReceivedMessage]:
-        """The next message in the order of arrival.
+        """Return the next message in order of arrival.
 
-        Fires at once if one is there. Fails with NotConnected when the client has stopped and all
-        messages are taken. Unless acknowledging is by hand, this acknowledges the message before.
+        The Deferred fires at once if a message is queued. It fails with NotConnected when the
+        client has stopped and all messages are taken. Unless acknowledgement is manual, this call
+        acknowledges the previous message.
         """
         message = self._inbox.take()
         if self._connection is not None:
-            self._connection.regulate()
+            self._connection.apply_backpressure()
         return message
 
     def messages(self) -> AsyncIterator[ReceivedMessage]:
-        """The messages as they arrive, for ``async for``, each as :meth:`receive` gives it.
+        """Iterate over messages with ``async for``, each as :meth:`receive` returns it.
 
-        The loop ends after stopService(), when the messages that had arrived are taken; the
-        reason comes out of it when the client gave up. Leaving the loop loses nothing: the next
-        one goes on from there. The last message is acknowledged when that happens, or by
-        :meth:`acknowledge`.
+        The loop ends after stopService(), when all received messages are taken. If the client gave
+        up, the loop raises the reason. Leaving the loop loses nothing: the next loop continues from
+        there. The last message is acknowledged by that next loop or by :meth:`acknowledge`.
         """
         return _Messages(self.receive)
 
     def consume(self, callback: Callable[[ReceivedMessage], object]) -> Deferred[None]:
-        """Call ``callback`` with each message, one after the other.
+        """Call ``callback`` with each message, one at a time.
 
-        If it returns a Deferred or is a coroutine function, the next call waits for it, and the
-        message is acknowledged after it. Fires and fails as :meth:`messages` ends, and fails with
-        what the callback raises: that message is not acknowledged. Cancel to stop.
+        If the callback returns a Deferred or is a coroutine function, the next call waits for it,
+        and the message is acknowledged after it. The returned Deferred fires and fails as
+        :meth:`messages` ends. It also fails with what the callback raises; that message is not
+        acknowledged. Cancel it to stop.
         """
 
         async def consuming() -> None:
@@ -60,15 +61,16 @@ class Receiving:
         return Deferred.fromCoroutine(consuming())
 
     def acknowledge(self, message: ReceivedMessage) -> None:
-        """This message and all before it are taken for good: they need not come again."""
+        """Acknowledge this message and all before it, so that they are not delivered again."""
         self._inbox.acknowledge(message.offset)
 
 
 class _Messages(AsyncIterator[ReceivedMessage]):
-    """Received messages for ``async for``, until the application has stopped the client.
+    """Iterator behind :meth:`ReceiveMethods.messages`; ends when the application has stopped the
+    client.
 
     Args:
-        receive: see Receiving.
+        receive: see ReceiveMethods.
     """
 
     def __init__(self, receive: Callable[[], Deferred[ReceivedMessage]]) -> None:
@@ -80,5 +82,5 @@ class _Messages(AsyncIterator[ReceivedMessage]):
         except Replaced:
             raise
         except NotConnected:
-            # Whatever else makes a client give up is a refusal.
+            # Every other reason to give up is a Refused, which the loop raises.
             raise StopAsyncIteration from None

@@ -10,7 +10,7 @@ from twisted.internet.interfaces import IReactorTime
 
 from chat_protocol.errors import NotConnected, RequestTimeout
 
-__all__ = ["DEFAULT_TIMEOUT", "Requests"]
+__all__ = ["DEFAULT_TIMEOUT", "PendingRequests"]
 
 DEFAULT_TIMEOUT = 10.0
 """Seconds that a request waits for its answer."""
@@ -18,14 +18,14 @@ DEFAULT_TIMEOUT = 10.0
 _HIGHEST_ID = 0xFFFF_FFFF
 
 
-class Requests:
-    """The correlation ids in use on one connection, each with the Deferred of its answer.
+class PendingRequests:
+    """Map the correlation ids in use on one connection to the Deferreds of their answers.
 
-    A request leaves the table when it is answered, when its time is over, when the application
-    cancels its Deferred, or with the connection; an answer that comes later is for nobody.
+    A request is removed when it is answered, times out, is canceled, or when the connection ends. A
+    later answer is ignored.
 
     Args:
-        clock: measures the time-outs.
+        clock: schedules the timeouts.
     """
 
     def __init__(self, clock: IReactorTime) -> None:
@@ -37,51 +37,51 @@ class Requests:
         return len(self._waiting)
 
     def next_id(self) -> int:
-        """A correlation id that no waiting request has.
+        """Return a correlation id that no pending request uses.
 
-        Ids run from 1 to 2^32 - 1 and start over; 0 is what deliveries carry.
+        Ids run from 1 to 2^32 - 1 and wrap around. 0 is reserved for deliveries.
         """
         while True:
             self._last_id = self._last_id % _HIGHEST_ID + 1
             if self._last_id not in self._waiting:
                 return self._last_id
 
-    def wait(self, correlation_id: int, timeout: float | None) -> Deferred[Any]:
-        """The Deferred of an answer.
+    def add(self, correlation_id: int, timeout: float | None) -> Deferred[Any]:
+        """Register a request and return the Deferred of its answer.
+
+        The Deferred fires with the answering command. It fails with RequestTimeout after the
+        timeout and with NotConnected when the connection ends.
 
         Args:
             correlation_id: of the request.
-            timeout: seconds that it waits; None: as long as the connection lasts.
-
-        Fires with the command that answers; fails with RequestTimeout when the time is over and
-        with NotConnected when the connection is.
+            timeout: seconds; None: as long as the connection lasts.
         """
 
-        def forget(_: Deferred[Any]) -> None:
+        def discard(_: Deferred[Any]) -> None:
             self._waiting.pop(correlation_id, None)
 
-        answer: Deferred[Any] = Deferred(forget)
+        answer: Deferred[Any] = Deferred(discard)
         self._waiting[correlation_id] = answer
         if timeout is not None:
-            answer.addTimeout(timeout, self._clock, _time_is_over)
+            answer.addTimeout(timeout, self._clock, _raise_timeout)
         return answer
 
     def answer(self, correlation_id: int, command: Any) -> bool:
-        """Hand an answer to its request; False if none waits under that id."""
+        """Pass an answer to its request; return False if no request has that id."""
         waiting = self._waiting.pop(correlation_id, None)
         if waiting is None:
             return False
         waiting.callback(command)
         return True
 
-    def fail(self, error: Callable[[], NotConnected]) -> None:
-        """Let every request fail, in the order of sending, each with an error of its own."""
+    def fail_all(self, error: Callable[[], NotConnected]) -> None:
+        """Fail every request, in the order of sending, each with its own error instance."""
         waiting, self._waiting = self._waiting, {}
         for request in waiting.values():
-            # The failure of one may have had another one cancelled.
+            # A callback of an earlier request may have canceled this one.
             if not request.called:
                 request.errback(error())
 
 
-def _time_is_over(_: object, timeout: float) -> NoReturn:
+def _raise_timeout(_: object, timeout: float) -> NoReturn:
     raise RequestTimeout(f"the server did not answer within {timeout:g} seconds")

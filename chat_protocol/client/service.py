@@ -1,4 +1,4 @@
-"""The client: a service that keeps a user logged in, and the promise with it."""
+"""The client: a service that keeps a user logged in and its messages delivered."""
 
 from __future__ import annotations
 
@@ -16,17 +16,22 @@ from twisted.internet.protocol import Factory
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
-from chat_protocol.client.attempts import Attempts, WatchedEndpoint, ended, is_final
+from chat_protocol.client.attempts import (
+    ConnectionAttempts,
+    WatchedEndpoint,
+    end_error,
+    is_permanent,
+)
 from chat_protocol.client.backoff import FIRST_DELAY, LASTING, MAX_DELAY, Backoff
-from chat_protocol.client.connection import Connection, Granted
+from chat_protocol.client.connection import Connection, LoginResult
 from chat_protocol.client.events import Ended, Event, Observer, Offline, Online, PresenceChanged
 from chat_protocol.client.inbox import Inbox
 from chat_protocol.client.messages import ReceivedMessage, ResumeState
-from chat_protocol.client.outbox import Outbox, Outgoing
-from chat_protocol.client.questions import Questions
-from chat_protocol.client.receiving import Receiving
+from chat_protocol.client.outbox import Outbox, OutgoingMessage
+from chat_protocol.client.queries import QueryMethods
+from chat_protocol.client.receiving import ReceiveMethods
 from chat_protocol.client.requests import DEFAULT_TIMEOUT
-from chat_protocol.client.state import NEXT, OVER, Happening, State
+from chat_protocol.client.state import ENDED_STATES, TRANSITIONS, State, Trigger
 from chat_protocol.client.waiters import Waiters
 from chat_protocol.errors import (
     ChatError,
@@ -56,51 +61,52 @@ __all__ = [
 ]
 
 DEFAULT_HEARTBEAT = 30
-"""Seconds; a server that is silent for twice as long is given up."""
+"""Heartbeat interval in seconds. A server that sends nothing for twice as long is considered lost.
+"""
 
 DEFAULT_WINDOW = 250
-"""Messages that may have come and not be acknowledged; they are what the client may hold."""
+"""Maximum number of received, unacknowledged messages; it bounds the client's queue."""
 
 DEFAULT_IN_FLIGHT = 100
-"""Messages that may be unanswered at a time; what is sent beyond them waits its turn."""
+"""Maximum number of unacknowledged outgoing messages; further messages wait in a queue."""
 
 UNREAD_LIMIT = 1024 * 1024
-"""Bytes of messages that wait for the application before a version 1 connection stops reading."""
+"""Bytes of untaken messages at which a version 1 connection pauses reading."""
 
 _MESSAGE_OVERHEAD = 256
-"""Bytes that a waiting message weighs on top of its payload."""
+"""Bytes added to the payload size of a queued message."""
 
 
-class ChatClient(Receiving, Questions, ClientService):
-    """A user who is logged in whenever that is possible, from startService() to stopService().
+class ChatClient(ReceiveMethods, QueryMethods, ClientService):
+    """Keep a user logged in from startService() to stopService().
 
-    It reconnects by itself. With a server that speaks version 2 each message that is sent is
-    stored once and each that arrives comes once and in order, whatever connection or server dies
-    in between (clauses S39 and S44). With a version 1 server it speaks that; :class:`Online` says
-    so, and what is not promised then.
+    The client reconnects by itself. With a version 2 server, each sent message is stored once, and
+    each received message arrives once and in order, even if connections or servers fail (clauses
+    S39 and S44). With a version 1 server the client speaks version 1; :class:`Online` reports it
+    and describes the weaker guarantees.
 
-    Every call returns a Deferred; what the server refuses is raised as an error below
-    :class:`chat_protocol.errors.Refused`. Calls wait while there is no connection, and fail with
+    Every call returns a Deferred. A refusal by the server is raised as a subclass of
+    :class:`chat_protocol.errors.Refused`. Calls wait while there is no connection. They fail with
     NotConnected when the client is stopped or gives up.
 
     Args:
-        endpoint: where the server is.
-        username: as whom to log in.
-        reactor: measures time.
-        password: for servers that ask for one. It goes over the connection as it is.
-        resume: where an earlier process of this application ended; see :attr:`resume_state`.
-        acknowledge: whether a message is acknowledged by itself: after the callback of
-            :meth:`consume`, and else when the next one is asked for. If not, by
-            :meth:`acknowledge`.
-        presence: whether to be told of users who come and go.
-        heartbeat: seconds; 0: none.
+        endpoint: connects to the server.
+        username: name to log in with.
+        reactor: schedules timeouts and retries.
+        password: for servers that require one. It is sent in plain text unless the endpoint is TLS.
+        resume: state of an earlier process of this application; see :attr:`resume_state`.
+        acknowledge: whether messages are acknowledged automatically: after the callback of
+            :meth:`consume`, otherwise when the next message is requested. If False, the application
+            calls :meth:`acknowledge`.
+        presence: whether to report users who go online or offline.
+        heartbeat: seconds; 0: no heartbeats.
         window: see DEFAULT_WINDOW.
         in_flight: see DEFAULT_IN_FLIGHT; at most IN_FLIGHT_LIMIT.
-        max_unread: see UNREAD_LIMIT; sixteen times as many while a request waits.
-        timeout: seconds that a login or a question waits for its answer.
+        max_unread: see UNREAD_LIMIT; multiplied by 16 while a request is pending.
+        timeout: seconds that a login or a query waits for its answer.
         max_delay: see MAX_DELAY.
-        random: for the delays between attempts.
-        wall_clock: nanoseconds since the epoch, for the time of messages.
+        random: source of randomness for the delays between attempts.
+        wall_clock: returns nanoseconds since the epoch, for the time of messages.
 
     Raises:
         ValueError: the password has more than 65,535 bytes, or in_flight is less than 1.
@@ -144,111 +150,114 @@ class ChatClient(Receiving, Questions, ClientService):
         self._window = max(window, DEFAULT_WINDOW)
         self._wall_clock = wall_clock
         self._clock = reactor
-        self._telling: IDelayedCall | None = None
+        self._offline_call: IDelayedCall | None = None
         self._state = State.NEW
-        self._end: ChatError | None = None
+        self._end_reason: ChatError | None = None
         self._connection: Connection | None = None
         self._observers: list[Observer] = []
-        self._stops: Waiters[None] = Waiters()
+        self._stop_waiters: Waiters[None] = Waiters()
         self._online_since: float | None = None
         self._retry_delay = FIRST_DELAY
         self._backoff = Backoff(random or Random(), max_delay)
-        self._attempts = Attempts()
+        self._attempts = ConnectionAttempts()
         self._outbox = Outbox(in_flight, resume.publishing_id)
         self._inbox = Inbox(resume.offset, acknowledge, self._send_ack)
         factory = Factory.forProtocol(lambda: Connection(self, reactor, timeout))
         factory.noisy = False
-        watched = WatchedEndpoint(endpoint, self._attempts.ended)
-        super().__init__(watched, factory, self._retry_in, reactor)
+        watched = WatchedEndpoint(endpoint, self._attempts.connection_ended)
+        super().__init__(watched, factory, self._next_delay, reactor)
 
     @property
     def state(self) -> State:
-        """What it is doing now."""
+        """The current state."""
         return self._state
 
     @property
     def version(self) -> int | None:
-        """The version of the protocol that is spoken; None while not logged in."""
+        """The protocol version in use; None while not logged in."""
         connection = self._connection
         return connection.version if connection and self._state is State.ONLINE else None
 
     @property
     def resume_state(self) -> ResumeState:
-        """What to remember for the next process of this application.
+        """The state to save for the next process of this application.
 
-        An application that stores the offset of each message together with what it makes of it,
-        and its own messages with their publishing ids before it sends them, and sends those
-        without an answer again, has the promise across its own restarts.
+        To keep the delivery guarantees across its own restarts, an application does three things.
+        It stores the offset of each received message in the same transaction as the message's
+        effects. It stores its own messages with their publishing ids before it sends them. After a
+        restart it sends those without an answer again.
         """
         return ResumeState(self._outbox.last_id, self._inbox.acknowledged, self._token)
 
     @property
     def stopped_by_application(self) -> bool:
-        """Whether its end, if there is one, came from stopService()."""
-        return self._end is None
+        """Whether the client's end, if it has ended, came from stopService()."""
+        return self._end_reason is None
 
     def add_observer(self, observer: Observer) -> None:
-        """Call ``observer`` with each :data:`Event` from now on."""
+        """Call ``observer`` with each later :data:`Event`."""
         self._observers.append(observer)
 
     def remove_observer(self, observer: Observer) -> None:
-        """Call it no more."""
+        """Stop calling ``observer``."""
         self._observers.remove(observer)
 
-    # The life of the service.
+    # Start and stop.
 
     def startService(self) -> None:
-        """Begin to connect, for the first time or again when stopService() has fired.
+        """Start connecting; call it again after stopService() has fired.
 
-        Nothing happens while the client runs, or is on its way to stop.
+        It does nothing while the client is running or stopping.
         """
         if self._state in (State.NEW, State.STOPPED):
-            self._step(Happening.START)
-            self._end = None
+            self._transition(Trigger.START)
+            self._end_reason = None
             self._inbox.open()
             super().startService()
 
     def stopService(self) -> Deferred[None]:
-        """Log out and stop; fires when the connection is gone.
+        """Log out and stop; the Deferred fires when the connection has ended.
 
-        That takes CLOSE_TIMEOUT at most. In version 2 the name is free then, unless it took so
-        long. What is not answered by then fails with NotConnected. Never fails; to cancel it
-        stops the waiting only.
+        That takes at most CLOSE_TIMEOUT. In version 2 the name is free then, unless the timeout was
+        reached. Requests without an answer fail with NotConnected. The Deferred never fails;
+        canceling it only stops the waiting.
         """
         if self._state in (State.NEW, State.STOPPED):
             return succeed(None)
-        stopped = self._stops.wait()
-        self._give_up(None)
+        stopped = self._stop_waiters.wait()
+        self._begin_stop(None)
         return stopped
 
     def when_online(self, fail_after_failures: int | None = None) -> Deferred[None]:
-        """Fires when the user is logged in, at once if that is so.
+        """Return a Deferred that fires when the user is logged in, at once if already so.
 
-        Fails with the server's refusal if trying again is of no use - an unknown or unusable
-        name, a wrong password, a name in use elsewhere at the first login - and with NotConnected
-        when the client is stopped.
+        It fails with the server's refusal if retrying is pointless: an unknown or invalid name, a
+        wrong password, or at the first login a name in use. It fails with NotConnected when the
+        client is stopped.
 
         Args:
-            fail_after_failures: fail with the reason of the last attempt when so many have
-                failed; None: the client tries for as long as it takes.
+            fail_after_failures: fail with the last attempt's reason after this many failed
+                attempts; None: keep retrying.
         """
         if self._state is State.ONLINE:
             return succeed(None)
-        if self._state in OVER:
-            return fail(self._why_ended())
+        if self._state in ENDED_STATES:
+            return fail(self._end_error())
         return self._attempts.wait(fail_after_failures)
 
-    def _give_up(self, reason: ChatError | None) -> None:
+    def _begin_stop(self, reason: ChatError | None) -> None:
         if self._state in (State.CONNECTING, State.ONLINE):
-            self._step(Happening.STOP)
-            self._end = reason
-            stopping = Deferred.fromCoroutine(self._stop())
-            stopping.addErrback(lambda failure: self._log.failure("stopping", failure))
+            self._transition(Trigger.STOP)
+            self._end_reason = reason
+            stopping = Deferred.fromCoroutine(self._stop_in_order())
+            stopping.addErrback(
+                lambda failure: self._log.failure("unexpected error while stopping", failure)
+            )
 
-    async def _stop(self) -> None:
-        if self._telling is not None:
-            self._telling.cancel()
-            self._telling = None
+    async def _stop_in_order(self) -> None:
+        if self._offline_call is not None:
+            self._offline_call.cancel()
+            self._offline_call = None
         self._outbox.offline()
         connection = self._connection
         if connection is not None:
@@ -258,162 +267,167 @@ class ChatClient(Receiving, Questions, ClientService):
             at_once = stopped.called
             await stopped
             if not at_once:
-                # ClientService is in the middle of a step, and would take no stop from an
-                # application that is told of this one.
+                # ClientService is in the middle of a state change: a stop from a callback
+                # would be lost.
                 await deferLater(self._clock, 0)
-        # Else it fires when this returns: it learns of the end of the connection last.
-        self._step(Happening.ENDED)
-        reason = self._end
-        error = partial(ended, reason)
-        # All that waits is taken first: whoever is told of the end may start the client again.
-        ending = [
-            *self._outbox.give_up(error),
+        # Else it fires when this returns, because it learns of the end of the connection last.
+        self._transition(Trigger.ENDED)
+        reason = self._end_reason
+        error = partial(end_error, reason)
+        # Collect all waiting Deferreds first: a callback may start the client again.
+        failures = [
+            *self._outbox.fail_all(error),
             *self._inbox.close(error),
-            *self._attempts.give_up(error),
+            *self._attempts.fail_all(error),
         ]
-        for waiting, why in ending:
+        for waiting, reason_to_fail in failures:
             if not waiting.called:
-                waiting.errback(why)
-        self._tell(Ended(reason))
-        self._stops.succeed(None)
+                waiting.errback(reason_to_fail)
+        self._notify(Ended(reason))
+        self._stop_waiters.fire(None)
 
     # Sending.
 
     def send(self, to: str | Sequence[str], text: str, *, publishing_id: int = 0) -> Deferred[None]:
-        """Send a text to one or several users, who need not be there now.
+        """Send a text to one or several users, online or not.
 
-        Fires when the server has it stored: awaiting it is the back-pressure. All or nothing: if
-        one recipient is refused, nobody gets it. Version 1 has no message to several, so each
-        gets one of its own there, and a refusal may come after others are stored.
+        The Deferred fires when the server has stored the message; await it for backpressure.
+        Delivery is all or nothing: if one recipient is refused, nobody gets the message. Version 1
+        sends one message to each recipient, so a refusal may come after others are stored.
 
-        Fails with UserNotFound, MailboxFull and the like, with ValueError when the text or a name
-        has more than 65,535 bytes of UTF-8, with TooManyUnsent when UNSENT_LIMIT wait already.
-        In version 1 also with NotConnected or RequestTimeout, and then it may have been stored.
+        It fails with UserNotFound, MailboxFull and other refusals, with ValueError if the text or a
+        name has more than 65,535 bytes of UTF-8, and with TooManyUnsent if UNSENT_LIMIT messages
+        are waiting. In version 1 it can also fail with NotConnected or RequestTimeout; then the
+        message may have been stored.
 
         Args:
             to: a name, or several.
             text: at most 65,535 bytes of UTF-8.
-            publishing_id: chosen by an application that remembers its messages across restarts:
-                growing, above all that it has given and above that of :attr:`resume_state` when
-                it was first on-line; give one to every message or to none.
+            publishing_id: chosen by an application that remembers its messages across restarts. Ids
+                grow and start above that of :attr:`resume_state` after the first login. Pass one
+                with every message or with none.
         """
         names = (to,) if isinstance(to, str) else tuple(to)
         return self._send(Scope.USERS, names, text, publishing_id)
 
     def send_to_all(self, text: str, *, publishing_id: int = 0) -> Deferred[None]:
-        """Send a text to every user that the server knows; see :meth:`send`.
+        """Send a text to every registered user; see :meth:`send`.
 
-        Fails with UnknownCommand if the server speaks version 1.
+        The Deferred fails with UnknownCommand if the server speaks version 1.
         """
         return self._send(Scope.EVERYONE, (), text, publishing_id)
 
     def _send(self, scope: int, to: tuple[str, ...], text: str, id_: int) -> Deferred[None]:
-        if self._state in OVER:
-            return fail(self._why_ended())
-        return self._outbox.add(Outgoing(self.username, text, scope, to, self._wall_clock(), id_))
+        if self._state in ENDED_STATES:
+            return fail(self._end_error())
+        return self._outbox.add(
+            OutgoingMessage(self.username, text, scope, to, self._wall_clock(), id_)
+        )
 
-    # The connection's owner.
+    # Called by the connection: the interface Owner.
 
     def connected(self, connection: Connection) -> None:
-        """See Owner: log in."""
         self._connection = connection
         logging_in = Deferred.fromCoroutine(self._log_in(connection))
-        logging_in.addErrback(lambda failure: self._log.failure("logging in", failure))
+        logging_in.addErrback(
+            lambda failure: self._log.failure("unexpected error while logging in", failure)
+        )
 
     async def _log_in(self, connection: Connection) -> None:
         token = {"session": self._token} if self._token else {}
         try:
-            granted = await connection.log_in(self.username, {**self._properties, **token})
+            login = await connection.log_in(self.username, {**self._properties, **token})
         except (ChatError, ValueError) as error:
             if isinstance(error, (NotConnected, RequestTimeout)):
-                # The login may have reached the server, and its session outlive the connection.
+                # The login may have reached the server, and its session may outlive the connection.
                 self._had_session = True
             if not connection.is_open:
                 return
             reason = error if isinstance(error, ChatError) else InvalidUsername(str(error))
-            if is_final(reason, self._had_session):
-                self._give_up(reason)
+            if is_permanent(reason, self._had_session):
+                self._begin_stop(reason)
             else:
-                self._attempts.refused(reason)
+                self._attempts.login_failed(reason)
                 connection.abort(str(reason), reason)
             return
         if connection.is_open:
-            self._begin_session(connection, granted)
+            self._begin_session(connection, login)
 
-    def _begin_session(self, connection: Connection, granted: Granted) -> None:
-        self._step(Happening.LOGGED_IN)
-        self._token = granted.session
+    def _begin_session(self, connection: Connection, login: LoginResult) -> None:
+        self._transition(Trigger.LOGGED_IN)
+        self._token = login.session
         self._had_session = True
         self._online_since = self._clock.seconds()
-        self._window = max(self._window, granted.window)
-        self._outbox.online(connection, granted.publishing_id)
-        self._tell(Online(granted.version, granted.pending))
-        self._attempts.succeeded()
+        self._window = max(self._window, login.window)
+        self._outbox.online(connection, login.publishing_id)
+        self._notify(Online(login.version, login.pending))
+        self._attempts.logged_in()
 
     def pushed(self, connection: Connection, command: Any, size: int) -> None:
-        """See Owner."""
         if isinstance(command, (Message, Deliver)):
             self._inbox.put(ReceivedMessage.of(command), size + _MESSAGE_OVERHEAD)
-            if self._inbox.numbered > self._window:
-                connection.abort(f"the server sent more than the window of {self._window} messages")
-            connection.regulate()
+            if self._inbox.numbered_count > self._window:
+                connection.abort(f"the server exceeded the window of {self._window} messages")
+            connection.apply_backpressure()
         elif isinstance(command, Presence):
-            self._tell(PresenceChanged(command.username, bool(command.online), command.time))
+            self._notify(PresenceChanged(command.username, bool(command.online), command.time))
         elif isinstance(command, Close):
-            self._told_to_go(connection, command)
+            self._handle_close(connection, command)
 
-    def _told_to_go(self, connection: Connection, close: Close) -> None:
-        connection.expect_end(f"the server ended the connection: {close.reason or close.code}")
+    def _handle_close(self, connection: Connection, close: Close) -> None:
+        connection.expect_close(
+            f"the server closed the connection: {close.reason or f'code 0x{close.code:04X}'}"
+        )
         if close.code == Code.REPLACED:
-            # The session is another connection's, and so is the name.
+            # Another connection owns the session and the name now.
             self._token = ""
             self._had_session = False
-            self._give_up(Replaced(close.reason or "another connection took the session over"))
+            self._begin_stop(Replaced(close.reason or "another connection took over the session"))
         elif close.code == Code.GOING_AWAY:
             self._backoff.spread()
 
     def lost(self, connection: Connection, reason: NotConnected) -> None:
-        """See Owner."""
         self._connection = None
         self._outbox.offline()
-        self._step(Happening.LOST)
+        self._transition(Trigger.LOST)
         since, self._online_since = self._online_since, None
         lasting = min(self._retry_delay, LASTING)
         if since is not None and self._clock.seconds() - since > lasting:
             self._backoff.succeeded()
-        self._attempts.ended(reason)
+        self._attempts.connection_ended(reason)
 
     def unread(self) -> tuple[int, int]:
-        """See Owner."""
         return self._inbox.size, self._max_unread
 
-    # The rest.
+    # Internals.
 
-    def _retry_in(self, _: int) -> float:
-        """The delay before the next attempt; ClientService asks whenever one has failed."""
+    def _next_delay(self, _: int) -> float:
+        """Return the delay before the next attempt; ClientService calls it after each failure."""
         self._retry_delay = delay = self._backoff.next()
-        # Not at once: who is told may stop the service, which is in the middle of a step here.
-        self._telling = self._clock.callLater(0, self._tell_offline, delay)
+        # Deferred to the next turn: an observer may stop the service, which is changing state here.
+        self._offline_call = self._clock.callLater(0, self._notify_offline, delay)
         return delay
 
-    def _tell_offline(self, delay: float) -> None:
-        self._telling = None
-        self._tell(Offline(self._attempts.reason, delay))
-        self._attempts.count()
+    def _notify_offline(self, delay: float) -> None:
+        self._offline_call = None
+        self._notify(Offline(self._attempts.reason, delay))
+        self._attempts.attempt_failed()
 
     def _send_ack(self, offset: int) -> None:
         if self._connection is not None and self._connection.version > 1:
-            self._connection.tell(Ack(offset))
+            self._connection.send(Ack(offset))
 
-    def _why_ended(self) -> ChatError:
-        return ended(self._end)
+    def _end_error(self) -> ChatError:
+        return end_error(self._end_reason)
 
-    def _step(self, happening: Happening) -> None:
-        self._state = NEXT[self._state, happening]
+    def _transition(self, trigger: Trigger) -> None:
+        self._state = TRANSITIONS[self._state, trigger]
 
-    def _tell(self, event: Event) -> None:
+    def _notify(self, event: Event) -> None:
         for observer in list(self._observers):
             try:
                 observer(event)
             except Exception:
-                self._log.failure("an observer failed with {event}", event=event)
+                self._log.failure(
+                    "an observer raised an exception while handling {event}", event=event
+                )

@@ -1,14 +1,14 @@
-"""What a client is doing, and what changes that."""
+"""The states of a client and the transitions between them."""
 
 from __future__ import annotations
 
 from enum import Enum, auto
 
-__all__ = ["NEXT", "OVER", "Happening", "State"]
+__all__ = ["ENDED_STATES", "TRANSITIONS", "State", "Trigger"]
 
 
 class State(Enum):
-    """What a client is doing."""
+    """The state of a client."""
 
     NEW = auto()
     CONNECTING = auto()
@@ -17,8 +17,8 @@ class State(Enum):
     STOPPED = auto()
 
 
-class Happening(Enum):
-    """What changes it."""
+class Trigger(Enum):
+    """What causes a state transition."""
 
     START = auto()
     LOGGED_IN = auto()
@@ -27,16 +27,16 @@ class Happening(Enum):
     ENDED = auto()
 
 
-NEXT = {
-    (State.NEW, Happening.START): State.CONNECTING,
-    (State.STOPPED, Happening.START): State.CONNECTING,
-    (State.CONNECTING, Happening.LOGGED_IN): State.ONLINE,
-    (State.CONNECTING, Happening.LOST): State.CONNECTING,
-    (State.CONNECTING, Happening.STOP): State.CLOSING,
-    (State.ONLINE, Happening.LOST): State.CONNECTING,
-    (State.ONLINE, Happening.STOP): State.CLOSING,
-    (State.CLOSING, Happening.LOST): State.CLOSING,
-    (State.CLOSING, Happening.ENDED): State.STOPPED,
+TRANSITIONS = {
+    (State.NEW, Trigger.START): State.CONNECTING,
+    (State.STOPPED, Trigger.START): State.CONNECTING,
+    (State.CONNECTING, Trigger.LOGGED_IN): State.ONLINE,
+    (State.CONNECTING, Trigger.LOST): State.CONNECTING,
+    (State.CONNECTING, Trigger.STOP): State.CLOSING,
+    (State.ONLINE, Trigger.LOST): State.CONNECTING,
+    (State.ONLINE, Trigger.STOP): State.CLOSING,
+    (State.CLOSING, Trigger.LOST): State.CLOSING,
+    (State.CLOSING, Trigger.ENDED): State.STOPPED,
 }
 
-OVER = (State.CLOSING, State.STOPPED)
+ENDED_STATES = (State.CLOSING, State.STOPPED)

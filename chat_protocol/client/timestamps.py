@@ -1,4 +1,4 @@
-"""The ``time`` of a message: an opaque uint64 on the wire, a moment for people."""
+"""Interpretation of a message's ``time``, an opaque uint64 on the wire."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ _UNITS = (
     (10**14, 10**3),
     (10**17, 10**6),
 )
-"""Below which value a time is taken to be in which fraction of a second."""
+"""Upper bounds of a time value, with the fraction of a second that it is assumed to count."""
 
 _NANOSECONDS = 10**9
 
 
 def moment(time: int) -> datetime | None:
-    """The moment, in UTC, that a message's ``time`` most likely means.
+    """Return the UTC time that a message's ``time`` most likely means.
 
-    The protocol does not fix the unit: some clients send seconds since the epoch, some
-    nanoseconds. The unit is guessed from the size: seconds below 10^11 (the year 5138),
-    milliseconds below 10^14, microseconds below 10^17, nanoseconds from there on. Precise to the
+    The protocol does not fix the unit: some clients send seconds since the epoch, some nanoseconds.
+    The unit is guessed from the magnitude: seconds below 10^11 (the year 5138), milliseconds below
+    10^14, microseconds below 10^17, nanoseconds from there on. The result is precise to the
     microsecond.
 
     Returns:
-        None for a value that no calendar has, which no uint64 is.
+        None for a value outside the calendar. No uint64 is.
     """
     per_second = next((unit for limit, unit in _UNITS if time < limit), _NANOSECONDS)
     try:

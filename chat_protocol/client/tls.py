@@ -1,4 +1,4 @@
-"""TLS to a server, whose certificate is verified; needs what the extra ``tls`` installs."""
+"""TLS endpoints that verify the server; requires the extra ``tls``."""
 
 from __future__ import annotations
 
@@ -27,22 +27,22 @@ def tls_endpoint(
     authorities: str | None = None,
     certificate: str | None = None,
 ) -> IStreamClientEndpoint:
-    """A server that speaks TLS and shows a certificate for its host name or IP address.
+    """Return an endpoint for a TLS server, whose certificate must match its host name or IP
+    address.
 
-    What it shows is verified in each handshake; a client whose server fails in that tries again,
-    with the reason NotTrusted.
+    Each handshake verifies the certificate. If that fails, the client retries with the reason
+    NotTrusted.
 
     Args:
-        reactor: provides IReactorTime, and what HostnameEndpoint needs.
-        host: name or IP address, in the certificate as well.
-        port: of the server.
-        authorities: path of a PEM file with the certificates of those who may sign the server's,
-            in place of those that the system knows.
-        certificate: path of a PEM file with a certificate of one's own, those between it and its
-            root, and its key; for servers that let in by certificate.
+        reactor: provides IReactorTime and what HostnameEndpoint needs.
+        host: name or IP address; the certificate must contain it.
+        port: TCP port of the server.
+        authorities: path of a PEM file with the CA certificates to trust instead of the system's.
+        certificate: path of a PEM file with the client's certificate, its intermediate certificates
+            and its private key, for servers that authenticate clients by certificate.
 
     Raises:
-        CertificateUnusable: a file is not what it should be.
+        CertificateUnusable: a file cannot be read or does not hold what it should.
     """
     trusted = None
     if authorities is not None:
@@ -56,8 +56,8 @@ def tls_endpoint(
         key = private_key(certificate, data)
         if key.public_key() != first.public_key():
             raise CertificateUnusable(
-                f"the key in {certificate} does not belong to the first certificate there;"
-                " give the file with the two that do"
+                f"the private key in {certificate} does not match the first certificate in it;"
+                " use a file with a matching pair"
             )
         own["certificate"] = first
         own["privateKey"] = key

@@ -1,4 +1,4 @@
-"""Deferreds that wait for the same thing."""
+"""Deferreds that wait for the same event."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ from typing import Any, Generic, TypeVar
 
 from twisted.internet.defer import Deferred
 
-__all__ = ["Ending", "Waiters"]
+__all__ = ["PendingFailure", "Waiters"]
 
 T = TypeVar("T")
 
-Ending = tuple[Deferred[Any], Exception]
-"""Somebody who waits in vain, and what is to be told them."""
+PendingFailure = tuple[Deferred[Any], Exception]
+"""A waiting Deferred and the error that it is about to fail with."""
 
 
 class Waiters(Generic[T]):
     """Deferreds in the order in which they began to wait.
 
-    Each can be cancelled at any moment, in the callback of another one too. Who begins to wait
-    while the others are told waits for the next time.
+    Each can be canceled at any time, even in the callback of another. A Deferred added while the
+    others fire waits for the next event.
     """
 
     def __init__(self) -> None:
@@ -28,27 +28,27 @@ class Waiters(Generic[T]):
         return bool(self._waiting)
 
     def wait(self) -> Deferred[T]:
-        """One more."""
-        waiting: Deferred[T] = Deferred(self._forget)
+        """Add a Deferred and return it."""
+        waiting: Deferred[T] = Deferred(self._discard)
         self._waiting[waiting] = None
         return waiting
 
     def pop(self) -> Deferred[T]:
-        """The one that waits longest; it waits here no more."""
+        """Remove and return the Deferred that has waited longest."""
         first = next(iter(self._waiting))
         del self._waiting[first]
         return first
 
-    def take(self) -> list[Deferred[T]]:
-        """All; they wait here no more."""
-        taken, self._waiting = self._waiting, {}
-        return list(taken)
+    def pop_all(self) -> list[Deferred[T]]:
+        """Remove and return all Deferreds."""
+        waiting, self._waiting = self._waiting, {}
+        return list(waiting)
 
-    def succeed(self, result: T) -> None:
-        """All fire."""
-        for one in self.take():
-            if not one.called:
-                one.callback(result)
+    def fire(self, result: T) -> None:
+        """Fire all Deferreds with a result."""
+        for deferred in self.pop_all():
+            if not deferred.called:
+                deferred.callback(result)
 
-    def _forget(self, cancelled: Deferred[T]) -> None:
+    def _discard(self, cancelled: Deferred[T]) -> None:
         self._waiting.pop(cancelled, None)

@@ -1,4 +1,4 @@
-"""What has happened on a server since its start, in plain numbers."""
+"""Counters of a server since its start."""
 
 from __future__ import annotations
 
@@ -15,34 +15,34 @@ K = TypeVar("K")
 
 
 class Counters:
-    """Numbers that only grow. They are read when somebody asks; to count costs an addition."""
+    """Numbers that only grow. To count costs one addition; the metrics read them."""
 
     __slots__ = ("connections", "limits", "logins", "refusals")
 
     def __init__(self) -> None:
         self.connections = 0
-        """That were taken."""
+        """Accepted connections."""
         self.limits: dict[str, int] = {}
         """How often each limit was met, by its name in docs/protocol.md, section "Limits"."""
         self.logins: dict[tuple[int, Code], int] = {}
-        """How often a login ended so, by its version and what was answered."""
+        """Logins, by version and code of the answer."""
         self.refusals: dict[Code, int] = {}
-        """Requests that were refused, of any kind."""
+        """Refused requests, by code."""
 
     def limit(self, name: str, times: int = 1) -> None:
-        """A limit was met, so often."""
+        """Count a limit that was met."""
         _add(self.limits, name, times)
 
     def refused(self, code: Code, times: int) -> None:
-        """So many requests were refused."""
+        """Count refused requests."""
         _add(self.refusals, code, times)
 
     def login(self, version: int, code: Code = Code.OK) -> None:
-        """A login was answered."""
+        """Count a login by the code of its answer."""
         _add(self.logins, (version, code), 1)
 
     def login_failed(self, failure: Failure, version: int) -> Failure:
-        """An errback: a login was refused, or met a fault."""
+        """Count a login that failed, and return the failure: for use as an errback."""
         error = failure.value
         self.login(version, error.code if isinstance(error, Refused) else Code.ERROR)
         return failure

@@ -1,309 +1,343 @@
-"""The delivery of one user's messages to one session.
+"""The delivery of one mailbox to one session.
 
-Rule 1: everything that changes the state is in the table.
+A delivery is a position in a mailbox. Every change of its state is in the table NEXT.
 
-CATCHING UP asks the store for the oldest page of the mailbox; HELD waits until the connection
-has taken what was written; LIVE gets messages as they are stored, past the mailbox, or, where
-other processes store as well, is rung and reads the mailbox again. A receiver
-that stops reading goes from LIVE to HELD when the kernel's send buffer is full, and from then on
-costs no more memory: its messages wait in the mailbox.
+In CATCHING_UP the store has been asked for the next page of the mailbox. In LIVE everything in the
+mailbox has been written: new entries are written as they are stored. If other nodes store messages
+as well, the mailbox is read again on a notification. In PAUSED the delivery waits for the receiver:
+until the transport has taken what was written, or until the client has acknowledged half of its
+window. The messages of a receiver that does not read wait in the mailbox, not in memory.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from enum import Enum, auto
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
-from chat_protocol.domain.batch import Page, Publication, Run
-from chat_protocol.domain.directory import User
+from chat_protocol.domain.entries import Entry
 from chat_protocol.domain.limits import Limits
-from chat_protocol.domain.stored import Stored, StoredRun, Waiting
-from chat_protocol.interfaces import IOutput
-from chat_protocol.wire.frames import encode_delivered, encode_route, names_of
+from chat_protocol.domain.peer import IOutput
+from chat_protocol.domain.queries import Page
+from chat_protocol.wire.frames import recipient_of
 
-__all__ = ["Ask", "Delivery", "PlainDelivery", "State", "Taken"]
-
-
-Ask: TypeAlias = "Callable[[Delivery, Page], None]"
-"""Wants a page read; Delivery.page_read is the answer."""
-
-Taken: TypeAlias = "Callable[[User, int], None]"
-"""Says up to which offset a user's mailbox is delivered for good."""
+__all__ = ["Delivery", "DeliveryState", "Mailboxes"]
 
 
-class State(Enum):
-    """Where the messages of a user come from."""
+_NO_FRAMES: list[bytes] = []
+
+
+class Mailboxes(Protocol):
+    """Where deliveries read their mailboxes and keep their positions."""
+
+    def read_page(self, delivery: Delivery, page: Page) -> None:
+        """Read a page, then call :meth:`Delivery.page_read`, or :meth:`Delivery.page_failed`."""
+
+    def draining(self, delivery: Delivery) -> None:
+        """Read no pages for another delivery with the same key until :meth:`drained`."""
+
+    def drained(self, delivery: Delivery) -> None:
+        """Note that a delivery whose session has ended moves no more."""
+
+    def move(self, delivery: Delivery) -> None:
+        """Store the position of a delivery, which has moved."""
+
+
+class DeliveryState(Enum):
+    """Where the next messages of a delivery come from."""
 
     CATCHING_UP = auto()
-    HELD = auto()
+    PAUSED = auto()
     LIVE = auto()
     CLOSED = auto()
 
 
 class Event(Enum):
-    """What can happen to a delivery."""
+    """What changes the state of a delivery."""
 
     PAGE = auto()
     LAST_PAGE = auto()
     DRAINED = auto()
-    RUNG = auto()
+    NOTIFIED = auto()
     OVERRUN = auto()
-    LOST = auto()
+    ENDED = auto()
 
 
-_NEXT = {
-    (State.CATCHING_UP, Event.PAGE): State.HELD,
-    (State.CATCHING_UP, Event.LAST_PAGE): State.LIVE,
-    (State.CATCHING_UP, Event.LOST): State.CLOSED,
-    (State.HELD, Event.DRAINED): State.CATCHING_UP,
-    (State.HELD, Event.LOST): State.CLOSED,
-    (State.LIVE, Event.OVERRUN): State.HELD,
-    (State.LIVE, Event.RUNG): State.CATCHING_UP,
-    (State.LIVE, Event.LOST): State.CLOSED,
+NEXT = {
+    (DeliveryState.CATCHING_UP, Event.PAGE): DeliveryState.PAUSED,
+    (DeliveryState.CATCHING_UP, Event.LAST_PAGE): DeliveryState.LIVE,
+    (DeliveryState.CATCHING_UP, Event.ENDED): DeliveryState.CLOSED,
+    (DeliveryState.PAUSED, Event.DRAINED): DeliveryState.CATCHING_UP,
+    (DeliveryState.PAUSED, Event.ENDED): DeliveryState.CLOSED,
+    (DeliveryState.LIVE, Event.OVERRUN): DeliveryState.PAUSED,
+    (DeliveryState.LIVE, Event.NOTIFIED): DeliveryState.CATCHING_UP,
+    (DeliveryState.LIVE, Event.ENDED): DeliveryState.CLOSED,
 }
 
 
+_Mark: TypeAlias = "tuple[int, int, int, list[bytes]]"
+"""Messages that were written and not yet taken or acknowledged: the offset of the first one, the
+offset behind the last one, the count of bytes written up to their end and, for version 1, their
+frames. A plain tuple, because one is made for each write."""
+
+
 class Delivery:
-    """Brings a user's messages to a session, in order: what both versions share.
+    """Brings the messages of a mailbox to a session, in the order of their offsets.
 
     Args:
-        user: whose mailbox it is.
+        username: of the user whose mailbox it is.
+        key: user and device of the position.
         output: of the session's connection.
         limits: ``send_buffer``, ``page_messages`` and ``page_bytes`` are used.
-        ask: see Ask.
-        taken: see Taken.
+        mailboxes: reads pages and stores positions.
+        window: messages that may be unacknowledged at a time. 0: the client cannot acknowledge
+            (version 1), and the position follows what the transport has taken.
     """
 
     __slots__ = (
-        "_ask",
+        "_in_flight",
         "_limits",
+        "_mailboxes",
+        "_marks",
+        "_notified",
         "_output",
-        "_promised",
-        "_promised_count",
-        "_rung",
         "_sent",
-        "_taken",
-        "_user",
+        "_username",
+        "_window",
+        "key",
+        "position",
         "state",
     )
 
-    in_mailbox = True
-    """Whether what comes here directly has to be in the mailbox as well."""
-
-    def __init__(self, user: User, output: IOutput, limits: Limits, ask: Ask, taken: Taken) -> None:
-        self._user = user
+    def __init__(
+        self,
+        username: str,
+        key: tuple[int, int],
+        output: IOutput,
+        limits: Limits,
+        mailboxes: Mailboxes,
+        window: int = 0,
+    ) -> None:
+        self._username = username
+        self.key = key
         self._output = output
         self._limits = limits
-        self._ask = ask
-        self._taken = taken
-        self.state = State.CATCHING_UP
-        self._promised = 0
-        """Bytes of messages that are being stored and come here then."""
-        self._promised_count = 0
-        self._rung = False
-        """Something may have come since the page was asked for that is on its way."""
+        self._mailboxes = mailboxes
+        self._window = window
+        self.state = DeliveryState.CATCHING_UP
+        self.position = 0
+        """Offset up to which the session has received everything; 0: nothing so far."""
         self._sent = 0
-        """The last offset written that is in the mailbox."""
+        """Offset of the last message written."""
+        self._marks: list[_Mark] | None = None
+        """In the order of their offsets; None in place of an empty list, which takes memory."""
+        self._in_flight = 0
+        """Unacknowledged messages, if there is a window."""
+        self._notified = False
+        """Whether a notification has arrived since the page was requested that is being read."""
 
     def begin(self) -> None:
-        """Start with the mailbox."""
+        """Request the first page of the mailbox."""
         self._ask_page()
 
     @property
     def closed(self) -> bool:
-        """The connection is gone."""
-        return self.state is State.CLOSED
+        """Whether the session is over."""
+        return self.state is DeliveryState.CLOSED
 
-    def admit(self, size: int, count: int) -> bool:
-        """Whether so many messages that are about to be stored are to come here directly.
+    @property
+    def takes_at_once(self) -> bool:
+        """Whether an entry that is delivered now is received at once, as far as can be told."""
+        return self.state is DeliveryState.LIVE and not self._window and not self._output.backlog
 
-        If so, :meth:`deliver_run` or :meth:`deliver_publication` follows; if not, they belong
-        into the mailbox.
+    def deliver(self, entry: Entry, data: bytes) -> bool:
+        """Write an entry that was just stored, unless it has to wait in the mailbox.
+
+        Args:
+            entry: of this mailbox.
+            data: its frames in the version of the session.
+
+        Returns:
+            Whether it was written.
         """
-        if self.state is not State.LIVE:
+        if self.state is not DeliveryState.LIVE or entry.offset <= self._sent:
             return False
+        output = self._output
         if (
-            self._output.backlog
-            or self._promised + size > self._limits.send_buffer
-            or self._room() - self._promised_count < count
+            output.backlog
+            or output.written - output.taken + len(data) > self._limits.send_buffer
+            or (self._window and self._window - self._in_flight < len(entry.frames))
         ):
-            self._step(Event.OVERRUN)
-            if not self._output.backlog:
-                self._catch_up()
+            self._overrun()
             return False
-        self._promised += size
-        self._promised_count += count
+        self._write(entry, data)
         return True
-
-    def deliver_run(self, run: Run) -> bool:
-        """Pass on the accepted messages of an admitted run; False: the connection is gone."""
-        self._promised -= run.size
-        self._promised_count -= len(run.texts)
-        if self.state is State.CLOSED:
-            return False
-        if run.accepted:
-            self._write_run(run)
-        elif not self._output.backlog:
-            self._catch_up()
-        return True
-
-    def deliver_publication(self, publication: Publication) -> None:
-        """Pass on an admitted publication, where it was stored."""
-        self._promised -= publication.size
-        self._promised_count -= 1
-        if self.state is State.CLOSED:
-            return
-        if publication.offset:
-            self._sent = publication.offset
-            self._write_publication(publication)
-        elif not self._output.backlog:
-            self._catch_up()
-
-    def untaken(self, run: Run) -> int:
-        """How many of a run's last messages the connection has not taken, once it was flushed.
-
-        They belong into the mailbox before anybody is told OK.
-        """
-        return 0
 
     def page_read(self, page: Page) -> None:
-        """The answer to a page that was asked for."""
-        if self.state is State.CLOSED:
+        """Write the entries of a page that was requested."""
+        if self.state is not DeliveryState.CATCHING_UP:
             return
-        for part in page.parts:
-            self._sent = part.end - 1
-            self._write_part(part)
+        for entry in page.entries:
+            data = (
+                entry.delivers() if self._window else b"".join(entry.messages_for(self._username))
+            )
+            self._write(entry, data)
         self._step(Event.LAST_PAGE if page.complete else Event.PAGE)
-        if self._rung:
-            self.rung()
-
-    def rung(self) -> None:
-        """Something may wait in the mailbox that another process has put there."""
-        self._rung = self.state is State.CATCHING_UP
-        if self.state is not State.LIVE:
-            # What is HELD reads it all when it goes on.
-            return
-        if self._output.backlog or self._room() <= 0:
-            self._step(Event.OVERRUN)
-        else:
-            self._step(Event.RUNG)
-            self._ask_page()
+        if self._notified:
+            self.notified()
 
     def page_failed(self) -> None:
-        """The store cannot read now: ask again."""
-        if self.state is State.CATCHING_UP:
+        """Request the page again: the store could not be read."""
+        if self.state is DeliveryState.CATCHING_UP:
             self._ask_page()
 
-    def drained(self) -> None:
-        """The connection has taken everything that was written."""
-        self._catch_up()
+    def notified(self) -> None:
+        """Read the mailbox again: there may be new messages in it."""
+        self._notified = self.state is DeliveryState.CATCHING_UP
+        if self.state is not DeliveryState.LIVE:
+            # PAUSED reads on from the mailbox in any case.
+            return
+        if self._output.backlog or self._room() <= 0:
+            self._overrun()
+        else:
+            self._step(Event.NOTIFIED)
+            self._ask_page()
 
-    def ack(self, offset: int) -> bool:
-        """Everything up to the offset has reached the user for good; whether that is news."""
-        return False
+    def taken(self) -> None:
+        """Note that the transport has taken bytes that were written."""
+        output = self._output
+        if self._marks and not self._window:
+            # What is gathered for the next flush is written, and not taken.
+            if output.taken == output.written:
+                self._marks = None
+                self.position = self._sent
+                self._mailboxes.move(self)
+            else:
+                self._advance(self._last_taken())
+            if self._marks is None and self.state is DeliveryState.CLOSED:
+                self._mailboxes.drained(self)
+        if self.state is DeliveryState.PAUSED and not output.backlog:
+            self._go_on()
 
-    def end(self) -> list[Waiting]:
-        """The session is over; what was not written never is. Returns what no mailbox has."""
-        self._step(Event.LOST)
-        withdrawn = self._output.withdraw()
-        if withdrawn:
-            self._sent = min(self._sent, abs(withdrawn[0][0]) - 1)
-        return self._missing(withdrawn)
+    def acknowledge(self, offset: int) -> bool:
+        """Note that the client has received everything up to an offset.
 
-    def gone(self) -> list[Waiting]:
-        """The connection is gone, too; returns what it has not taken and no mailbox has."""
-        return self._missing(self._output.untaken())
+        Returns:
+            Whether this acknowledges anything new. A message that was not sent cannot be
+            acknowledged.
+        """
+        if not self._window or not self._marks or self._marks[0][0] > offset:
+            return False
+        self._advance(min(offset, self._sent))
+        if self.state is DeliveryState.PAUSED and not self._output.backlog:
+            self._go_on()
+        return True
 
-    def _missing(self, untaken: list[tuple[int, bytes]]) -> list[Waiting]:
-        """Those that have to be put into the mailbox."""
-        return []
+    def end(self) -> None:
+        """End the delivery: what is not received by now is delivered to the next session.
+
+        Version 1: what the transport still takes before :meth:`lost` counts as received. The next
+        session gets nothing until then, so that it gets no message twice.
+        """
+        if self._window:
+            self._marks = None
+        elif self._marks:
+            self._advance(self._last_taken())
+        self._step(Event.ENDED)
+        if self._marks:
+            self._mailboxes.draining(self)
+
+    def lost(self) -> None:
+        """Note that the connection is gone: the transport takes no more."""
+        if self._marks:
+            self._advance(self._last_taken())
+            self._marks = None
+            self._mailboxes.drained(self)
+
+    def _write(self, entry: Entry, data: bytes) -> None:
+        output = self._output
+        output.deliver(data)
+        begin, frames = entry.offset, entry.frames
+        end = begin + len(frames)
+        self._sent = end - 1
+        if self._window:
+            self._in_flight += end - begin
+            frames = _NO_FRAMES
+        mark = (begin, end, output.written, frames)
+        if self._marks is None:
+            self._marks = [mark]
+        else:
+            self._marks.append(mark)
+
+    def _last_taken(self) -> int:
+        """Return the offset of the last message that the transport has taken; 0: none."""
+        taken = self._output.taken
+        last = 0
+        assert self._marks is not None
+        for begin, end, stop, frames in self._marks:
+            if stop > taken:
+                return self._last_taken_of(begin, stop, frames) or last
+            last = end - 1
+        return last
+
+    def _last_taken_of(self, begin: int, stop: int, frames: list[bytes]) -> int:
+        """Return the same for one mark, of which the transport has not taken everything."""
+        missing, last = stop - self._output.taken, begin + len(frames) - 1
+        for frame in reversed(frames):
+            if missing <= 0:
+                break
+            # Written frames of messages to several users have the recipient's name added.
+            missing -= len(frame) + self._longer(frame)
+            last -= 1
+        return last if last >= begin else 0
+
+    def _longer(self, frame: bytes) -> int:
+        return 0 if recipient_of(frame) else len(self._username.encode())
+
+    def _advance(self, offset: int) -> None:
+        """Move the position, and remove the marks up to it."""
+        if offset <= self.position:
+            return
+        marks = self._marks or []
+        done = 0
+        for begin, end, stop, frames in marks:
+            if end - 1 > offset:
+                if self._window and begin <= offset:
+                    self._in_flight -= offset + 1 - begin
+                    marks[done] = (offset + 1, end, stop, frames)
+                break
+            if self._window:
+                self._in_flight -= end - begin
+            done += 1
+        if done == len(marks):
+            self._marks = None
+        else:
+            del marks[:done]
+        self.position = offset
+        self._mailboxes.move(self)
 
     def _room(self) -> int:
-        """How many more messages the session may have on their way."""
-        return sys.maxsize
+        """Return how many more messages may be written and unacknowledged."""
+        return self._window - self._in_flight if self._window else sys.maxsize
 
-    def _write_run(self, run: Run) -> None:
-        raise NotImplementedError
+    def _overrun(self) -> None:
+        self._step(Event.OVERRUN)
+        if not self._output.backlog:
+            self._go_on()
 
-    def _write_part(self, part: Stored | StoredRun) -> None:
-        """Write a part of a page."""
-        raise NotImplementedError
-
-    def _write_publication(self, publication: Publication) -> None:
-        raise NotImplementedError
-
-    def _catch_up(self) -> None:
-        """Back to the mailbox, once everything that was to come directly has been written."""
-        if self.state is State.HELD and not self._promised_count:
+    def _go_on(self) -> None:
+        """Read on from PAUSED if the receiver is ready for more."""
+        # Not before half of the window is free: else a page is read for each acknowledgment.
+        if 2 * self._room() >= self._window:
             self._step(Event.DRAINED)
             self._ask_page()
 
     def _step(self, event: Event) -> None:
-        self.state = _NEXT[self.state, event]
+        self.state = NEXT[self.state, event]
 
     def _ask_page(self) -> None:
-        # Behind what was sent, not behind what is marked: the mark may not be stored yet.
+        # Behind what was sent: the messages between the position and that are in flight.
         limits = self._limits
         count = min(limits.page_messages, self._room())
-        self._ask(self, Page(self._user.id, self._sent, count, limits.page_bytes))
-
-
-class PlainDelivery(Delivery):
-    """For a version 1 session, which cannot say what it has: the send buffer's word counts."""
-
-    __slots__ = ("_marked",)
-
-    in_mailbox = False
-
-    def __init__(self, user: User, output: IOutput, limits: Limits, ask: Ask, taken: Taken) -> None:
-        super().__init__(user, output, limits, ask, taken)
-        self._marked = 0
-        """The last offset that was reported as taken."""
-
-    def untaken(self, run: Run) -> int:
-        """See Delivery; they are reported as taken when they are."""
-        if not self._output.backlog or not run.accepted:
-            return 0
-        waiting = self._output.untaken()
-        count = sum(run.offset <= offset < run.offset + run.accepted for offset, _ in waiting)
-        if count:
-            self._sent = max(self._sent, run.offset + run.accepted - 1)
-        return count
-
-    def drained(self) -> None:
-        """See Delivery."""
-        if self._marked < self._sent:
-            self._marked = self._sent
-            self._taken(self._user, self._sent)
-        if self.state is State.HELD:
-            self._catch_up()
-
-    def _missing(self, untaken: list[tuple[int, bytes]]) -> list[Waiting]:
-        waiting = []
-        for offset, frame in untaken:
-            if offset < 0:
-                continue
-            (message,) = StoredRun(offset, *names_of(frame), [frame]).messages()
-            waiting.append(Waiting(self._user.id, message))
-        return waiting
-
-    def _write_run(self, run: Run) -> None:
-        self._output.write_messages(run.frames, range(run.offset, run.offset + run.accepted))
-
-    def _write_part(self, part: Stored | StoredRun) -> None:
-        # Below 0: it is in the mailbox as well, and need not be put there.
-        offsets = range(-part.offset, -part.end, -1)
-        if isinstance(part, StoredRun):
-            frames = part.frames
-        else:
-            frames = [self._frame(part.text, part.sender, part.time)]
-        self._output.write_messages(frames, offsets)
-
-    def _frame(self, text: bytes, sender: str, time: int) -> bytes:
-        return encode_delivered(text, encode_route(sender, self._user.name), time)
-
-    def _write_publication(self, publication: Publication) -> None:
-        frame = self._frame(publication.text, publication.sender.user.name, publication.time)
-        self._output.write_messages([frame], [-publication.offset])
+        page = Page(self.key[0], self._sent, count, limits.page_bytes)
+        self._mailboxes.read_page(self, page)

@@ -1,4 +1,4 @@
-"""Lengths of time as people write them: ``90d``."""
+"""Durations as operators write them, such as ``90d``."""
 
 from __future__ import annotations
 
@@ -11,14 +11,20 @@ _FORM = re.compile(r"([0-9]{1,9})([smhdwy])")
 
 
 def parse_duration(text: str) -> int:
-    """Seconds: a whole number with s, m, h, d, w or y (365 days) behind it; 0 and none are 0.
+    """Return a duration in seconds.
+
+    Args:
+        text: a whole number of at most 9 digits and a unit: s, m, h, d, w or y (365 days). ``0``
+            and ``none`` are 0 seconds.
 
     Raises:
-        ValueError: it is something else; the text is a sentence for the one who wrote it.
+        ValueError: the text is not a duration. The error is a sentence for the person who wrote it.
     """
     if text in ("0", "none"):
         return 0
     match = _FORM.fullmatch(text)
     if match is None:
-        raise ValueError(f"{text!r} is no length of time: give one such as 90d, 12h or 2y")
+        raise ValueError(
+            f"{text!r} is not a duration. Give a number and a unit, such as 90d, 12h or 2y"
+        )
     return int(match[1]) * _SECONDS[match[2]]

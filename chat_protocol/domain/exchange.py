@@ -1,68 +1,62 @@
-"""Between the sessions and the store: gathers batches, hands out their results.
+"""The exchange between sessions and store: it does what a reactor turn asked for, in batches.
 
-While one batch is being stored the next one gathers; so the batches grow with the load and
-nobody waits for a timer. Deliveries and answers follow from the result of the batch.
+While the store commits one batch, the exchange gathers the next one (group commit). So the batches
+grow with the load, and no message waits for a timer.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from enum import Enum, auto
 
 from twisted.internet.defer import Deferred, fail
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from chat_protocol.domain.batch import Batch, Page, Publication, Query, Run
 from chat_protocol.domain.delivery import Delivery
-from chat_protocol.domain.directory import User
 from chat_protocol.domain.limits import Limits
-from chat_protocol.domain.logins import GatheredLogins, Logins
-from chat_protocol.domain.meter import Meter
+from chat_protocol.domain.logins import Logins
+from chat_protocol.domain.messages import Batch, Message, PositionKey
+from chat_protocol.domain.metrics import Meter
 from chat_protocol.domain.outage import Outage
-from chat_protocol.domain.session import Session
-from chat_protocol.domain.stored import Waiting
+from chat_protocol.domain.ports import ISharedStore, IStore
+from chat_protocol.domain.queries import Conversation, Page, Query
 from chat_protocol.domain.turn import Turn
-from chat_protocol.errors import Unavailable
-from chat_protocol.interfaces import ISharedStore, IStore
+from chat_protocol.domain.users import Session, User
+from chat_protocol.errors import OutcomeUnknown, Unavailable
 from chat_protocol.wire.codec import encode_answers
 from chat_protocol.wire.codes import Code
-from chat_protocol.wire.commands import Scope
 
-__all__ = ["Exchange"]
+__all__ = ["POSITION_SECONDS", "Exchange"]
+
+POSITION_SECONDS = 0.1
+"""Longest time in seconds until a position that has moved goes to the store. A batch takes it along
+earlier."""
 
 _RETRY_SECONDS = 1.0
-"""After a refused batch: when what nobody waits for is tried again."""
+"""Time between two attempts at what no client retries: positions, logouts, pages of mailboxes."""
 
 
-class _Work:
-    """What is being stored, and what beside the messages waits for that."""
+class _Phase(Enum):
+    """What the store is doing for the exchange."""
 
-    __slots__ = ("batch", "committing", "logins", "returning")
-
-    def __init__(
-        self,
-        batch: Batch,
-        logins: GatheredLogins,
-        returning: list[Run],
-        committing: Deferred[None],
-    ) -> None:
-        self.batch = batch
-        self.logins = logins
-        self.returning = returning
-        self.committing = committing
+    IDLE = auto()
+    COMMITTING = auto()
+    READING = auto()
 
 
 class Exchange:
-    """The one caller of the store.
+    """The only caller of the store.
 
     Args:
-        store: an open one.
-        turn: its ``store`` and ``answer`` become this object's.
-        limits: ``session_backlog``, ``store_backlog``, ``pages_at_once`` and ``routes``.
-        clock: times another attempt after the store refused one.
-        online: the users that are on-line.
-        meter: is told of each batch.
+        store: an open store.
+        turn: calls :meth:`end_of_turn`.
+        limits: ``session_backlog``, ``store_backlog``, ``pages_at_once`` and ``routes`` are used.
+        clock: times retries and POSITION_SECONDS.
+        online: returns the users that are online.
+        check_lease: called first at the end of each turn; None: there is no lease.
+        meter: measures the batches.
     """
 
     log = Logger()
@@ -74,6 +68,7 @@ class Exchange:
         limits: Limits,
         clock: IReactorTime,
         online: Callable[[], Iterable[User]],
+        check_lease: Callable[[], None] | None = None,
         meter: Meter | None = None,
     ) -> None:
         self._store = store
@@ -82,32 +77,33 @@ class Exchange:
         self._limits = limits
         self._clock = clock
         self._online = online
+        self._check_lease = check_lease
         self._meter = meter
         self._outage = Outage(clock)
-        self._busy = False
-        self._starting = False
-        """Within the end of a turn, which goes on with what is stored by then."""
+        self._phase = _Phase.IDLE
         self.backlog = 0
-        """Bytes of messages that have no answer yet."""
-        self._held: set[Session] = set()
-        self._messages: list[Run | Publication] = []
-        self._stored: list[Run | Publication] = []
+        """Bytes of messages that are not answered yet."""
+        self._paused: set[Session] = set()
+        self._messages: list[Message] = []
+        self._stored: list[Message] = []
+        """Messages whose outcome is known, and that are still to be delivered and answered."""
         self.logins = Logins(store, turn.request)
-        self._returned: list[Waiting] = []
-        self._returning: list[Run] = []
-        self._taken: dict[int, int] = {}
+        self._positions: dict[PositionKey, int] = {}
         self._pages: list[tuple[Delivery, Page]] = []
-        self._unread: list[Delivery] = []
+        self._draining: dict[PositionKey, list[tuple[Delivery, Page]]] = {}
+        """By the key of a delivery whose session has ended, and whose connection still takes what
+        was written: pages that wait for that."""
+        self._failed_pages: list[Delivery] = []
         self._queries: list[tuple[Query, Deferred[None]]] = []
         self._idle: list[Deferred[None]] = []
-        self._retry: IDelayedCall | None = None
-        turn.store = self._start
-        turn.answer = self._answer
+        self._position_timer: IDelayedCall | None = None
+        self._retry_timer: IDelayedCall | None = None
+        turn.end = self.end_of_turn
 
-    # What the sessions say.
+    # Requests of the sessions.
 
-    def submit(self, message: Run | Publication) -> None:
-        """Take messages; each is answered with a code when its fate is known."""
+    def submit(self, message: Message) -> None:
+        """Store messages, deliver them, and answer each when its outcome is known."""
         if self._meter is not None and not self._messages:
             self._meter.came()
         self._messages.append(message)
@@ -119,325 +115,435 @@ class Exchange:
             session.outstanding > self._limits.session_backlog
             or self.backlog > self._limits.store_backlog
         ):
-            session.connection.hold(self)
-            self._held.add(session)
+            session.connection.pause(self)
+            self._paused.add(session)
 
-    def ask(self, delivery: Delivery, page: Page) -> None:
-        """Have a page read behind all that is stored by then."""
+    def read_page(self, delivery: Delivery, page: Page) -> None:
+        """Read a page behind all that is stored by then; see domain.delivery.Mailboxes."""
+        before = self._draining.get(delivery.key)
+        if before is not None:
+            before.append((delivery, page))
+            return
         self._pages.append((delivery, page))
         self._turn.request()
 
-    def query(self, query: Query) -> Deferred[None]:
-        """Have a query answered behind all that is stored by then; fires when it is filled in.
+    def draining(self, delivery: Delivery) -> None:
+        """See domain.delivery.Mailboxes."""
+        self._draining[delivery.key] = []
 
-        Raises:
-            Unavailable: in the Deferred; the store cannot be read now.
+    def drained(self, delivery: Delivery) -> None:
+        """See domain.delivery.Mailboxes."""
+        for other, page in self._draining.pop(delivery.key, ()):
+            self.read_page(other, page)
+
+    def move(self, delivery: Delivery) -> None:
+        self._positions[delivery.key] = delivery.position
+        if self._position_timer is None:
+            self._position_timer = self._clock.callLater(POSITION_SECONDS, self._positions_due)
+
+    def unstored_position(self, key: PositionKey) -> int:
+        """Return the position of a delivery if it has moved and is not stored yet; else 0."""
+        return self._positions.get(key, 0)
+
+    def query(self, query: Query) -> Deferred[None]:
+        """Read the answer to a query after all that was submitted before is stored.
+
+        Fires when the query is filled in. Fails with Unavailable if the store cannot be read.
         """
         answered: Deferred[None] = Deferred()
         self._queries.append((query, answered))
         self._turn.request()
         return answered
 
-    def taken(self, user: User, offset: int) -> None:
-        """The user's mailbox is delivered up to there."""
-        self._taken[user.id] = max(offset, self._taken.get(user.id, 0))
-        self._turn.request()
-
-    def give_back(self, waiting: list[Waiting]) -> None:
-        """These were not taken by the connection they were meant for."""
-        if waiting:
-            self._returned += waiting
-            self._turn.request()
-
     def when_idle(self) -> Deferred[None]:
-        """Fires when nothing waits for the store and every answer is written to its output."""
+        """Wait until everything is stored, answered and flushed, positions included.
+
+        If the store refuses to write, the Deferred fires without waiting for positions and logouts.
+        """
         idle: Deferred[None] = Deferred()
         self._idle.append(idle)
         self._turn.request()
         return idle
 
     def stop(self) -> None:
-        """Make no more attempts of its own."""
-        if self._retry is not None:
-            self._retry.cancel()
-            self._retry = None
+        """Stop all timers."""
+        for timer in (self._position_timer, self._retry_timer):
+            if timer is not None:
+                timer.cancel()
+        self._position_timer = self._retry_timer = None
 
-    # What becomes of it.
+    # The end of a turn.
 
-    def _start(self) -> None:
-        if self._busy or not self._pending():
-            return
-        self._busy = self._starting = True
-        work = self._commit() if self._changes() else None
-        if work is not None and self._is_done_with(work):
-            # Without a coroutine, which costs more than all else in a turn of one message.
-            try:
-                self._committed(work)
-            finally:
-                self._done()
-        else:
-            Deferred.fromCoroutine(self._work(work)).addErrback(self._broken)
-        self._starting = False
+    def end_of_turn(self) -> None:
+        """Do what the events of the turn asked for.
 
-    def _is_done_with(self, work: _Work) -> bool:
-        """Whether it is stored already and nothing else is asked of the store."""
-        stored = work.committing
-        if not stored.called or self._pages or self._queries or work.logins.registrations:
+        The order matters: a message is stored before it is delivered, and delivered before its
+        sender is told OK.
+        """
+        if self._check_lease is not None:
+            self._check_lease()
+        if self._phase is _Phase.IDLE:
+            self._begin()
+        if self._stored:
+            stored, self._stored = self._stored, []
+            self._deliver(stored)
+            self._answer(stored)
+        self._turn.flush()
+        if self._idle:
+            self._tell_idle()
+
+    def _has_changes(self) -> bool:
+        if self._messages or self.logins.coming:
+            return True
+        if self._retry_timer is not None:
             return False
-        return not isinstance(stored.result, (Failure, Deferred))
+        if self.logins.leaving:
+            return True
+        # A login counts the messages behind the position, and a stop leaves no position unstored.
+        due = self._position_timer is None or self._queries or self._idle
+        return bool(self._positions and due)
 
-    async def _work(self, work: _Work | None) -> None:
+    def _has_work(self) -> bool:
+        return bool(self._pages or self._queries) or self._has_changes()
+
+    def _begin(self) -> None:
+        """Start to store the next batch, and to read what was asked for."""
+        if not self._has_work():
+            return
+        batch = committing = None
+        if self._has_changes():
+            batch = self._gather()
+            committing = self._commit(batch)
+            if self._succeeded(committing) and not (self._pages or self._queries):
+                # Without a coroutine: it would cost more than the rest of a turn with one message.
+                self._committed(batch)
+                if self._has_work():
+                    self._turn.request()
+                return
+        self._phase = _Phase.COMMITTING
+        Deferred.fromCoroutine(self._work(batch, committing)).addErrback(self._broken)
+
+    @staticmethod
+    def _succeeded(committing: Deferred[None]) -> bool:
+        return committing.called and committing.result is None
+
+    def _gather(self) -> Batch:
+        """Return the next batch: all that is to be stored."""
+        messages, self._messages = self._messages, []
+        positions, self._positions = self._positions, {}
+        registrations, released = self.logins.gather()
+        return Batch(registrations, messages, positions, released)
+
+    def _commit(self, batch: Batch) -> Deferred[None]:
+        if self._meter is not None:
+            self._meter.begins()
         try:
-            if work is not None:
-                try:
-                    await work.committing
-                except Exception as error:
-                    await self._refused(work, error)
-                else:
-                    self._committed(work)
-            if self._pages:
-                await self._read()
-            if self._queries:
-                await self._ask()
-        finally:
-            self._done()
+            return self._store.commit(batch)
+        except Exception:
+            return fail()
 
-    def _done(self) -> None:
-        self._busy = False
-        # A turn that is about to end sees to the rest.
-        if not self._starting or self._pending():
-            self._turn.request()
+    async def _work(self, batch: Batch | None, committing: Deferred[None] | None) -> None:
+        try:
+            if batch is not None and committing is not None:
+                await self._settle(batch, committing)
+            self._phase = _Phase.READING
+            if self._pages:
+                await self._read_pages()
+            if self._queries:
+                await self._answer_queries()
+        finally:
+            self._phase = _Phase.IDLE
+            # A turn that is ending delivers what was stored meanwhile by itself.
+            if not self._turn.ending or self._has_work():
+                self._turn.request()
 
     def _broken(self, failure: Failure) -> None:
         self.log.failure("The exchange failed", failure)
 
-    def _changes(self) -> bool:
-        if self._messages or self.logins.coming:
-            return True
-        more = self._returned or self._returning or self._taken or self.logins.leaving
-        return bool(more) and self._retry is None
+    # The outcome of a batch.
 
-    def _pending(self) -> bool:
-        return bool(self._pages or self._queries) or self._changes()
-
-    def _commit(self) -> _Work:
-        """Give the store all that has gathered."""
-        messages, self._messages = self._messages, []
-        logins = self.logins.gather()
-        returned, self._returned = self._returned, []
-        returning, self._returning = self._returning, []
-        taken, self._taken = self._taken, {}
-        for message in messages:
-            if isinstance(message, Run):
-                self._admit_run(message)
-            else:
-                self._admit_publication(message)
-        batch = Batch(
-            [registration for registration, _ in logins.registrations],
-            messages,
-            returned,
-            taken,
-            [session for session, _ in logins.released],
-        )
-        if self._meter is not None:
-            self._meter.begins()
+    async def _settle(self, batch: Batch, committing: Deferred[None]) -> None:
         try:
-            committing = self._store.commit(batch)
-        except Exception as error:
-            committing = fail(error)
-        return _Work(batch, logins, returning, committing)
+            await committing
+        except Unavailable as error:
+            await self._refused(batch, error)
+        except OutcomeUnknown as error:
+            self._unknown(batch, error)
+        except Exception:
+            await self._isolate(batch)
+        else:
+            self._committed(batch)
 
-    def _committed(self, work: _Work) -> None:
-        self.logins.stored(work.logins)
-        self._stored += work.returning
-        self._hand_out(work.batch.messages)
+    def _committed(self, batch: Batch) -> None:
+        self._stored += batch.messages
+        self.logins.stored(batch.registrations, batch.released)
         if (seconds := self._outage.over()) is not None:
             self.log.info("The store takes messages again, after {n:.0f} seconds", n=seconds)
         if self._meter is not None:
-            self._meter.stored(work.batch)
+            self._meter.stored(batch)
 
-    async def _refused(self, work: _Work, error: Exception) -> None:
-        batch = work.batch
-        self._store_refused(error)
+    async def _refused(self, batch: Batch, error: Unavailable) -> None:
+        """Answer Unavailable: nothing of the batch is stored. Retry what no client retries."""
+        self._store_failed(error)
         for message in batch.messages:
             message.refuse(Code.UNAVAILABLE, "the store cannot take it now, try again")
+        self._stored += batch.messages
         if self._meter is not None:
             self._meter.refused(batch)
-        self._returned = batch.returned + self._returned
-        self._returning = work.returning + self._returning
-        self._taken = batch.taken | self._taken
-        await self.logins.refused(work.logins, self._store_refused)
-        self._hand_out(batch.messages)
+        self._retry_background(batch)
+        await self.logins.refused(batch.registrations, self._store_failed)
 
-    def _store_refused(self, error: Exception) -> None:
-        """Say so now and then, and try again by itself what nobody asks for again."""
+    def _unknown(self, batch: Batch, error: OutcomeUnknown) -> None:
+        """End the connections of the senders: any answer could be wrong."""
+        self._store_failed(error)
+        self._abort_senders(batch)
+        self._retry_background(batch)
+        self.logins.failed(batch.registrations, Failure(error))  # type: ignore[no-untyped-call]
+
+    async def _isolate(self, batch: Batch) -> None:
+        """Confine a fault of the program to the sender whose messages meet it.
+
+        Nothing of the batch is stored. So the part of each sender is stored by itself.
+        """
+        failure = Failure()  # type: ignore[no-untyped-call]
+        self.log.failure("A batch met a fault", failure)
+        parts = _parts(batch)
+        for message in batch.messages:
+            message.refuse(Code.OK, "")
+        if len(parts) > 1:
+            for part in parts:
+                await self._settle(part, self._commit(part))
+            return
+        if self._meter is not None:
+            self._meter.failed()
+        self._abort_senders(batch)
+        self.logins.failed(batch.registrations, failure)
+        if batch.released:
+            self.logins.retry(batch.released)
+            self._retry_later()
+
+    def _retry_background(self, batch: Batch) -> None:
+        self._positions = batch.positions | self._positions
+        self.logins.retry(batch.released)
+
+    def _abort_senders(self, batch: Batch) -> None:
+        """End the connections that sent the messages of a batch, without answers.
+
+        Later messages of the same senders are dropped as well, so that a resend keeps the order.
+        """
+        senders = {message.sender for message in batch.messages}
+        dropped = batch.messages + [one for one in self._messages if one.sender in senders]
+        self._messages = [one for one in self._messages if one.sender not in senders]
+        for message in dropped:
+            message.sender.outstanding -= message.size
+            self.backlog -= message.size
+        for session in senders:
+            session.connection.abort()
+
+    def _store_failed(self, error: Exception) -> None:
+        """Schedule a retry, and log that the store has failed, at most once a minute."""
         if self._meter is not None:
             self._meter.failed()
         if self._outage.failed():
             if isinstance(error, Unavailable):
                 self.log.error("The store refuses: {reason}", reason=error.detail)
+            elif isinstance(error, OutcomeUnknown):
+                self.log.error(
+                    "The store cannot tell whether it stored a batch: {reason}. The server closes"
+                    " the connections concerned.",
+                    reason=error,
+                )
             else:
-                self.log.failure("The store failed")
-        self._try_again_later()
+                self.log.failure(
+                    "The store failed",
+                    Failure(error),  # type: ignore[no-untyped-call]
+                )
+        self._retry_later()
 
-    def _try_again_later(self) -> None:
-        if self._retry is None:
-            self._retry = self._clock.callLater(_RETRY_SECONDS, self._try_again)
+    def _retry_later(self) -> None:
+        if self._retry_timer is None:
+            self._retry_timer = self._clock.callLater(_RETRY_SECONDS, self._retry)
 
-    def _try_again(self) -> None:
-        self._retry = None
-        unread, self._unread = self._unread, []
-        for delivery in unread:
+    def _retry(self) -> None:
+        self._retry_timer = None
+        failed, self._failed_pages = self._failed_pages, []
+        for delivery in failed:
             delivery.page_failed()
         self._turn.request()
 
-    def _admit_run(self, run: Run) -> None:
-        session = None if self._shared else run.recipient.session
-        if session is not None and session.delivery.admit(run.size, len(run.texts)):
-            run.live = session
-            run.waits = session.delivery.in_mailbox
-        run.recipient_id = run.recipient.id
-
-    def _admit_publication(self, publication: Publication) -> None:
-        if self._shared:
-            return
-        recipients = publication.recipients
-        if publication.scope == Scope.EVERYONE:
-            sender = publication.sender.user
-            recipients = tuple(user for user in self._online() if user is not sender)
-        publication.live = [
-            user.session
-            for user in recipients
-            if user.session is not None and user.session.delivery.admit(publication.size, 1)
-        ]
-
-    def _hand_out(self, messages: list[Run | Publication]) -> None:
-        for message in messages:
-            if isinstance(message, Run):
-                self._hand_out_run(message)
-            else:
-                for session in message.live:
-                    session.delivery.deliver_publication(message)
-                self._stored.append(message)
-
-    def _hand_out_run(self, run: Run) -> None:
-        if run.accepted and not run.recipient.id:
-            run.recipient.id = run.recipient_id
-            run.sender.remember(run.recipient, self._limits)
-        live = run.live
-        delivered = live is None or live.delivery.deliver_run(run)
-        if delivered or run.waits or not run.accepted:
-            self._stored.append(run)
-        else:
-            self._put_in_mailbox(run, run.accepted)
-
-    def _put_in_mailbox(self, run: Run, count: int) -> None:
-        """The last ones were stored as delivered and not taken: there, and only then OK."""
-        if count:
-            messages = run.stored().messages()[-count:]
-            self._returned += [Waiting(run.recipient.id, one) for one in messages]
-        self._returning.append(run)
-        run.live = None
+    def _positions_due(self) -> None:
+        self._position_timer = None
         self._turn.request()
 
-    def _answer(self) -> None:
-        if self._stored:
-            messages, self._stored = self._stored, []
-            for message in messages:
-                if isinstance(message, Run):
-                    if not self._answer_run(message):
-                        continue
+    # Delivering and answering.
+
+    def _deliver(self, messages: list[Message]) -> None:
+        """Write messages to recipients who are online. Others get them from the mailbox later."""
+        count = 0
+        for message in messages:
+            if message.offset:
+                try:
+                    count += self._deliver_message(message)
+                except Exception:
+                    self._fault(message.sender, "A message of {peer} met a fault")
+        if count and self._meter is not None:
+            self._meter.delivered(count)
+
+    def _deliver_message(self, message: Message) -> int:
+        """Return how many deliveries were written: sessions times messages."""
+        entry, recipients = message.entry(), message.audience.recipients
+        delivers = b""
+        count = 0
+        for user in recipients or self._everyone_but(message.sender.user):
+            if not user.id:
+                self._learn(message)
+            session = user.session
+            # A shared store notifies the nodes of the recipients, this one included.
+            if session is None or self._shared:
+                continue
+            try:
+                if session.version == 1:
+                    frames = entry.messages_for(user.name)
+                    data = frames[0] if len(frames) == 1 else b"".join(frames)
                 else:
-                    self._answer_publication(message)
-                message.sender.outstanding -= message.size
-                self.backlog -= message.size
-            if self._held:
-                self._release()
-        # What a refusing store does not take is not waited for.
-        settled = not self._returning or self._retry is not None
-        if self._idle and settled and not self._busy and not self._pending():
-            idle, self._idle = self._idle, []
-            for one in idle:
-                one.callback(None)
+                    data = delivers = delivers or entry.delivers(message.texts)
+                count += session.delivery.deliver(entry, data)
+            except Exception:
+                self._fault(session, "A delivery to {peer} met a fault")
+        return count * message.accepted
 
-    def _answer_run(self, run: Run) -> bool:
-        """Whether it was answered; if not, it comes again."""
-        live = run.live
-        if live is not None and run.accepted and not run.waits:
-            if live.delivery.closed:
-                # Perhaps given back when the session ended: OK when that is stored.
-                self._put_in_mailbox(run, 0)
-                return False
-            untaken = live.delivery.untaken(run)
-            if untaken:
-                self._put_in_mailbox(run, untaken)
-                return False
-        write, ids, accepted = run.sender.output.write, run.correlation_ids, run.accepted
-        if accepted == len(ids):
-            write(encode_answers(Code.OK, ids, run.version))
-            return True
-        if accepted:
-            write(encode_answers(Code.OK, ids[:accepted], run.version))
-        write(encode_answers(run.refusal, ids[accepted:], run.version, run.detail))
-        run.sender.connection.refused(run.refusal, len(ids) - accepted, run.detail)
-        return True
+    def _everyone_but(self, sender: User) -> list[User]:
+        return [user for user in self._online() if user is not sender]
 
-    def _answer_publication(self, publication: Publication) -> None:
-        code, detail = publication.refusal, publication.detail
-        ids = [publication.correlation_id]
-        publication.sender.output.write(encode_answers(code, ids, publication.version, detail))
-        if code is not Code.OK:
-            publication.sender.connection.refused(code, 1, detail)
-            return
-        for user, user_id in zip(publication.recipients, publication.recipient_ids, strict=False):
+    def _learn(self, message: Message) -> None:
+        """Keep the ids of the recipients, and keep the audience at hand."""
+        audience = message.audience
+        for user, user_id in zip(audience.recipients, message.recipient_ids, strict=True):
             user.id = user_id
-        if len(publication.recipients) == 1:
-            publication.sender.remember(publication.recipients[0], self._limits)
+        message.sender.remember(audience, self._limits)
 
-    def _release(self) -> None:
+    def _answer(self, messages: list[Message]) -> None:
+        """Answer messages."""
+        for message in messages:
+            self._answer_message(message)
+        if self._paused:
+            self._resume_senders()
+
+    def _answer_message(self, message: Message) -> None:
+        sender, ids, accepted = message.sender, message.correlation_ids, message.accepted
+        sender.outstanding -= message.size
+        self.backlog -= message.size
+        try:
+            if accepted == len(ids):
+                sender.output.write(encode_answers(Code.OK, ids, message.version))
+                return
+            if accepted:
+                sender.output.write(encode_answers(Code.OK, ids[:accepted], message.version))
+            code, detail = message.refusal, message.detail
+            if code is Code.ERROR:
+                # The store has logged a fault, and it is not known whether it stored the message.
+                sender.connection.abort()
+                return
+            answers = encode_answers(code, ids[accepted:], message.version, detail)
+            sender.output.write(answers)
+            sender.connection.refused(code, len(ids) - accepted, detail)
+        except Exception:
+            self._fault(sender, "An answer to {peer} met a fault")
+
+    def _fault(self, session: Session, what: str) -> None:
+        """Log a fault and end the one connection that it concerns."""
+        self.log.failure(what, peer=session.user.name)
+        session.connection.abort()
+
+    def _resume_senders(self) -> None:
         if self.backlog > self._limits.store_backlog // 2:
             return
         threshold = self._limits.session_backlog // 2
-        for session in [one for one in self._held if one.outstanding <= threshold]:
-            self._held.discard(session)
-            session.connection.release(self)
+        for session in [one for one in self._paused if one.outstanding <= threshold]:
+            self._paused.discard(session)
+            try:
+                session.connection.resume(self)
+            except Exception:
+                self._fault(session, "A request of {peer} met a fault")
 
-    async def _read(self) -> None:
+    def _tell_idle(self) -> None:
+        if self._phase is not _Phase.IDLE:
+            return
+        if self._stored or self._has_work():
+            self._turn.request()
+            return
+        idle, self._idle = self._idle, []
+        for one in idle:
+            one.callback(None)
+
+    # Reading.
+
+    async def _read_pages(self) -> None:
         count = self._limits.pages_at_once
         asked, self._pages = self._pages[:count], self._pages[count:]
-        # What is still to go back to a mailbox stands in front of what is there.
-        incomplete = {waiting.user_id for waiting in self._returned}
-        wanted = []
-        for delivery, page in asked:
-            if page.user_id in incomplete:
-                self._unread.append(delivery)
-                self._try_again_later()
-            elif not delivery.closed:
-                wanted.append((delivery, page))
+        wanted = [(delivery, page) for delivery, page in asked if not delivery.closed]
+        for delivery, page in wanted:
+            # The position may have moved since it was stored.
+            page.after = max(page.after, self.unstored_position(delivery.key))
         if not wanted:
             return
-        try:
-            await self._store.read([page for _, page in wanted])
-        except Exception as error:
-            self._store_refused(error)
-            self._unread += [delivery for delivery, _ in wanted]
-        else:
-            for delivery, page in wanted:
-                delivery.page_read(page)
-            if self._meter is not None:
-                self._meter.read([page for _, page in wanted])
+        errors = await self._read([page for _, page in wanted])
+        for (delivery, page), error in zip(wanted, errors, strict=True):
+            if error is None:
+                try:
+                    delivery.page_read(page)
+                except Exception:
+                    self._fault_of(delivery, Failure())  # type: ignore[no-untyped-call]
+            elif isinstance(error, Unavailable):
+                self._failed_pages.append(delivery)
+            else:
+                self._fault_of(delivery, Failure(error))  # type: ignore[no-untyped-call]
 
-    async def _ask(self) -> None:
+    def _fault_of(self, delivery: Delivery, failure: Failure) -> None:
+        """End the connection of a delivery that met a fault."""
+        for user in self._online():
+            session = user.session
+            if session is not None and session.delivery is delivery:
+                self.log.failure("A delivery to {peer} met a fault", failure, peer=user.name)
+                session.connection.abort()
+
+    async def _answer_queries(self) -> None:
         count = self._limits.pages_at_once
         asked, self._queries = self._queries[:count], self._queries[count:]
-        try:
-            await self._store.read([query for query, _ in asked])
-        except Exception as error:
-            self._store_refused(error)
-            for _, answered in asked:
-                answered.errback(Unavailable("the store cannot be read now, try again"))
-        else:
-            if self._meter is not None:
-                self._meter.read([query for query, _ in asked])
-            for _, answered in asked:
+        errors = await self._read([query for query, _ in asked])
+        for (_, answered), error in zip(asked, errors, strict=True):
+            if error is None:
                 answered.callback(None)
+            else:
+                answered.errback(Unavailable("the store cannot be read now, try again"))
+
+    async def _read(self, queries: Sequence[Query]) -> list[Exception | None]:
+        """Have queries answered; return the error of each.
+
+        If they fail together they are asked one by one, so that one which cannot be answered does
+        not concern the others.
+        """
+        try:
+            await self._store.read(queries)
+        except Exception as error:
+            if len(queries) > 1:
+                for query in queries:
+                    if isinstance(query, Conversation):
+                        query.entries.clear()
+                return [one for query in queries for one in await self._read([query])]
+            self._store_failed(error)
+            return [error]
+        if self._meter is not None:
+            self._meter.read(queries)
+        return [None] * len(queries)
+
+
+def _parts(batch: Batch) -> list[Batch]:
+    """Split a batch: one part for the messages of each sender, one for all else."""
+    by_sender: dict[Session, list[Message]] = {}
+    for message in batch.messages:
+        by_sender.setdefault(message.sender, []).append(message)
+    parts = [Batch([], messages, {}) for messages in by_sender.values()]
+    if batch.registrations or batch.positions or batch.released:
+        parts.insert(0, Batch(batch.registrations, [], batch.positions, batch.released))
+    return parts

@@ -1,4 +1,4 @@
-"""Every limit of the server: its name, its value and what happens at it."""
+"""The limits of the server: names, defaults and consequences."""
 
 from __future__ import annotations
 
@@ -11,91 +11,92 @@ __all__ = ["Limits"]
 
 @dataclass(frozen=True)
 class Limits:
-    """Bounds on what peers can make the server hold. 0 means none where it says so."""
+    """Bounds on what peers can make the server hold or do. Some say that 0 stands for none."""
 
     mailbox: int = 10_000
-    """Messages waiting for one user; the next is answered MailboxFull. 0: none."""
+    """Messages that may wait in one mailbox. The server refuses the next one with MailboxFull,
+    unless a version 1 session takes it at once. 0: none."""
 
     connections: int = 0
-    """Connections at a time; the next is closed at once. 0: none."""
+    """Open connections. The server closes the next one at once. 0: none."""
 
     connections_per_address: int = 0
-    """Connections from one address at a time; the next is closed at once. 0: none."""
+    """Open connections from one address. The server closes the next one at once. 0: none."""
 
     connection_rate_per_address: Rate = Rate(50, 1000)
-    """New connections from one address; one too many is closed at once. 0: none."""
+    """New connections from one address. The server closes one above the rate. 0: none."""
 
     login_rate_per_address: Rate = Rate(50, 1000)
-    """Logins from one address; one too many is answered RateLimited. 0: none."""
+    """Logins from one address. The server refuses one above the rate with RateLimited. 0: none."""
 
     login_rate: Rate = Rate(1, 30)
-    """Logins with one name from one address; one too many is answered RateLimited. 0: none."""
+    """Logins under one name from one address. The server refuses one above the rate with
+    RateLimited. 0: none."""
 
     message_rate: Rate = Rate(0, 0)
-    """Messages and other requests of one user, a long one counting for several; one too many of
-    version 2 is answered RateLimited, a sender of version 1 is read more slowly. 0: none."""
+    """Messages and other requests of one user; a request of several KiB counts as several. Above
+    the rate the server refuses version 2 requests with RateLimited, and reads version 1
+    connections more slowly. 0: none."""
 
     message_rate_per_address: Rate = Rate(0, 0)
-    """The same of all who are at one address together. 0: none."""
+    """The same for all users at one address together. 0: none."""
 
     rated: int = 10_000
-    """Users and addresses for each of these rates that are kept; past that the one that was
-    asked for longest ago is forgotten and begins anew."""
+    """Users or addresses that the server keeps for each of these rates. Above it the server drops
+    the least recently used one, which then has its whole burst again."""
 
     login_seconds: float = 300
-    """How long a connection may be without a login; then it is closed. 0: none."""
+    """Time that a connection may take to log in, in seconds. Then the server closes it. 0: none."""
 
     frame_seconds: float = 60
-    """How long a frame may take from its first byte to its last; then its connection is closed,
-    some seconds later at most. 0: none."""
+    """Time that a frame may take from its first byte to its last, in seconds. Then the server
+    closes the connection, up to 20 seconds late. 0: none."""
 
     send_buffer: int = 1024 * 1024
-    """Bytes of messages that are stored and written to one receiver at a time without a way
-    through the mailbox; the rest goes there. One that has not taken them all gets no more until
-    it has."""
+    """Bytes that may be written to one recipient and not be taken yet. Messages above it wait in
+    the mailbox until the connection has taken all."""
 
     answer_buffer: int = 64 * 1024
-    """Bytes of answers, written while the connection takes nothing, after which it is no longer
-    read from until it has taken them."""
+    """Bytes of answers that a connection may leave untaken. Above it the server pauses reading from
+    that connection until it has taken all."""
 
     session_backlog: int = 256 * 1024
-    """Bytes of one session's messages that wait for the store; above it the session is no
-    longer read from until half of them are answered."""
+    """Bytes of one session's messages that may wait for the store. Above it the server pauses
+    reading from that connection until half of them are answered."""
 
     store_backlog: int = 32 * 1024 * 1024
-    """Bytes of all messages that wait for the store; above it a session that sends is no
-    longer read from until half of them are answered."""
+    """Bytes of all messages that may wait for the store. Above it the server pauses reading from
+    the connections that send until half of them are answered."""
 
     routes: int = 64
-    """Recipients a session keeps at hand; past that it starts anew."""
+    """Recipients that a session keeps at hand. Above it the session drops all and starts again."""
 
     correlation_tests: int = 1024
-    """CorrelationIdTests of one connection that wait for their answer; the next is answered
+    """Unanswered CorrelationIdTests of one connection. The server refuses the next one with
     RateLimited."""
 
     recipients: int = 1000
-    """Users that one Publish may name; more make it Malformed."""
+    """Users that one Publish may name. The server refuses more with Malformed."""
 
     window: int = 10_000
-    """Unacknowledged messages that a version 2 session may ask to have on their way; more is
-    not granted."""
+    """Unacknowledged messages that a version 2 session may ask for. The server grants no more."""
 
     missed_presences: int = 1000
-    """Users whose coming and going is kept for a session that takes nothing; past that the
-    oldest are forgotten."""
+    """Users whose latest presence the server keeps for a connection that does not read. Above it
+    the server drops the oldest."""
 
     page_messages: int = 1000
-    """Messages of a mailbox that are read at a time."""
+    """Messages in one page of a mailbox."""
 
     page_bytes: int = 256 * 1024
-    """About the bytes of messages after which a page of a mailbox ends."""
+    """Bytes of messages in one page of a mailbox, approximately."""
 
     pages_at_once: int = 16
-    """Mailbox pages read between two commits."""
+    """Pages of mailboxes that the server reads between two commits."""
 
     close_seconds: float = 5.0
-    """How long a connection that is being closed has to take its last answers; then it is cut
-    off."""
+    """Time that a peer has to take its last answers, in seconds. Then the server aborts the
+    connection."""
 
     linger_seconds: float = 1.0
-    """How long a peer has to close its side after the last answer was sent."""
+    """Time that a peer has to close its side after the last answer, in seconds."""

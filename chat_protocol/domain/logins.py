@@ -3,30 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
 
 from twisted.internet.defer import Deferred, succeed
+from twisted.python.failure import Failure
 
-from chat_protocol.domain.batch import Lookup, Registration
-from chat_protocol.domain.session import Claim, Session
+from chat_protocol.domain.messages import Registration
+from chat_protocol.domain.ports import ISharedStore, IStore
+from chat_protocol.domain.queries import Lookup
+from chat_protocol.domain.users import Claim, Session, User
 from chat_protocol.errors import Unavailable, UserAlreadyLogged
-from chat_protocol.interfaces import ISharedStore, IStore
 
-__all__ = ["GatheredLogins", "Logins"]
-
-
-class GatheredLogins(NamedTuple):
-    """Those that are stored together."""
-
-    registrations: list[tuple[Registration, Deferred[Registration]]]
-    released: list[tuple[Session | Claim, Deferred[None]]]
+__all__ = ["Logins"]
 
 
 class Logins:
-    """Gathers logins and logouts, and hands out what became of them.
+    """Gathers logins and logouts for the next batch, and reports their outcome.
 
     Args:
-        store: an open one.
+        store: an open store.
         request: called when there is something to store.
     """
 
@@ -34,16 +28,18 @@ class Logins:
         self._store = store
         self._shared = ISharedStore.providedBy(store)
         self._request = request
-        self._registrations: list[tuple[Registration, Deferred[Registration]]] = []
-        self._released: list[tuple[Session | Claim, Deferred[None]]] = []
+        self._registrations: list[Registration] = []
+        self._registered: dict[Registration, Deferred[Registration]] = {}
+        self._released: list[Session | Claim] = []
+        self._freed: dict[Session | Claim, Deferred[None]] = {}
 
     def register(
         self, name: str, when: int, token: str = "", shown: str = ""
     ) -> Deferred[Registration]:
-        """Store a login; fires with the store's answer.
+        """Store a login. Fires with the registration, filled in by the store.
 
-        Where a store that is this process' own cannot write, a user who is known gets in all the
-        same, to read.
+        If a store that is not shared cannot write, registered users can log in all the same, to
+        read their mailboxes.
 
         Args:
             name: of the user.
@@ -53,24 +49,26 @@ class Logins:
 
         Raises:
             UserAlreadyLogged: in the Deferred; the user has a session in another process.
-            Unavailable: in the Deferred; the store cannot take a new user now.
+            Unavailable: in the Deferred; the store cannot register a new user now.
+            OutcomeUnknown: in the Deferred; the store cannot tell whether it did.
         """
-        registered: Deferred[Registration] = Deferred()
-        self._registrations.append((Registration(name, when, token, shown), registered))
+        registration = Registration(name, when, token, shown)
+        registered = self._registered[registration] = Deferred()
+        self._registrations.append(registration)
         self._request()
         return registered
 
     def release(self, session: Session | Claim) -> Deferred[None]:
-        """A session is over; fires when any process may log its user in.
+        """Store that a session has ended. Fires when any process may log its user in.
 
-        What was taken from its mailbox is stored before that.
+        The position of its delivery is stored no later than that.
         """
         if not self._shared:
             return succeed(None)
-        released: Deferred[None] = Deferred()
-        self._released.append((session, released))
+        freed = self._freed[session] = Deferred()
+        self._released.append(session)
         self._request()
-        return released
+        return freed
 
     # The exchange's side.
 
@@ -84,48 +82,67 @@ class Logins:
         """Whether there are logouts to store."""
         return bool(self._released)
 
-    def gather(self) -> GatheredLogins:
-        """All that there are; they are stored next."""
-        gathered = GatheredLogins(self._registrations, self._released)
+    def gather(self) -> tuple[list[Registration], list[Session | Claim]]:
+        """Return all logins and logouts for the next batch."""
+        gathered = self._registrations, self._released
         self._registrations, self._released = [], []
         return gathered
 
-    def stored(self, gathered: GatheredLogins) -> None:
-        """They are stored: say so."""
-        for registration, registered in gathered.registrations:
-            if registration.failed:
-                registered.errback(Unavailable("no logins now, try again later"))
+    def stored(self, registrations: list[Registration], released: list[Session | Claim]) -> None:
+        """Report that logins and logouts are stored."""
+        for registration in registrations:
+            registered = self._registered.pop(registration)
+            if registered.called:
+                # The connection was lost meanwhile: nobody else gives the user up.
+                self._give_up(registration)
             elif self._shared and not registration.number:
                 registered.errback(UserAlreadyLogged(f"{registration.name} is logged in elsewhere"))
             else:
                 registered.callback(registration)
-        for _, freed in gathered.released:
-            freed.callback(None)
+        for session in released:
+            freed = self._freed.pop(session, None)
+            if freed is not None:
+                freed.callback(None)
+
+    def _give_up(self, registration: Registration) -> None:
+        """Release the session of a login that was cancelled while it was stored."""
+        if registration.number:
+            user = User(registration.name)
+            user.id = registration.user_id
+            claim = Claim(user, registration.token)
+            claim.number = registration.number
+            self._released.append(claim)
+            self._request()
+
+    def failed(self, registrations: list[Registration], failure: Failure) -> None:
+        """Report that logins have failed."""
+        for registration in registrations:
+            self._registered.pop(registration).errback(failure)
+
+    def retry(self, released: list[Session | Claim]) -> None:
+        """Store logouts with the next batch, because this one has failed."""
+        self._released = released + self._released
 
     async def refused(
-        self, gathered: GatheredLogins, unreadable: Callable[[Exception], None]
+        self, registrations: list[Registration], unreadable: Callable[[Exception], None]
     ) -> None:
-        """They are not stored; logouts are tried again with the next batch.
+        """Report that logins are not stored. Registered users can log in all the same.
 
         Args:
-            gathered: what :meth:`gather` gave.
-            unreadable: told of an error where the store cannot be read either.
+            registrations: those of the batch.
+            unreadable: called with the error if the store cannot be read either.
         """
-        registrations = gathered.registrations
-        self._released = gathered.released + self._released
         if not registrations:
             return
-        if self._shared:
-            # Only the store knows whether another process has the user.
-            for _, registered in registrations:
-                registered.errback(Unavailable("no logins now, try again later"))
-            return
-        lookups = [Lookup(registration.name) for registration, _ in registrations]
-        try:
-            await self._store.read(lookups)
-        except Exception as error:
-            unreadable(error)
-        for lookup, (registration, registered) in zip(lookups, registrations, strict=True):
+        lookups = [Lookup(registration.name) for registration in registrations]
+        if not self._shared:
+            # In a cluster only the store knows whether another node has the user.
+            try:
+                await self._store.read(lookups)
+            except Exception as error:
+                unreadable(error)
+        for lookup, registration in zip(lookups, registrations, strict=True):
+            registered = self._registered.pop(registration)
             if lookup.user_id:
                 registration.user_id = lookup.user_id
                 registered.callback(registration)

@@ -1,4 +1,4 @@
-"""What a username may be (docs/protocol.md, clause S5)."""
+"""Usernames (docs/protocol.md, clause S5)."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import unicodedata
 
 from chat_protocol.errors import InvalidUsername
 
-__all__ = ["MAX_USERNAME", "normalise_username"]
+__all__ = ["MAX_USERNAME", "normalize_username"]
 
 MAX_USERNAME = 255
-"""Bytes of the longest username, in UTF-8."""
+"""Size of the longest username, in bytes of UTF-8."""
 
 _FORBIDDEN = {
     "Cc": "a control character",
@@ -20,19 +20,21 @@ _FORBIDDEN = {
 }
 
 
-def normalise_username(name: str) -> str:
-    """The name in Unicode's normal form C, in which it is stored and compared.
+def normalize_username(name: str) -> str:
+    """Return the name in Unicode Normalization Form C, the form in which it is stored.
 
     Raises:
-        InvalidUsername: it is empty, longer than MAX_USERNAME bytes before or after
-            normalisation, has white space at an end, or a character that no name may have.
+        InvalidUsername: the name is empty, is longer than MAX_USERNAME bytes before or after
+            normalization, has white space at either end, or contains a forbidden character.
     """
     if not name:
         raise InvalidUsername("a username has at least one character")
     try:
         size = len(name.encode()) if len(name) <= MAX_USERNAME else len(name)
     except UnicodeEncodeError as error:
-        raise InvalidUsername(f"a username is text in UTF-8; at {error.start} it is none") from None
+        raise InvalidUsername(
+            f"a username must be valid UTF-8; the character at index {error.start} is not"
+        ) from None
     if size > MAX_USERNAME:
         raise InvalidUsername(f"a username has at most {MAX_USERNAME} bytes")
     if not name.isascii():
@@ -40,9 +42,11 @@ def normalise_username(name: str) -> str:
         if len(name.encode()) > MAX_USERNAME:
             raise InvalidUsername(f"a username has at most {MAX_USERNAME} bytes")
     if name != name.strip():
-        raise InvalidUsername("a username has no white space at either end")
+        raise InvalidUsername("a username cannot begin or end with white space")
     for character in name:
         kind = _FORBIDDEN.get(unicodedata.category(character))
         if kind is not None:
-            raise InvalidUsername(f"U+{ord(character):04X} is {kind}, which no username may have")
+            raise InvalidUsername(
+                f"a username cannot contain U+{ord(character):04X}, which is {kind}"
+            )
     return name

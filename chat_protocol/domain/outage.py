@@ -1,4 +1,4 @@
-"""Saying that something fails, once; and that it works again."""
+"""Outages: what fails repeatedly is reported once, then once a minute until it works again."""
 
 from __future__ import annotations
 
@@ -7,34 +7,38 @@ from twisted.internet.interfaces import IReactorTime
 __all__ = ["REMIND_SECONDS", "Outage"]
 
 REMIND_SECONDS = 60.0
-"""For what still fails, a line of the log in that time."""
+"""Time between two reports of the same outage."""
 
 
 class Outage:
-    """When something began to fail, which is tried again and again, and who was told when.
+    """Tracks since when something fails, and when that was last reported.
 
     Args:
-        clock: the time.
+        clock: measures the outage and the time between reports.
     """
 
-    __slots__ = ("_clock", "_said", "_since")
+    __slots__ = ("_clock", "_reported", "_since")
 
     def __init__(self, clock: IReactorTime) -> None:
         self._clock = clock
         self._since: float | None = None
-        self._said = 0.0
+        self._reported = 0.0
 
     def failed(self) -> bool:
-        """It failed; whether that is news: it did not before, or was not said for a minute."""
+        """Note a failure; return whether to report it.
+
+        True for the first failure of an outage, and again when REMIND_SECONDS have passed since
+        the last report.
+        """
         now = self._clock.seconds()
         if self._since is None:
             self._since = now
-        elif now - self._said < REMIND_SECONDS:
+        elif now - self._reported < REMIND_SECONDS:
             return False
-        self._said = now
+        self._reported = now
         return True
 
     def over(self) -> float | None:
-        """It worked; the seconds that it had not, or None if it worked before, too."""
+        """Note a success; return how many seconds the outage lasted, None if there was none."""
         since, self._since = self._since, None
         return None if since is None else self._clock.seconds() - since

@@ -1,4 +1,4 @@
-"""Sets of integers that mostly follow each other, kept as the ranges that they are."""
+"""Sets of integers that are mostly consecutive, kept as ranges."""
 
 from __future__ import annotations
 
@@ -9,23 +9,25 @@ __all__ = ["Ranges"]
 
 
 class Ranges:
-    """A set of integers as disjoint half-open ranges: two numbers each, however long they are.
+    """A set of integers, kept as disjoint half-open ranges.
+
+    A range takes two numbers, however many integers are in it.
 
     Args:
-        edges: begin and end of each range, ascending, as :attr:`edges` gives them.
+        edges: begin and end of each range, ascending, as in :attr:`edges`.
     """
 
     __slots__ = ("edges",)
 
     def __init__(self, edges: Sequence[int] = ()) -> None:
         self.edges = list(edges)
-        """Begin and end of the first range, of the second, ...; to be read only."""
+        """Begin and end of the first range, of the second, and so on. Read only."""
 
     def __bool__(self) -> bool:
         return bool(self.edges)
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
-        """Begin and end of each range."""
+        """Iterate over begin and end of each range, ascending."""
         return zip(self.edges[::2], self.edges[1::2], strict=True)
 
     def __contains__(self, number: int) -> bool:
@@ -33,12 +35,14 @@ class Ranges:
 
     @property
     def count(self) -> int:
-        """How many numbers."""
+        """How many integers are in the set."""
         edges = self.edges
+        if len(edges) == 2:
+            return edges[1] - edges[0]
         return sum(edges[1::2]) - sum(edges[::2])
 
     def append(self, begin: int, end: int) -> None:
-        """Add a range of which nothing is there, and which is above all that is."""
+        """Add a range that is above all integers in the set."""
         edges = self.edges
         if edges and edges[-1] == begin:
             edges[-1] = end
@@ -46,18 +50,21 @@ class Ranges:
             edges += (begin, end)
 
     def add(self, begin: int, end: int) -> None:
-        """Add a range, wherever it belongs."""
+        """Add a range, which may overlap others."""
         edges = self.edges
         if not edges or begin >= edges[-1]:
             self.append(begin, end)
             return
-        # Odd: inside a range, which then grows instead.
+        # An odd index is inside a range, which then grows.
         low, high = bisect_left(edges, begin), bisect_right(edges, end)
         edges[low:high] = ([] if low % 2 else [begin]) + ([] if high % 2 else [end])
 
     def discard_below(self, end: int) -> None:
-        """Remove all numbers below one."""
+        """Remove all integers below ``end``."""
         edges = self.edges
+        if edges and edges[-1] <= end:
+            edges.clear()
+            return
         index = bisect_right(edges, end)
         if index % 2:
             index -= 1
@@ -65,7 +72,7 @@ class Ranges:
         del edges[:index]
 
     def keep_highest(self, count: int) -> None:
-        """Remove all but so many numbers."""
+        """Remove all integers but the ``count`` highest."""
         edges = self.edges
         for index in range(len(edges) - 2, -1, -2):
             size = edges[index + 1] - edges[index]
@@ -75,7 +82,7 @@ class Ranges:
             count -= size
 
     def between(self, begin: int, end: int) -> Iterator[tuple[int, int]]:
-        """What is in both this and a range, as ranges, ascending."""
+        """Iterate over the ranges of the integers from ``begin`` to below ``end``, ascending."""
         edges = self.edges
         for index in range(bisect_right(edges, begin) & ~1, len(edges), 2):
             if edges[index] >= end:

@@ -1,4 +1,4 @@
-"""How often something may happen: token buckets that need no timer, in maps that stay small."""
+"""Rates: token buckets without timers, in maps of bounded size."""
 
 from __future__ import annotations
 
@@ -11,18 +11,24 @@ __all__ = ["Allowance", "Bucket", "Buckets", "Rate", "address_of"]
 
 
 class Rate(NamedTuple):
-    """So often a second in the long run, and at once so often after a rest."""
+    """How often something may happen: ``steady`` in the long run, ``burst`` at once."""
 
     steady: float
-    """A second; 0: there is no limit."""
+    """Times a second; 0: no limit."""
     burst: int
+    """How often at once, after a time without use."""
 
     def __str__(self) -> str:
         return f"{self.steady:g} a second, {self.burst} at once" if self.steady else "none"
 
 
 class Bucket:
-    """What one user or address has left of a rate; it may be in debt."""
+    """A token bucket: what one user or address has left of a rate. It may be in debt.
+
+    Args:
+        rate: at which it fills.
+        now: the time in seconds; the bucket begins full.
+    """
 
     __slots__ = ("_at", "_level", "rate")
 
@@ -32,28 +38,28 @@ class Bucket:
         self._at = now
 
     def level(self, now: float) -> float:
-        """How much may be taken now; below 0, the debt."""
+        """Return how much may be taken now; below 0: the debt."""
         rate = self.rate
         self._level = min(rate.burst, self._level + (now - self._at) * rate.steady)
         self._at = now
         return self._level
 
     def take(self, count: float, now: float) -> None:
-        """Take so much, whether it is there or not."""
+        """Take ``count``, whether or not the bucket holds that much."""
         self._level = self.level(now) - count
 
     def wait(self, now: float) -> float:
-        """Seconds until 1 may be taken; 0: now."""
+        """Return the seconds until 1 may be taken; 0: now."""
         return max(0.0, (1 - self.level(now)) / self.rate.steady)
 
 
 class Buckets:
-    """The buckets of many, each made when it is needed first.
+    """The buckets of all users or addresses, each made at its first use.
 
     Args:
-        rate: of each; if it is none, there are no buckets.
-        limit: so many are kept; past it the one that was asked for longest ago is forgotten, and
-            whose it was begins anew.
+        rate: of each bucket. Without a limit there are no buckets.
+        limit: buckets that are kept. Above it the least recently used one is dropped, and its
+            user or address begins with a full bucket.
     """
 
     def __init__(self, rate: Rate, limit: int) -> None:
@@ -62,7 +68,7 @@ class Buckets:
         self._buckets: OrderedDict[Hashable, Bucket] = OrderedDict()
 
     def get(self, key: Hashable, now: float) -> Bucket | None:
-        """The bucket of one; None: there is no limit."""
+        """Return the bucket of a key; None: there is no limit."""
         if not self.rate.steady:
             return None
         buckets = self._buckets
@@ -76,7 +82,7 @@ class Buckets:
         return bucket
 
     def take(self, key: Hashable, now: float) -> float:
-        """Take 1 if it is there; seconds to wait if it is not, and else 0."""
+        """Take 1 if the bucket of a key holds it, and return 0; else return the seconds to wait."""
         bucket = self.get(key, now)
         if bucket is None:
             return 0.0
@@ -90,10 +96,11 @@ class Buckets:
 
 
 def address_of(host: str) -> str:
-    """Whose share an address has: for IPv6 its /64, which is as a rule one customer's.
+    """Return the address that the rates of a host count for; for IPv6, its /64.
 
-    Empty for this machine's own and where there is none, as on UNIX sockets: whoever is there
-    stands for many, such as a proxy, or has other means to do harm.
+    A customer of a provider usually has a whole /64. The result is empty, and no rate applies, for
+    a loopback address and for what is not an address, as on a UNIX socket: the peer is a proxy for
+    many clients, or a local process.
     """
     try:
         address = ip_address(host.partition("%")[0])
@@ -108,21 +115,26 @@ def address_of(host: str) -> str:
 
 
 class Allowance:
-    """What several buckets together allow one sender, handed out in portions.
+    """What several buckets together allow one sender, taken from them in portions.
 
     Args:
-        buckets: each of them is taken from.
+        buckets: each portion is taken from all of them.
     """
 
     __slots__ = ("_buckets", "_portion")
 
     def __init__(self, buckets: tuple[Bucket, ...]) -> None:
         self._buckets = buckets
-        # Large enough to be asked for seldom; what of it lies idle comes on top of the burst.
+        # Large, because asking reads the clock; not larger, because an unused portion comes on
+        # top of the burst.
         self._portion = min(64, *(max(1, bucket.rate.burst // 8) for bucket in buckets))
 
     def portion(self, spent: float, now: float) -> float:
-        """Take what was spent beyond the last portion, and the next one: that much, or 0."""
+        """Take what was spent beyond the last portion, then the next portion.
+
+        Returns:
+            The size of the next portion; 0 if the buckets do not hold 1.
+        """
         for bucket in self._buckets:
             bucket.take(spent, now)
         level = min(bucket.level(now) for bucket in self._buckets)
@@ -134,14 +146,14 @@ class Allowance:
         return portion
 
     def give_back(self, left: float, now: float) -> None:
-        """So much of the last portion is not needed, or is owed."""
+        """Put the rest of the last portion back; a negative rest is a debt, and is taken."""
         for bucket in self._buckets:
             bucket.take(-left, now)
 
     def wait(self, now: float) -> float:
-        """Seconds until there is another."""
+        """Return the seconds until there is another portion."""
         return max(bucket.wait(now) for bucket in self._buckets)
 
     def rate(self, now: float) -> Rate:
-        """The one that is met."""
+        """Return the rate that limits the sender now: the one with the longest wait."""
         return max(self._buckets, key=lambda bucket: bucket.wait(now)).rate

@@ -1,4 +1,4 @@
-"""Messages up to a certain age: what is older is forgotten, in steps that nobody notices."""
+"""Retention: expired messages are removed in short steps beside the other work of a store."""
 
 from __future__ import annotations
 
@@ -11,29 +11,29 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from chat_protocol.domain.ports import IStore
 from chat_protocol.errors import Unavailable
-from chat_protocol.interfaces import IStore
 
 __all__ = ["Retention"]
 
 LOOK_SECONDS = 60.0
-"""Between two looks for what is too old."""
+"""Time between two searches for expired messages."""
 
 _SHARE = 0.1
-"""Of the store's time that steps may take while there is work."""
+"""Share of the time that steps may take while there is more to remove."""
 
 _LEAST_PAUSE = 0.02
-"""Seconds between two steps."""
+"""Shortest time between two steps, in seconds."""
 
 
 class Retention:
-    """Has a store forget what is older than a certain age.
+    """Has a store remove the messages that are older than a certain age.
 
     Args:
-        store: an open one.
+        store: an open store.
         clock: times the steps.
-        wall_clock: nanoseconds since the epoch.
-        age: seconds.
+        wall_clock: returns nanoseconds since the epoch.
+        age: seconds after which a message expires.
     """
 
     log = Logger()
@@ -50,14 +50,16 @@ class Retention:
         self._stopping = False
 
     def start(self) -> None:
-        """Begin; what goes wrong is logged."""
+        """Start. A fault ends the removal and is logged."""
         self._working = Deferred.fromCoroutine(self._work()).addErrback(self._failed)
 
     def _failed(self, failure: Failure) -> None:
-        self.log.failure("Old messages are not forgotten any more", failure)
+        self.log.failure(
+            "Retention met a fault: expired messages stay until the server is restarted", failure
+        )
 
     async def stop(self) -> None:
-        """Begin no more steps; returns when the last one is done."""
+        """Stop; return when the step under way is done."""
         self._stopping = True
         if self._pause is not None:
             self._pause.cancel()
@@ -75,7 +77,10 @@ class Retention:
             except Unavailable as error:
                 more = False
                 if not refused:
-                    self.log.warn("Cannot forget old messages: {reason}", reason=error.detail)
+                    self.log.warn(
+                        "Cannot remove expired messages: {reason}. The server retries every minute",
+                        reason=error.detail,
+                    )
                 refused = True
             steps += 1
             if more:
@@ -83,7 +88,7 @@ class Retention:
                 await self._wait(max(_LEAST_PAUSE, took / _SHARE - took))
                 continue
             if steps > 1:
-                self.log.info("Forgot messages that were too old, in {steps} steps", steps=steps)
+                self.log.info("Removed expired messages in {steps} steps", steps=steps)
             steps = 0
             await self._wait(LOOK_SECONDS)
 

@@ -1,113 +1,133 @@
-"""The end of a reactor turn: what was gathered in it is stored and written then."""
+"""The reactor turn: everything that its events ask for is done once, at its end."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from enum import Enum, auto
 from typing import Protocol
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.logger import Logger
 
-__all__ = ["Turn"]
+__all__ = ["Flushable", "Turn"]
 
 
 class Flushable(Protocol):
-    """Something that gathers bytes."""
-
-    @property
-    def gathered(self) -> bool:
-        """Whether there is anything to write."""
+    """Gathers bytes."""
 
     def flush(self) -> None:
         """Write what was gathered."""
 
+    def abort(self) -> None:
+        """End the connection: it could not be flushed."""
+
+
+class _State(Enum):
+    IDLE = auto()
+    SCHEDULED = auto()
+    """The end of the turn was requested; a delayed call is due for it."""
+    READING = auto()
+    """Between :meth:`Turn.__enter__` and :meth:`Turn.__exit__`."""
+    DUE = auto()
+    """READING, and the end of the turn was requested."""
+    ENDING = auto()
+    REPEATED = auto()
+    """ENDING, and the end of the next turn was requested."""
+
 
 class Turn:
-    """Calls back once at the end of the reactor turn in which something was asked for.
+    """Calls :attr:`end` once at the end of a reactor turn in which that was requested.
 
-    Order at the end of a turn: store what came in (``store``); write what is to be delivered;
-    answer what is stored (``answer``); write the answers. So no sender is answered OK before
-    the message was handed to a recipient who is on-line, and a server killed at any point
-    between has told nobody of a message that is not there. A connection that was written to
-    once in a turn waits for the next: one write per connection and turn.
+    Args:
+        clock: schedules the end of a turn in which no reader marks it.
     """
+
+    _log = Logger()
 
     def __init__(self, clock: IReactorTime) -> None:
         self._clock = clock
+        self._state = _State.IDLE
         self._call: IDelayedCall | None = None
-        self._open = False
-        """Within events after which the turn ends at once."""
-        self._asked = False
-        self._ending = False
-        self._dirty: list[Flushable] = []
-        self._delivering: list[Flushable] = []
-        self.store: Callable[[], None] = _nothing
-        self.answer: Callable[[], None] = _nothing
-        self.check: Callable[[], None] = _nothing
-        """Comes before everything else."""
+        self._with_deliveries: list[Flushable] = []
+        self._with_answers: list[Flushable] = []
+        self.end: Callable[[], None] = _nothing
+
+    @property
+    def ending(self) -> bool:
+        """Whether :attr:`end` is being called."""
+        return self._state in (_State.ENDING, _State.REPEATED)
 
     def request(self) -> None:
-        """Have the end of this turn come when its events are handled."""
-        if self._open:
-            self._asked = True
-        elif self._call is None:
-            # Zero seconds from now comes after all sockets of this turn, without another poll.
+        """Have :attr:`end` called when all events of this turn are handled."""
+        state = self._state
+        if state is _State.READING:
+            self._state = _State.DUE
+        elif state is _State.ENDING:
+            self._state = _State.REPEATED
+        elif state is _State.IDLE:
+            # The reactor makes this call after all sockets of this turn, without another poll.
             self._call = self._clock.callLater(0, self._end)
+            self._state = _State.SCHEDULED
 
-    def dirty(self, output: Flushable) -> None:
-        """``output`` has bytes to write."""
-        self._dirty.append(output)
-        if not self._ending:
+    def answering(self, output: Flushable) -> None:
+        """Have an output flushed that has answers."""
+        self._with_answers.append(output)
+        if self._state is not _State.ENDING:
             self.request()
 
     def delivering(self, output: Flushable) -> None:
-        """``output`` has messages to write, before anybody is answered."""
-        self._delivering.append(output)
-        if not self._ending:
+        """Have an output flushed that has deliveries."""
+        self._with_deliveries.append(output)
+        if self._state is not _State.ENDING:
             self.request()
 
+    def flush(self) -> None:
+        """Flush the outputs. Those with deliveries come first: a message goes out before its OK."""
+        while self._with_deliveries or self._with_answers:
+            outputs = self._with_deliveries + self._with_answers
+            self._with_deliveries, self._with_answers = [], []
+            for output in outputs:
+                try:
+                    output.flush()
+                except Exception:
+                    self._log.failure("A connection failed while it was written to")
+                    output.abort()
+
     def __enter__(self) -> None:
-        """Events follow, all that this turn has."""
-        self._open = True
-
-    def __exit__(self, *exception: object) -> None:
-        """They are handled: the turn ends here."""
-        self._open = False
-        if self._asked:
-            self._asked = False
-            if self._call is not None:
-                self._call.cancel()
-            self._end()
-
-    def cancel(self) -> None:
-        """Forget what was asked for."""
+        """Begin a turn: its events follow."""
         if self._call is not None:
             self._call.cancel()
             self._call = None
-        self._dirty.clear()
-        self._delivering.clear()
+            self._state = _State.DUE
+        else:
+            self._state = _State.READING
+
+    def __exit__(self, *exception: object) -> None:
+        if self._state is _State.DUE:
+            self._end()
+        else:
+            self._state = _State.IDLE
+
+    def cancel(self) -> None:
+        """Drop everything that was requested."""
+        if self._call is not None:
+            self._call.cancel()
+            self._call = None
+            self._state = _State.IDLE
+        self._with_deliveries.clear()
+        self._with_answers.clear()
 
     def _end(self) -> None:
         self._call = None
-        self._ending = True
+        self._state = _State.ENDING
         try:
-            self.check()
-            self.store()
-            delivering, self._delivering = self._delivering, []
-            for output in delivering:
-                output.flush()
-            self.answer()
-            dirty, self._dirty = self._dirty, []
-            if delivering:
-                written = set(delivering)
-                self._dirty += [one for one in dirty if one in written and one.gathered]
-                dirty = [output for output in dirty if output not in written]
-            for output in dirty:
-                output.flush()
+            self.end()
         finally:
-            self._ending = False
-            if self._dirty or self._delivering:
+            again = self._state is _State.REPEATED or self._with_deliveries or self._with_answers
+            self._state = _State.IDLE
+            if again:
                 self.request()
 
 
 def _nothing() -> None:
-    """Nothing is attached."""
+    """Do nothing: the end of a turn before the exchange has set its own."""

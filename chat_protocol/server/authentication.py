@@ -1,4 +1,4 @@
-"""Who may log in under a name: by certificate, or by password (twisted.cred) and how fast."""
+"""Authentication: by certificate or by password (twisted.cred), and how guessing is slowed down."""
 
 from __future__ import annotations
 
@@ -15,39 +15,41 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IReactorTime
 from zope.interface import Interface, implementer
 
-from chat_protocol.domain.names import normalise_username
+from chat_protocol.domain.names import normalize_username
 from chat_protocol.errors import AuthenticationFailed, InvalidUsername, RateLimited
 
 __all__ = ["Authenticator", "Throttle"]
 
 FREE_GUESSES = 3
-"""Wrong passwords for one name from one address before the next has to wait."""
+"""Wrong passwords for one name from one address that cause no wait."""
 
 FREE_GUESSES_OF_ADDRESS = 20
-"""The same for all names from one address."""
+"""Wrong passwords for all names from one address that cause no wait."""
 
 FREE_GUESSES_OF_NAME = 100
-"""The same for one name from all addresses, but for those that know its password."""
+"""Wrong passwords for one name from all addresses that cause no wait. Addresses from which the
+right password came are not counted."""
 
 LONGEST_WAIT = 60.0
-"""Seconds; each wrong password doubles the wait up to there."""
+"""Longest wait in seconds; each further wrong password doubles the wait."""
 
 LONGEST_WAIT_OF_NAME = 5.0
-"""The same for FREE_GUESSES_OF_NAME: who is at a new address, and waits for others' guesses."""
+"""Longest wait in seconds for FREE_GUESSES_OF_NAME. It is shorter, because a user at a new
+address has to wait for the guesses of others."""
 
 GUESSERS = 10_000
-"""Addresses and names with wrong passwords that are kept, and as many that had the right one;
-past that the oldest are forgotten."""
+"""Addresses and names with wrong passwords that the server keeps, and as many with the right one.
+Above it the server drops the oldest."""
 
 
 def _same_name(certified: str, name: str) -> bool:
     with suppress(InvalidUsername):
-        return normalise_username(certified) == name
+        return normalize_username(certified) == name
     return False
 
 
 class _IUser(Interface):
-    """What a login gives: that the name may be used. The session is the server's affair."""
+    """The avatar of a user: it says that the name may be used, and nothing else."""
 
 
 @implementer(IRealm)
@@ -62,11 +64,11 @@ class _Realm:
 
 
 def _leave() -> None:
-    """Nothing is kept for an avatar."""
+    """Do nothing: nothing is kept for an avatar."""
 
 
 class _Guesser:
-    """An address, with or without a name, that gave wrong passwords."""
+    """The wrong passwords from an address, for a name, or both."""
 
     __slots__ = ("free_at", "wrong")
 
@@ -76,7 +78,7 @@ class _Guesser:
 
 
 class Throttle:
-    """Slows guessing down, for each address and name, for each address and for each name.
+    """Slows guessing down for each address, for each name, and for each name from an address.
 
     Args:
         clock: measures the waits.
@@ -86,10 +88,14 @@ class Throttle:
         self._clock = clock
         self._guessers: OrderedDict[tuple[str, str], _Guesser] = OrderedDict()
         self._known: OrderedDict[tuple[str, str], None] = OrderedDict()
-        """Addresses and names that had the right password."""
+        """Addresses from which the right password of a name came, with that name."""
 
     def check(self, host: str, name: str) -> None:
-        """RateLimited, saying for how long, while one has to wait."""
+        """Check whether a password for a name may be tried from an address now.
+
+        Raises:
+            RateLimited: there is a wait; the detail says how long.
+        """
         now = self._clock.seconds()
         for key, limit, free, _ in self._counted(host, name):
             guesser = self._guessers.get(key)
@@ -98,12 +104,13 @@ class Throttle:
                 of = f" for {name!a}" if key[1] else ""
                 here = " from this address" if key[0] else ""
                 raise RateLimited(
-                    f"{free} wrong passwords{of}{here} ({limit}), try again in {int(wait) + 1} s",
+                    f"too many wrong passwords{of}{here}: {free} are free ({limit}); try again in"
+                    f" {int(wait) + 1} s",
                     limit,
                 )
 
     def wrong(self, host: str, name: str) -> None:
-        """A wrong password: perhaps the next has to wait."""
+        """Count a wrong password."""
         for key, _, free, longest in self._counted(host, name):
             guesser = self._guessers.pop(key, None) or _Guesser()
             self._guessers[key] = guesser
@@ -116,7 +123,11 @@ class Throttle:
             self._guessers.popitem(last=False)
 
     def right(self, host: str, name: str) -> None:
-        """The right password: this name starts anew from there; the address does not."""
+        """Note the right password.
+
+        It clears the wrong ones for this name from this address, but not those that count for the
+        address as a whole: it may know one password and guess others.
+        """
         self._guessers.pop((host, name), None)
         self._known.pop((host, name), None)
         self._known[host, name] = None
@@ -124,7 +135,11 @@ class Throttle:
             self._known.popitem(last=False)
 
     def _counted(self, host: str, name: str) -> Iterator[tuple[tuple[str, str], str, int, float]]:
-        """What a password counts for: the key, its limit, how many are free, the longest wait."""
+        """Iterate over what a password counts for.
+
+        Yields:
+            The key, the name of the limit, how many wrong passwords are free, the longest wait.
+        """
         yield (host, ""), "FREE_GUESSES_OF_ADDRESS", FREE_GUESSES_OF_ADDRESS, LONGEST_WAIT
         yield (host, name), "FREE_GUESSES", FREE_GUESSES, LONGEST_WAIT
         if (host, name) not in self._known:
@@ -132,14 +147,14 @@ class Throttle:
 
 
 class Authenticator:
-    """Asks cred checkers whether a password is a user's; a certificate needs none.
+    """Lets a user in by certificate, or by a password that a cred checker accepts.
 
     Args:
-        checkers: for IUsernamePassword; any of them may say yes. They may take their time.
-            Without any, only certificates let in.
-        clock: for the throttle and for time-outs.
-        version_1: whether version 1, which has no passwords, may log in without.
-        timeout: seconds after which a checker is given up.
+        checkers: for IUsernamePassword. One that accepts is enough. Without checkers, a certificate
+            is needed.
+        clock: times the throttle and the timeout.
+        version_1: whether version 1 clients, which have no passwords, may log in without one.
+        timeout: seconds that a checker may take. Then the login meets a fault.
     """
 
     def __init__(
@@ -167,14 +182,19 @@ class Authenticator:
     ) -> None:
         """Return if ``name`` may log in from ``host``.
 
-        One password at a time is checked for a name and an address.
-
         Args:
-            certified: the name in the certificate that was shown and is good.
+            host: the address of the client.
+            name: in its normal form.
+            password: as in the login; None: there was none.
+            version: of the login.
+            certified: the name in the valid certificate that the client has shown; None: there is
+                no such certificate.
 
         Raises:
-            AuthenticationFailed: the password is wrong or missing, the certificate another's.
-            RateLimited: too many were, or one is being checked.
+            AuthenticationFailed: the password is wrong or missing, or the certificate has another
+                name and there are no checkers.
+            RateLimited: too many passwords were wrong, or another one for this name from this
+                address is being checked.
         """
         if version == 1 and self._version_1:
             return

@@ -1,19 +1,28 @@
-"""From a payload to the handler of its command, and from what the handler says to a code.
+"""The dispatcher: from a payload to the handler of its command, and from its outcome to a code.
 
-The one place where exceptions become codes: :meth:`Dispatcher.dispatch`.
+Exceptions become codes in one place, :meth:`Dispatcher._failed`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+import struct
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple, TypeAlias
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from chat_protocol.errors import NotLoggedIn, RateLimited, Refused, UnknownCommand
+from chat_protocol.domain.counters import Counters
+from chat_protocol.errors import (
+    NotLoggedIn,
+    OutcomeUnknown,
+    RateLimited,
+    Refused,
+    UnknownCommand,
+)
+from chat_protocol.server.peer import Peer
+from chat_protocol.server.rate_limiter import RateLimiter
 from chat_protocol.wire.codec import (
     HIGHEST_VERSION,
     MIN_FRAME,
@@ -34,43 +43,30 @@ from chat_protocol.wire.commands import (
 )
 from chat_protocol.wire.schema import Declaration, Needs, Sender
 
-if TYPE_CHECKING:
-    from chat_protocol.server.connection import ChatProtocol
-
-__all__ = ["Dispatcher", "Outcome", "Request", "handles"]
-
-Outcome: TypeAlias = "Code | Any | Deferred[Any] | None"
-"""What a handler returns: the code of the answer, or the declared answer itself, now or later;
-None if it sees to it itself."""
-
-Handler: TypeAlias = "Callable[[Any, ChatProtocol, Any, Request], Outcome]"
-H = TypeVar("H", bound=Handler)
-
+__all__ = ["BulkHandler", "Dispatcher", "Handler", "Outcome", "Request", "Route"]
 
 MAX_DETAIL = 500
-"""Characters of the longest detail of an answer."""
+"""Longest detail of an answer, in characters."""
 
 _IGNORED = (Response, Response2)
-"""Were they answered, two programs could answer each other for ever."""
+"""They get no answer: else two programs could answer each other for ever."""
+
+_NEVER_RATE_LIMITED = (Ack, Close, Heartbeat, Login2)
+"""Above the rate limit the server handles them, and reads the connection more slowly."""
 
 
-_UNREFUSED = (Ack, Close, Heartbeat, Login2)
-"""Never refused for being too many; where they are, the connection is read more slowly."""
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """What an answer has to know of its request."""
+class Request(NamedTuple):
+    """What is needed of a request to answer it."""
 
     correlation_id: bytes
-    """Four bytes, as they stood there."""
+    """Four bytes, as received."""
     version: int
-    """In which it is to be answered."""
+    """The version to answer in."""
     answer: type[Any] | None
     """The declared answer; None: a Response."""
 
     def encode(self, outcome: Any, detail: str = "") -> bytes:
-        """The frame of the answer."""
+        """Return the frame of the answer."""
         detail = detail[:MAX_DETAIL]
         if not isinstance(outcome, Code):
             return encode(outcome, int.from_bytes(self.correlation_id, "big"))
@@ -79,25 +75,35 @@ class Request:
         return encode_answers(outcome, [self.correlation_id], self.version, detail)
 
 
-def handles(command: type[Any]) -> Callable[[H], H]:
-    """Make a method of the factory the handler of a command.
+Outcome: TypeAlias = "Code | Any | Deferred[Any] | None"
+"""What a handler returns: a code, the declared answer, or a Deferred of one of them. None: the
+handler has the answer written by other means."""
 
-    It is called with the connection, the command and the Request, when the preconditions of the
-    declaration hold. It may raise Refused.
-    """
+Handler: TypeAlias = "Callable[[Any, Any, Request], Outcome]"
+"""Called with the connection, the command and the request. The preconditions of the declaration
+hold. To refuse the request, it raises Refused."""
 
-    def mark(handler: H) -> H:
-        handler.handled_command = command  # type: ignore[attr-defined]
-        return handler
+BulkHandler: TypeAlias = "Callable[[Any, bytes, int], int]"
+"""Called with a connection that has a session, the bytes that were read, and the position of a
+whole frame of the command. Returns the position of the first byte that it did not handle. If that
+is the same position, the frame goes to the handler."""
 
-    return mark
+
+class Route(NamedTuple):
+    """A row of the dispatcher's table."""
+
+    command: type[Any]
+    handler: Handler
+    bulk_handler: BulkHandler | None = None
 
 
 class Dispatcher:
-    """The handlers of a factory, by command.
+    """Maps the keys of commands to the factory's handlers.
 
     Args:
-        factory: its methods marked with :func:`handles` are found here.
+        routes: one for each command that clients send.
+        rate_limiter: asked before a request of version 2 is handled.
+        counters: count internal faults.
 
     Raises:
         TypeError: a command that clients send has no handler, or two.
@@ -105,23 +111,28 @@ class Dispatcher:
 
     log = Logger()
 
-    def __init__(self, factory: Any) -> None:
-        found: dict[type[Any], Callable[[ChatProtocol, Any, Request], Outcome]] = {}
-        for name in dir(type(factory)):
-            command = getattr(getattr(type(factory), name, None), "handled_command", None)
-            if command is not None:
-                if command in found:
-                    raise TypeError(f"{command.__name__} has two handlers")
-                found[command] = getattr(factory, name)
-        self._handlers = {}
+    def __init__(
+        self, routes: Iterable[Route], rate_limiter: RateLimiter, counters: Counters
+    ) -> None:
+        self._rate_limiter = rate_limiter
+        self._counters = counters
+        self._handlers: dict[type[Any], Handler] = {}
+        self.bulk_handlers: dict[bytes, BulkHandler] = {}
+        """By version and key, as they stand in a frame."""
+        for command, handler, bulk_handler in routes:
+            if command in self._handlers:
+                raise TypeError(f"{command.__name__} has two handlers")
+            self._handlers[command] = handler
+            if bulk_handler is not None:
+                declared = REGISTRY.of(command)
+                kind = struct.pack(">BH", declared.versions[0], declared.key)
+                self.bulk_handlers[kind] = bulk_handler
         for declared in REGISTRY:
-            if Sender.CLIENT in declared.sender:
-                if declared.command not in found:
-                    raise TypeError(f"{declared.command.__name__} has no handler")
-                self._handlers[declared.command] = found[declared.command]
+            if Sender.CLIENT in declared.sender and declared.command not in self._handlers:
+                raise TypeError(f"{declared.command.__name__} has no handler")
 
-    def dispatch(self, connection: ChatProtocol, payload: bytes) -> None:
-        """Handle one payload of at least MIN_FRAME bytes; each but a Response gets one answer."""
+    def dispatch(self, peer: Peer, payload: bytes) -> None:
+        """Handle one payload of at least MIN_FRAME bytes, and answer it unless it is a Response."""
         header = decode_header(payload)
         version = min(max(header.version, 1), HIGHEST_VERSION)
         request = Request(payload[3:7], version, None)
@@ -133,53 +144,50 @@ class Dispatcher:
             if handler is None:
                 raise UnknownCommand(f"only servers send {declared.command.__name__}")
             request = Request(payload[3:7], version, declared.answer)
-            self._check(declared, connection, version)
+            self._check(declared, peer, version)
             command = declared.decode(payload, MIN_FRAME)
-            outcome = handler(connection, command, request)
+            outcome = handler(peer, command, request)
         except Exception:
-            self._failed(Failure(), connection, request)  # type: ignore[no-untyped-call]
+            self._failed(Failure(), peer, request)  # type: ignore[no-untyped-call]
         else:
             if isinstance(outcome, Deferred):
-                self._answer_later(declared, outcome, connection, request)
+                self._answer_later(declared, outcome, peer, request)
             elif outcome is not None:
-                connection.answer(request.encode(outcome))
+                peer.answer(request.encode(outcome))
+
+    def _check(self, declared: Declaration, peer: Peer, version: int) -> None:
+        if declared.needs is Needs.LOGIN and peer.session is None:
+            raise NotLoggedIn(f"{declared.command.__name__} needs a login")
+        if peer.budget < 1 and version > 1 and declared.command not in _NEVER_RATE_LIMITED:
+            self._rate_limiter.admit(peer)
 
     def _answer_later(
-        self,
-        declared: Declaration,
-        outcome: Deferred[Any],
-        connection: ChatProtocol,
-        request: Request,
+        self, declared: Declaration, outcome: Deferred[Any], peer: Peer, request: Request
     ) -> None:
-        connection.unanswered.add(outcome)
+        peer.unanswered.add(outcome)
         if declared.exclusive:
-            connection.hold(outcome)
+            peer.pause(outcome)
         outcome.addCallback(request.encode)
-        outcome.addCallbacks(connection.answer, self._failed, errbackArgs=(connection, request))
-        outcome.addBoth(self._answered, outcome, connection)
+        outcome.addCallbacks(peer.answer, self._failed, errbackArgs=(peer, request))
+        outcome.addBoth(self._answered, outcome, peer)
 
-    def _answered(self, result: object, outcome: Deferred[Any], connection: ChatProtocol) -> None:
+    def _answered(self, result: object, outcome: Deferred[Any], peer: Peer) -> None:
         if isinstance(result, Failure):
-            self.log.failure("An answer to {peer} failed", result, peer=connection.peer)
-        connection.unanswered.discard(outcome)
-        connection.release(outcome)
+            self.log.failure("An answer to {peer} failed", result, peer=peer.peer)
+        peer.unanswered.discard(outcome)
+        peer.resume(outcome)
 
-    def _check(self, declared: Declaration, connection: ChatProtocol, version: int) -> None:
-        if declared.needs is Needs.LOGIN and connection.session is None:
-            raise NotLoggedIn(f"{declared.command.__name__} needs a login")
-        if connection.budget < 1 and version > 1 and declared.command not in _UNREFUSED:
-            connection.factory.fairness.admit(connection)
-
-    def _failed(self, failure: Failure, connection: ChatProtocol, request: Request) -> None:
+    def _failed(self, failure: Failure, peer: Peer, request: Request) -> None:
         error = failure.value
         if isinstance(error, Refused):
             if isinstance(error, RateLimited) and error.limit:
-                connection.factory.fairness.met(
-                    error.limit, connection, "refused, {why}", why=error.detail
-                )
-            connection.refused(error.code, 1, error.detail)
-            connection.answer(request.encode(error.code, error.detail))
+                self._rate_limiter.met(error.limit, peer, "refused, {why}", why=error.detail)
+            peer.refused(error.code, 1, error.detail)
+            peer.answer(request.encode(error.code, error.detail))
+        elif isinstance(error, OutcomeUnknown):
+            # Any answer could be wrong.
+            peer.abort()
         elif not isinstance(error, CancelledError):
-            self.log.failure("A handler failed for {peer}", failure, peer=connection.peer)
-            connection.factory.counters.refused(Code.ERROR, 1)
-            connection.answer(request.encode(Code.ERROR))
+            self.log.failure("A handler failed for {peer}", failure, peer=peer.peer)
+            self._counters.refused(Code.ERROR, 1)
+            peer.answer(request.encode(Code.ERROR))

@@ -1,75 +1,90 @@
-"""The factory of the server's connections: the user directory and the handlers."""
+"""The factory of the server's connections: the user directory and the handlers of commands."""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import cache
+from importlib.metadata import version
 from random import Random
 
 from twisted.internet.defer import Deferred
+from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IAddress, IReactorTime
-from twisted.internet.protocol import ServerFactory
+from twisted.internet.protocol import Protocol, ServerFactory
 from twisted.internet.task import deferLater
-from twisted.logger import Logger, LogLevel
+from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from chat_protocol.domain.batch import Run
 from chat_protocol.domain.counters import Counters
-from chat_protocol.domain.delivery import PlainDelivery
-from chat_protocol.domain.directory import Directory, User
+from chat_protocol.domain.directory import Directory
+from chat_protocol.domain.entries import Entry
 from chat_protocol.domain.exchange import Exchange
 from chat_protocol.domain.limits import Limits
-from chat_protocol.domain.meter import Meter
-from chat_protocol.domain.names import normalise_username
-from chat_protocol.domain.session import Session
+from chat_protocol.domain.messages import Message
+from chat_protocol.domain.metrics import Meter
+from chat_protocol.domain.names import normalize_username
+from chat_protocol.domain.ports import ISharedStore, IStore
+from chat_protocol.domain.queries import Account, Conversation, Lookup, UserList
 from chat_protocol.domain.turn import Turn
-from chat_protocol.errors import (
-    InvalidUsername,
-    RateLimited,
-    UserNotFound,
-)
-from chat_protocol.interfaces import ISharedStore, IStore
+from chat_protocol.domain.users import EVERYONE, Audience, Session, User
+from chat_protocol.errors import InvalidUsername, Malformed, RateLimited, UserNotFound
+from chat_protocol.server.addresses import Addresses
 from chat_protocol.server.authentication import Authenticator
-from chat_protocol.server.cluster import Neighbours
+from chat_protocol.server.cluster import ClusterSessions
 from chat_protocol.server.connection import ChatProtocol
-from chat_protocol.server.dispatcher import Dispatcher, Request, handles
-from chat_protocol.server.log_limiter import LimitLog
-from chat_protocol.server.presence import Presences
-from chat_protocol.server.rate_limiter import Fairness
-from chat_protocol.server.rejected import Refused, Tarpit, TurnedAway
-from chat_protocol.server.sniffer import Opening
-from chat_protocol.server.timeouts import Patience
-from chat_protocol.server.version2 import Version2Handlers
-from chat_protocol.server.watches import Heartbeats, PeerWatch
+from chat_protocol.server.connection_log import ConnectionLog
+from chat_protocol.server.dispatcher import Dispatcher, Request, Route
+from chat_protocol.server.first_bytes import FirstBytes
+from chat_protocol.server.heartbeats import Heartbeats
+from chat_protocol.server.log_limiter import LogLimiter
+from chat_protocol.server.login import LoginProcedure
+from chat_protocol.server.peer import Connection, Observer, Peer
+from chat_protocol.server.presence import PresenceFeed
+from chat_protocol.server.rate_limiter import RateLimiter
+from chat_protocol.server.rejected import ClosedAtOnce, ClosedLater, RejectedConnections
+from chat_protocol.server.requests import ANSWER_BYTES, LoginProperties, page_size
+from chat_protocol.server.sniffer import Sniffer
+from chat_protocol.server.timeouts import Timeouts
+from chat_protocol.server.vanished import VanishedPeers
+from chat_protocol.transport.addresses import host_of
 from chat_protocol.transport.epoll_reader import AT_ONCE, NEWCOMERS_AT_ONCE, readers_for
 from chat_protocol.transport.keepalive import keep_alive
-from chat_protocol.wire.codec import MIN_FRAME, encode
+from chat_protocol.transport.loss import why_lost
+from chat_protocol.wire import commands
+from chat_protocol.wire.bulk import ACK_SIZE, scan_acks, scan_messages, scan_publishes
+from chat_protocol.wire.codec import MAX_FRAME, MIN_FRAME, encode
 from chat_protocol.wire.codes import Code
-from chat_protocol.wire.commands import CorrelationIdTest, Login, Message
+from chat_protocol.wire.commands import Scope
+from chat_protocol.wire.frames import text_of, time_of
+from chat_protocol.wire.types import STRING
 
 __all__ = ["ChatFactory"]
 
 CORRELATION_TEST_SECONDS = 4.0
 """The longest delay of the answer to a CorrelationIdTest."""
 
-_LATE = {
-    "login_seconds": "closed, it has not logged in within {seconds:g} s",
-    "frame_seconds": "closed, it has not finished a frame within {seconds:g} s",
+_ANSWER_BYTES = 40
+"""Bytes of the payload of a HistoryAnswer with one message, without its text and names. A Deliver
+is shorter."""
+
+_EXPIRED = {
+    "login_seconds": "closed because it has not logged in within {seconds:g} s",
+    "frame_seconds": "closed because it has not finished a frame within {seconds:g} s",
 }
 
 
-class ChatFactory(Version2Handlers, ServerFactory):
+class ChatFactory(ServerFactory):
     """Makes the connections of one server and handles their commands.
 
     Args:
-        store: an open store; the factory is its only user, and does not close it.
+        store: an open store. The factory is its only user, and does not close it.
         clock: times delays and the ends of turns.
-        wall_clock: nanoseconds since the epoch.
-        limits: on everything a peer can make grow.
+        wall_clock: returns nanoseconds since the epoch.
+        limits: on everything that a peer can make grow.
         random: chooses the delays of CorrelationIdTest.
-        authenticator: checks passwords and certificates; without one nobody needs any.
-        opening: looks at the first bytes of connections; by default there is no TLS.
-        meter: is told what becomes of messages.
+        authenticator: checks passwords and certificates; None: none is needed.
+        sniffer: looks at the first bytes of connections; by default there is no TLS and no page.
+        meter: measures what becomes of messages; None: nothing is measured.
     """
 
     noisy = False
@@ -84,93 +99,134 @@ class ChatFactory(Version2Handlers, ServerFactory):
         limits: Limits,
         random: Random | None = None,
         authenticator: Authenticator | None = None,
-        opening: Opening | None = None,
+        sniffer: Sniffer | None = None,
         meter: Meter | None = None,
     ) -> None:
-        self._authenticator = authenticator
-        self.opening = opening or Opening()
         self.clock = clock
         self.limits = limits
+        self._random = random or Random()
+        self.sniffer = sniffer or Sniffer()
         self.counters = Counters()
-        self.limit_log = LimitLog(clock)
-        self.fairness = Fairness(limits, clock, self.counters, self.limit_log)
+        self.log_limiter = LogLimiter(clock)
         self.turn = Turn(clock)
         self.readers = readers_for(clock, self.turn, AT_ONCE)
         self.newcomers = readers_for(clock, self.turn, NEWCOMERS_AT_ONCE)
         self.directory = Directory()
-        self.exchange = Exchange(
-            store, self.turn, limits, clock, lambda: self.directory.online, meter
-        )
-        self.dispatcher = Dispatcher(self)
-        self.connections: set[ChatProtocol] = set()
-        self._by_host: Counter[str] = Counter()
-        self.wall_clock = wall_clock
-        self._random = random or Random()
+        self.connections: set[Connection] = set()
         self._empty: list[Deferred[None]] = []
-        self.presences = Presences(limits.missed_presences)
+        self._rejected = RejectedConnections(clock)
+
+        self.rate_limiter = RateLimiter(limits, clock, self.counters, self.log_limiter)
+        self.timeouts = Timeouts(limits, self._timed_out, clock)
         self.heartbeats = Heartbeats(_heartbeat_missed, clock)
-        self.neighbours = Neighbours(self, store) if ISharedStore.providedBy(store) else None
-        if self.neighbours is not None:
-            self.turn.check = self.neighbours.check
-        self._tarpit = Tarpit(clock)
-        self.patience = Patience(limits, self._late, self.limit_log.look, clock)
-        self._watch = PeerWatch(
-            lambda: self.connections, self._peer_gone, self.patience.look_at, clock
+        self.presence = PresenceFeed(limits.missed_presences, wall_clock)
+        self._addresses = Addresses()
+        self._connection_log = ConnectionLog(self.log_limiter)
+        self._observers: list[Observer] = [
+            self._addresses,
+            self.rate_limiter,
+            self.timeouts,
+            self.heartbeats,
+            self.presence,
+            self._connection_log,
+        ]
+        check_lease = None
+        if ISharedStore.providedBy(store):
+            cluster = ClusterSessions(store, self.presence)
+            self._observers.insert(0, cluster)
+            check_lease = cluster.check_lease
+        self._vanished = VanishedPeers(
+            lambda: self.connections, self._peer_vanished, self.timeouts.check_frame, clock
+        )
+        self._watches = (self._vanished, self.heartbeats, self.timeouts, self.log_limiter)
+
+        self.exchange = Exchange(
+            store, self.turn, limits, clock, lambda: self.directory.online, check_lease, meter
+        )
+        self._login = LoginProcedure(
+            self.directory,
+            self.exchange,
+            limits,
+            self.rate_limiter,
+            authenticator,
+            self.sniffer.certified_name,
+            self._observers,
+            wall_clock,
+        )
+        self.dispatcher = Dispatcher(
+            (
+                Route(commands.Login, self.handle_login),
+                Route(commands.Login2, self.handle_login_2),
+                Route(commands.Message, self.handle_message, self.handle_messages),
+                Route(commands.Publish, self.handle_publish, self.handle_publishes),
+                Route(commands.Ack, self.handle_ack, self.handle_acks),
+                Route(commands.History, self.handle_history),
+                Route(commands.Users, self.handle_users),
+                Route(commands.CorrelationIdTest, self.handle_correlation_id_test),
+                Route(commands.Close, self.handle_close),
+                Route(commands.Heartbeat, self.handle_heartbeat),
+            ),
+            self.rate_limiter,
+            self.counters,
         )
 
     # Connections.
 
     def startFactory(self) -> None:
-        """See Factory: the first port listens."""
-        for watch in (self._watch, self.heartbeats, self.patience):
+        for watch in self._watches:
             watch.start().addErrback(self._watch_failed)
 
     def stopFactory(self) -> None:
-        """See Factory: the last port is closed."""
-        self._watch.stop()
-        self.heartbeats.stop()
-        self.patience.stop()
-        self._tarpit.empty()
+        for watch in self._watches:
+            watch.stop()
+        self._rejected.close_all()
 
     def _watch_failed(self, failure: Failure) -> None:
-        self.log.failure("Peers are not watched any more", failure)
+        self.log.failure("A periodic check of connections met a fault and has stopped", failure)
 
-    def _peer_gone(self, connection: ChatProtocol) -> None:
-        self.log.info("Closing {peer}: it does not answer any more", peer=connection.peer)
+    def _peer_vanished(self, connection: Connection) -> None:
+        self.log.info("Closing {peer}: it has vanished without closing", peer=connection.peer)
         connection.cut_off()
 
-    def _late(self, connection: ChatProtocol, limit: str) -> None:
+    def _timed_out(self, connection: Connection, limit: str) -> None:
         seconds = getattr(self.limits, limit)
-        self.fairness.met(limit, connection, _LATE[limit], seconds=seconds)
+        self.rate_limiter.met(limit, connection, _EXPIRED[limit], seconds=seconds)
         connection.close()
 
-    def buildProtocol(  # type: ignore[override]
-        self, addr: IAddress | None
-    ) -> ChatProtocol | Refused | TurnedAway:
-        """A connection; one that is nobody's when there are too many, or they come too often."""
-        limits = self.limits
-        host = str(getattr(addr, "host", ""))
-        if limits.connections and len(self.connections) >= limits.connections:
-            self.fairness.met(
-                "connections",
-                host or "somebody",
-                "refused, {value} connections are open (--max-connections)",
-                value=limits.connections,
-            )
-            return TurnedAway()
+    def buildProtocol(self, addr: IAddress | None) -> Protocol:
+        """Return the protocol of a new connection, or one that rejects it."""
+        host = host_of(addr)
+        rejected = self.reject_if_full(host)
+        if rejected is not None:
+            return rejected
         if self._has_too_many(host):
-            return TurnedAway()
-        if not self.fairness.accepts(host):
-            return Refused(self._tarpit)
-        connection = self.connection_type()
-        connection.factory = self
-        return connection
+            return ClosedAtOnce()
+        if not self.rate_limiter.accepts(host):
+            return ClosedLater(self._rejected)
+        return self.first_bytes()
+
+    def reject_if_full(self, host: str) -> Protocol | None:
+        """Return a protocol that rejects a new connection if the server has too many, or None."""
+        limit = self.limits.connections
+        if not limit or len(self.connections) < limit:
+            return None
+        self.rate_limiter.met(
+            "connections",
+            host or "a client",
+            "refused, {value} connections are open (--max-connections)",
+            value=limit,
+        )
+        return ClosedAtOnce()
+
+    def admits(self, host: str) -> bool:
+        """Return whether an address may have one more connection now."""
+        return not self._has_too_many(host) and self.rate_limiter.accepts(host)
 
     def _has_too_many(self, host: str) -> bool:
         per_address = self.limits.connections_per_address
-        if not per_address or not host or self._by_host[host] < per_address:
+        if not per_address or not host or self._addresses[host] < per_address:
             return False
-        self.fairness.met(
+        self.rate_limiter.met(
             "connections_per_address",
             host,
             "refused, it has {value} connections (--max-connections-per-address)",
@@ -178,110 +234,88 @@ class ChatFactory(Version2Handlers, ServerFactory):
         )
         return True
 
-    def connected(self, connection: ChatProtocol) -> None:
-        """A connection is made."""
+    def close_later(self, connection: Connection) -> None:
+        """Close a rejected connection after REJECTED_SECONDS."""
+        self._rejected.close_later(connection.cut_off)
+
+    def first_bytes(self, is_new: bool = True) -> FirstBytes:
+        """Return a protocol that looks at the first bytes of a connection; see FirstBytes."""
+        return FirstBytes(self, self.sniffer, is_new)
+
+    def chat_protocol(self) -> ChatProtocol:
+        """Return a protocol that can go on with a connection whose client speaks chat."""
+        connection = self.connection_type()
+        connection.factory = self
+        return connection
+
+    def connected(self, connection: Connection) -> None:
+        """Note a new connection."""
         self.connections.add(connection)
         self.counters.connections += 1
-        connection.counted_for = "" if connection.awaits_address else connection.host
-        self._by_host[connection.counted_for] += 1
-        self.fairness.begin(connection)
-        self.patience.expect_login(connection)
+        for observer in self._observers:
+            observer.connected(connection)
         keep_alive(connection.transport)
 
-    def came_by_proxy(self, connection: ChatProtocol) -> bool:
-        """A proxy has said whose a connection is; whether that address may have it.
+    def handed_over(self, before: Connection, after: Connection) -> None:
+        """Note that ``after`` goes on with the connection of ``before``."""
+        self.connections.discard(before)
+        self.connections.add(after)
+        for observer in self._observers:
+            observer.handed_over(before, after)
 
-        If not, it ends in a moment.
-        """
-        connection.awaits_address = False
-        self._leave_address(connection)
-        host = connection.host
-        too_many = self._has_too_many(host)
-        connection.counted_for = host
-        self._by_host[host] += 1
-        self.fairness.begin(connection)
-        if not too_many and self.fairness.accepts(host):
-            return True
-        connection.stop_parsing()
-        connection.hold(self._tarpit)
-        self._tarpit.add(connection.cut_off)
-        return False
-
-    def _leave_address(self, connection: ChatProtocol) -> None:
-        host = connection.counted_for
-        self._by_host[host] -= 1
-        if not self._by_host[host]:
-            del self._by_host[host]
-
-    def disconnected(self, connection: ChatProtocol) -> None:
-        """A connection is gone."""
+    def disconnected(self, connection: Connection, reason: Failure) -> None:
+        """Note that a connection is gone."""
         self.connections.discard(connection)
-        self.heartbeats.forget(connection)
-        self.fairness.forget(connection)
-        self.patience.forget(connection)
-        self._leave_address(connection)
-        refusals = connection.refusals
-        if sum(refusals.values()) > len(refusals):
-            self.limit_log.about(
-                connection,
-                "refusals",
-                "Refused {peer} in all: {refusals}",
-                LogLevel.info,
-                refusals=", ".join(f"{n} x {code.name}" for code, n in refusals.items()),
-            )
+        if connection.session is None:
+            self._connection_log.lost(connection, reason)
+        for observer in self._observers:
+            observer.disconnected(connection)
         if not self.connections:
             empty, self._empty = self._empty, []
             for one in empty:
                 one.callback(None)
 
-    def left(self, connection: ChatProtocol, session: Session, why: str) -> Deferred[None]:
-        """A user is off-line; what the connection has not taken goes back to the mailbox.
+    def logged_out(self, peer: Peer, session: Session, reason: Failure) -> Deferred[None]:
+        """End a session. Messages that the connection has not taken stay in the mailbox.
 
         Fires when the name is free.
         """
+        session.delivery.end()
         user = session.user
-        if self.neighbours is not None:
-            self.neighbours.ends(session)
-        self.exchange.give_back(session.delivery.end())
         user.session = None
         self.directory.release(user)
-        self.presences.forget(connection)
-        self.heartbeats.forget(connection)
-        self.presences.tell(user.name, False, self.wall_clock())
-        self.log.info("{user!a} left{why}", user=user.name, why=f": {why}" if why else "")
+        clean = reason.check(ConnectionDone) is not None  # type: ignore[no-untyped-call]
+        why = "" if clean else why_lost(reason)
+        for observer in self._observers:
+            observer.logged_out(peer, session, why)
         return self.exchange.logins.release(session)
 
-    def refused(self, connection: ChatProtocol, code: Code, detail: str) -> None:
-        """A connection's first request that was refused with that code."""
-        self.limit_log.about(
-            connection,
-            code.name,
-            "Refused a request of {peer}: {code}{detail}",
-            LogLevel.info,
-            code=code.name,
-            detail=f": {ascii(detail)[1:-1]}" if detail else "",
-        )
+    def refused(self, peer: Peer, code: Code, count: int, detail: str, first: bool) -> None:
+        """Note refusals. ``first``: no request of this connection met that code before."""
+        if first:
+            self._connection_log.refused(peer, code, detail)
+        self.counters.refused(code, count)
+        if code is Code.MAILBOX_FULL:
+            self.counters.limit("mailbox", count)
 
-    def length_out_of_bounds(self, connection: ChatProtocol, length: int) -> None:
-        """A connection ends for the length of a frame."""
-        if self.opening.not_frames(connection, length):
-            return
+    def length_out_of_bounds(self, connection: Connection, length: int, most: int) -> None:
+        """Log that a connection ends because of the length of a frame."""
         if length < MIN_FRAME:
             limit = "MIN_FRAME"
         else:
             limit = "MAX_FRAME_BEFORE_LOGIN" if connection.session is None else "MAX_FRAME"
-        self.fairness.met(
+        self.rate_limiter.met(
             limit,
             connection,
-            "closed for a frame of {length} bytes, allowed are 7 to {most}",
+            "closed because of a frame of {length} bytes; 7 to {most} are allowed",
             length=length,
-            most=connection.MAX_LENGTH,
+            most=most,
         )
 
     def shut_down(self) -> Deferred[None]:
-        """Answer what was accepted and close every connection.
+        """Answer all accepted requests and close all connections.
 
-        Fires when all are gone and what they gave back is stored.
+        Fires when all are closed and the positions of their deliveries are stored.
         """
         return Deferred.fromCoroutine(self._shut_down())
 
@@ -296,71 +330,300 @@ class ChatFactory(Version2Handlers, ServerFactory):
         self.exchange.stop()
         self.turn.cancel()
 
-    # Commands of both versions; those of version 2 alone are in Version2Handlers.
+    # Login and logout.
 
-    @handles(Login)
-    def handle_login(
-        self, connection: ChatProtocol, command: Login, request: Request
-    ) -> Deferred[Code]:
+    def handle_login(self, peer: Peer, command: commands.Login, request: Request) -> Deferred[Code]:
         """Give the connection a version 1 session."""
-        logged_in = Deferred.fromCoroutine(self._log_in_1(connection, command.username))
+        logged_in = Deferred.fromCoroutine(self._log_in_1(peer, command.username))
         return logged_in.addErrback(self.counters.login_failed, 1)
 
-    async def _log_in_1(self, connection: ChatProtocol, username: str) -> Code:
-        claim = await self.claim(connection, self.login_name(connection, username), None, 1)
-        exchange = self.exchange
-        delivery = PlainDelivery(
-            claim.user, connection.output, self.limits, exchange.ask, exchange.taken
-        )
-        self.begin_session(connection, claim, delivery, 1)
+    async def _log_in_1(self, peer: Peer, username: str) -> Code:
+        claim = await self._login.claim(peer, username, None, 1)
+        self._login.begin_session(peer, claim, 1)
+        self.counters.login(1)
         return Code.OK
 
-    @handles(Message)
-    def handle_message(self, connection: ChatProtocol, command: Message, request: Request) -> None:
-        """Pass a message on; the exchange answers it."""
-        session = connection.session
-        assert session is not None
-        recipient = self.recipient(command.to)
-        if recipient.id:
-            session.remember(recipient, self.limits)
-        frame = encode(Message(command.message, session.user.name, recipient.name, command.time))
-        run = Run(
-            session,
-            recipient,
-            [request.correlation_id],
-            [command.message.encode()],
-            [frame],
-            len(frame),
-            request.version,
-        )
-        self.exchange.submit(run)
+    def handle_login_2(
+        self, peer: Peer, command: commands.Login2, request: Request
+    ) -> Deferred[commands.LoginAnswer]:
+        """Give the connection a version 2 session."""
+        properties = LoginProperties.read(command.properties, self.limits)
+        logged_in = Deferred.fromCoroutine(self._log_in_2(peer, command.username, properties))
+        return logged_in.addErrback(self.counters.login_failed, 2)
 
-    def recipient(self, name: str) -> User:
-        """The user of a name that a client wrote; UserNotFound if nobody can have it."""
+    async def _log_in_2(
+        self, peer: Peer, username: str, properties: LoginProperties
+    ) -> commands.LoginAnswer:
+        claim = await self._login.claim(peer, username, properties.password, 2, properties.session)
+        account = Account(claim.user.id)
         try:
-            return self.directory.user(normalise_username(name))
+            await self.exchange.query(account)
+        except BaseException:
+            self._login.give_up(peer, claim)
+            raise
+        session = self._login.begin_session(peer, claim, 2, properties.window)
+        session.published = account.publishing_id
+        if properties.heartbeat:
+            self.heartbeats.expect(peer, properties.heartbeat)
+        if properties.presence:
+            self.presence.watch(peer)
+        self.counters.login(2)
+        granted = {
+            "product": "chat-protocol",
+            "version": _version(),
+            "heartbeat": str(properties.heartbeat),
+            "window": str(properties.window),
+            "max-frame-length": str(MAX_FRAME),
+            "publishing-id": str(account.publishing_id),
+            "pending": str(account.pending),
+            "session": session.token,
+        }
+        return commands.LoginAnswer(Code.OK, "", granted)
+
+    def handle_close(self, peer: ChatProtocol, command: commands.Close, request: Request) -> None:
+        """End the session. The name is free before the answer goes out."""
+
+        def free(_: None) -> None:
+            peer.answer(request.encode(Code.OK))
+            peer.close()
+
+        freed = peer.log_out()
+        if not freed.called:
+            peer.pause(request)
+        freed.addCallback(free)
+
+    # Messages. The exchange answers them.
+
+    def handle_messages(self, peer: ChatProtocol, data: bytes, position: int) -> int:
+        """Take many Messages to one known recipient."""
+        session = peer.session
+        assert session is not None
+        most = None if peer.allowance is None else peer.bulk_bytes
+        scan = scan_messages(data, position, MAX_FRAME, session.routes, most)
+        if scan is None:
+            return position
+        end, audience, correlation_ids, texts, frames, _ = scan
+        size = end - position
+        self.exchange.submit(Message(session, audience, correlation_ids, texts, frames, size))
+        if peer.allowance is not None:
+            peer.spend(len(texts), size)
+        return end
+
+    def handle_message(self, peer: Peer, command: commands.Message, request: Request) -> None:
+        """Take one Message."""
+        audience = Audience(self._recipient(command.to))
+        self._submit(peer, request, audience, command.message, command.time)
+
+    def handle_publishes(self, peer: ChatProtocol, data: bytes, position: int) -> int:
+        """Take many Publishes to one known audience."""
+        if peer.budget < 1:
+            # The dispatcher admits or refuses each one.
+            return position
+        session = peer.session
+        assert session is not None
+        most = None if peer.allowance is None else peer.bulk_bytes
+        sender = STRING.encode(session.user.name)
+        scan = scan_publishes(data, position, session.published, sender, session.routes, most)
+        if scan is None:
+            return position
+        end, audience, correlation_ids, texts, frames, first = scan
+        if first:
+            session.published = first + len(texts) - 1
+        size = end - position
+        self.exchange.submit(
+            Message(session, audience, correlation_ids, texts, frames, size, 2, first)
+        )
+        if peer.allowance is not None:
+            peer.spend(len(texts), size)
+        return end
+
+    def handle_publish(self, peer: Peer, command: commands.Publish, request: Request) -> None:
+        """Take one Publish."""
+        if command.scope == Scope.USERS:
+            if not command.to:
+                raise Malformed("to: a message to users names at least one")
+            limit = self.limits.recipients
+            if len(command.to) > limit:
+                raise Malformed(f"to: {len(command.to)} users, at most {limit} can be named")
+            audience = Audience(*dict.fromkeys(self._named(name) for name in command.to))
+        elif command.scope == Scope.EVERYONE:
+            if command.to:
+                raise Malformed("to: a message to everyone names nobody")
+            audience = EVERYONE
+        else:
+            raise Malformed(f"scope: there is no scope {command.scope}")
+        session = peer.session
+        assert session is not None
+        size = _ANSWER_BYTES + len(command.message.encode())
+        size += len(session.user.name.encode()) + sum(2 + len(to.encode()) for to in audience.to)
+        if size > MAX_FRAME:
+            raise Malformed(
+                f"message: with its recipients it is {size - MAX_FRAME} bytes too long"
+                " to be delivered"
+            )
+        session.published = max(session.published, command.publishing_id)
+        self._submit(peer, request, audience, command.message, command.time, command.publishing_id)
+
+    def _submit(
+        self,
+        peer: Peer,
+        request: Request,
+        audience: Audience,
+        text: str,
+        time: int,
+        publishing_id: int = 0,
+    ) -> None:
+        session = peer.session
+        assert session is not None
+        if all(user.id for user in audience.recipients):
+            session.remember(audience, self.limits)
+        to = audience.to[0] if len(audience.to) == 1 else ""
+        frame = encode(commands.Message(text, session.user.name, to, time))
+        self.exchange.submit(
+            Message(
+                session,
+                audience,
+                [request.correlation_id],
+                [text.encode()],
+                [frame],
+                len(frame) if to else len(frame) + len(audience.address),
+                request.version,
+                publishing_id,
+            )
+        )
+
+    def _recipient(self, name: str) -> User:
+        """Return the user of a name that a client wrote.
+
+        Raises:
+            UserNotFound: the name cannot be a username.
+        """
+        try:
+            return self.directory.user(normalize_username(name))
         except InvalidUsername as error:
             raise UserNotFound(error.detail) from None
 
-    @handles(CorrelationIdTest)
+    def _named(self, name: str) -> User:
+        try:
+            return self._recipient(name)
+        except UserNotFound as error:
+            raise UserNotFound(f"{error.detail}, so there is no such user") from None
+
+    def handle_acks(self, peer: ChatProtocol, data: bytes, position: int) -> int:
+        """Take consecutive Acks. The highest one counts."""
+        end, offset = scan_acks(data, position)
+        if end != position and not self._acknowledge(peer, offset):
+            peer.spend((end - position) // ACK_SIZE, 0)
+        return end
+
+    def handle_ack(self, peer: Peer, command: commands.Ack, request: Request) -> None:
+        """Take one Ack."""
+        if self._acknowledge(peer, command.offset):
+            # It does not count as a request: a client that receives much acknowledges much.
+            peer.budget += 1
+
+    def _acknowledge(self, peer: Peer, offset: int) -> bool:
+        session = peer.session
+        assert session is not None
+        return session.delivery.acknowledge(offset)
+
+    # Queries.
+
+    def handle_history(
+        self, peer: Peer, command: commands.History, request: Request
+    ) -> Deferred[commands.HistoryAnswer]:
+        """Answer with messages between the user and another one, or all users."""
+        return Deferred.fromCoroutine(self._read_history(peer, command))
+
+    async def _read_history(self, peer: Peer, command: commands.History) -> commands.HistoryAnswer:
+        assert peer.session is not None
+        with_id = 0
+        if command.with_:
+            other = self._named(command.with_)
+            lookup = Lookup(other.name)
+            await self.exchange.query(lookup)
+            with_id = lookup.user_id
+            if not with_id:
+                raise UserNotFound(f"there is no user {other.name}")
+        limit = page_size(command.limit)
+        user_id = peer.session.user.id
+        asked = Conversation(user_id, with_id, command.before, limit, ANSWER_BYTES)
+        await self.exchange.query(asked)
+        return commands.HistoryAnswer(Code.OK, "", _stored_messages(asked.entries))
+
+    def handle_users(
+        self, peer: Peer, command: commands.Users, request: Request
+    ) -> Deferred[commands.UsersAnswer]:
+        """Answer with registered users and their state."""
+        return Deferred.fromCoroutine(self._read_users(command))
+
+    async def _read_users(self, command: commands.Users) -> commands.UsersAnswer:
+        # No name has a control character, and PostgreSQL takes no NUL.
+        after = command.after.partition("\0")[0]
+        asked = UserList(after, page_size(command.limit))
+        await self.exchange.query(asked)
+        users = []
+        size = 0
+        for name, last_login in asked.users:
+            size += len(name.encode()) + 11
+            if size > ANSWER_BYTES:
+                break
+            if asked.online is None:
+                online = self.directory.session_of(name) is not None
+            else:
+                online = name in asked.online
+            users.append(commands.UserStatus(name, int(online), last_login))
+        return commands.UsersAnswer(Code.OK, "", tuple(users))
+
+    # Tests of the connection.
+
     def handle_correlation_id_test(
-        self, connection: ChatProtocol, command: CorrelationIdTest, request: Request
+        self, peer: Peer, command: commands.CorrelationIdTest, request: Request
     ) -> Deferred[Code]:
-        """Answer after a while."""
+        """Answer after a random delay."""
         limit = self.limits.correlation_tests
-        if connection.correlation_tests >= limit:
+        if peer.correlation_tests >= limit:
             raise RateLimited(
                 f"{limit} tests of this connection are unanswered already", "correlation_tests"
             )
-        connection.correlation_tests += 1
+        peer.correlation_tests += 1
         delay = self._random.uniform(0, CORRELATION_TEST_SECONDS)
-        return deferLater(self.clock, delay, _tested, connection)
+        return deferLater(self.clock, delay, _tested, peer)
+
+    def handle_heartbeat(self, peer: Peer, command: commands.Heartbeat, request: Request) -> Code:
+        """Answer OK."""
+        return Code.OK
 
 
-def _tested(connection: ChatProtocol) -> Code:
-    connection.correlation_tests -= 1
+@cache
+def _version() -> str:
+    # Cached: it is read from a file, which takes a fraction of a millisecond.
+    return version("chat-protocol")
+
+
+def _stored_messages(entries: Sequence[Entry]) -> tuple[commands.StoredMessage, ...]:
+    """Return the newest messages of entries, as many as fit into an answer, oldest first."""
+    newest_first: list[commands.StoredMessage] = []
+    size = 0
+    for entry in reversed(entries):
+        sender, scope, to = entry.sender, entry.scope, entry.to
+        fixed = sum(4 + len(name.encode()) for name in (sender, *to)) + 30
+        for offset in range(entry.end - 1, entry.offset - 1, -1):
+            frame = entry.frames[offset - entry.offset]
+            text = text_of(frame)
+            size += fixed + len(text)
+            if newest_first and size > ANSWER_BYTES:
+                return tuple(reversed(newest_first))
+            newest_first.append(
+                commands.StoredMessage(offset, text.decode(), sender, scope, to, time_of(frame))
+            )
+    return tuple(reversed(newest_first))
+
+
+def _tested(peer: Peer) -> Code:
+    peer.correlation_tests -= 1
     return Code.OK
 
 
-def _heartbeat_missed(connection: ChatProtocol) -> None:
-    connection.end(Code.HEARTBEAT_MISSED, "nothing was heard for twice the heartbeat")
+def _heartbeat_missed(peer: Peer) -> None:
+    peer.end(Code.HEARTBEAT_MISSED, "nothing was heard for twice the heartbeat")

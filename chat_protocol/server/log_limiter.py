@@ -1,4 +1,4 @@
-"""Refusals in the log: each kind a few times a minute, and how many there were, of whom."""
+"""Limits of the log: a few lines of each kind a minute, then a summary of the others."""
 
 from __future__ import annotations
 
@@ -8,25 +8,27 @@ from typing import Any, Protocol
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger, LogLevel
 
-__all__ = ["LINES", "LINES_OF_ONE", "SECONDS", "LimitLog"]
+from chat_protocol.server.watch import Watch
+
+__all__ = ["LINES", "LINES_OF_ONE", "SECONDS", "LogLimiter"]
 
 LINES = 10
-"""So many lines of a kind are written before the others are only counted."""
+"""Lines of one kind that are written in SECONDS. The others are counted."""
 
 LINES_OF_ONE = 3
-"""So many of these are one offender's: the others have room, too."""
+"""Lines of one kind about one offender in SECONDS, so that there is room for others."""
 
 SECONDS = 60.0
-"""For how long; then it begins anew."""
+"""Time in seconds after which counting starts again."""
 
 _OFFENDERS = 100
-"""So many are counted by name in that time, and _NAMED of them named at its end."""
+"""Offenders that are counted by name. The summary names _NAMED of them."""
 
 _NAMED = 5
 
 
 class _Connection(Protocol):
-    """See ChatProtocol."""
+    """See Peer."""
 
     @property
     def peer(self) -> str: ...
@@ -42,9 +44,9 @@ class _Kind:
         self.since = since
         self.lines = 0
         self.written: Counter[str] = Counter()
-        """The lines, by offender."""
+        """Written lines, by offender."""
         self.unwritten: Counter[str] = Counter()
-        """What was only counted; under no name what is of more offenders than _OFFENDERS."""
+        """Counted lines, by offender. Offenders beyond _OFFENDERS share the empty name."""
 
     def count(self, who: str) -> None:
         if who not in self.unwritten and len(self.unwritten) >= _OFFENDERS:
@@ -52,7 +54,7 @@ class _Kind:
         self.unwritten[who] += 1
 
     def offenders(self) -> str:
-        """Those who did most of it."""
+        """Return the names of those with the most lines."""
         named = [(who, count) for who, count in self.unwritten.most_common() if who]
         shown = [f"{who} ({count})" for who, count in named[:_NAMED]]
         if shown and len(self.unwritten) > len(shown):
@@ -60,11 +62,11 @@ class _Kind:
         return ", ".join(shown)
 
 
-class LimitLog:
-    """Writes lines of a few kinds, so that nobody can fill the disk with them.
+class LogLimiter(Watch):
+    """Writes few lines of each kind, so that no peer can fill the disk with the log.
 
     Args:
-        clock: measures the minutes.
+        clock: measures SECONDS.
     """
 
     _log = Logger(namespace="chat_protocol.limits")
@@ -72,16 +74,17 @@ class LimitLog:
     def __init__(self, clock: IReactorTime) -> None:
         self._clock = clock
         self._kinds: dict[str, _Kind] = {}
+        super().__init__(clock)
 
     def write(
         self, kind: str, line: str, level: LogLevel = LogLevel.warn, whose: str = "", **values: Any
     ) -> None:
-        """Write a line, or only count it.
+        """Write a line, or count it.
 
         Args:
-            kind: one of a few; never anything that a peer has chosen.
+            kind: one of a few constants, never a text that a peer can choose.
             line: a format for ``values``.
-            whose: the offender, without what changes with each connection; empty: nobody's.
+            whose: the offender, without what differs between its connections. Empty: there is none.
         """
         found = self._kinds.get(kind)
         if found is None:
@@ -96,7 +99,7 @@ class LimitLog:
         if found.lines == LINES:
             self._log.emit(
                 level,
-                "More of that kind ({limit}) are only counted for the next {seconds} s",
+                "More of these ({limit}) are only counted for the next {seconds} s",
                 limit=kind,
                 seconds=seconds,
             )
@@ -117,11 +120,11 @@ class LimitLog:
         level: LogLevel = LogLevel.warn,
         **values: Any,
     ) -> None:
-        """The same about a connection, ``peer`` in the line."""
+        """Write or count a line about a connection, which is ``{peer}`` in the line."""
         self.write(kind, line, level, connection.whose, peer=connection.peer, **values)
 
-    def look(self) -> None:
-        """Begin anew where it is time, and say what was not written; to be called often."""
+    def check(self) -> None:
+        """Write a summary of each kind whose SECONDS are over."""
         now = self._clock.seconds()
         for kind, found in list(self._kinds.items()):
             if now - found.since >= SECONDS:
@@ -129,7 +132,7 @@ class LimitLog:
                 if found.unwritten:
                     offenders = found.offenders()
                     self._log.warn(
-                        "{count} more of that kind ({limit}) in {seconds:.0f} s{of}",
+                        "{count} more of these ({limit}) in {seconds:.0f} s{of}",
                         count=sum(found.unwritten.values()),
                         limit=kind,
                         seconds=now - found.since,

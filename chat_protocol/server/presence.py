@@ -1,62 +1,76 @@
-"""Telling sessions who comes and goes."""
+"""Presence: telling sessions which users come online and go offline."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
+from chat_protocol.domain.users import Session
+from chat_protocol.server.peer import Observer, Peer
 from chat_protocol.wire.codec import encode
 from chat_protocol.wire.commands import Presence
 
-if TYPE_CHECKING:
-    from chat_protocol.server.connection import ChatProtocol
-
-__all__ = ["Presences"]
+__all__ = ["PresenceFeed"]
 
 
-class Presences:
-    """The connections that asked to be told.
+class PresenceFeed(Observer):
+    """Sends Presence to the connections that asked for it.
 
-    One that does not take what was written is told later, of each user only the last.
+    A connection that has not taken everything gets Presence later, and only the last one of each
+    user.
 
     Args:
-        missed: of how many users so much is kept; past that the oldest are forgotten.
+        limit: users whose last Presence is kept for one connection. Above it the oldest are
+            dropped.
+        wall_clock: returns nanoseconds since the epoch.
     """
 
-    def __init__(self, missed: int) -> None:
-        self._limit = missed
-        self._watchers: dict[ChatProtocol, dict[str, bytes]] = {}
-        self.behind: set[ChatProtocol] = set()
-        """Those that have missed some: :meth:`drained` is for them."""
+    def __init__(self, limit: int, wall_clock: Callable[[], int]) -> None:
+        self._limit = limit
+        self._wall_clock = wall_clock
+        self._watchers: dict[Peer, dict[str, bytes]] = {}
+        self.behind: set[Peer] = set()
+        """Watchers that have missed some Presence."""
 
-    def watch(self, connection: ChatProtocol) -> None:
-        """Tell this one from now on."""
-        self._watchers[connection] = {}
+    def watch(self, peer: Peer) -> None:
+        """Send Presence to a connection from now on."""
+        self._watchers[peer] = {}
 
-    def forget(self, connection: ChatProtocol) -> None:
-        """Tell it no more."""
-        self._watchers.pop(connection, None)
-        self.behind.discard(connection)
+    def tell(self, name: str, online: bool, time: int, but: Peer | None = None) -> None:
+        """Send that a user came online or went offline.
 
-    def tell(self, name: str, online: bool, time: int, but: ChatProtocol | None = None) -> None:
-        """A user came or went, at ``time`` in nanoseconds since the epoch."""
+        Args:
+            name: of the user.
+            online: whether the user came online.
+            time: in nanoseconds since the epoch.
+            but: a connection that is not told.
+        """
         if not self._watchers:
             return
         frame = encode(Presence(name, int(online), time))
-        for connection, missed in self._watchers.items():
-            if connection is but:
+        for peer, missed in self._watchers.items():
+            if peer is but:
                 continue
-            if not missed and not connection.output.backlog:
-                connection.answer(frame)
+            if not missed and not peer.output.backlog:
+                peer.answer(frame)
                 continue
-            self.behind.add(connection)
+            self.behind.add(peer)
             missed.pop(name, None)
             missed[name] = frame
             if len(missed) > self._limit:
                 del missed[next(iter(missed))]
 
-    def drained(self, connection: ChatProtocol) -> None:
-        """It has taken everything: what it missed follows."""
-        self.behind.discard(connection)
-        missed = self._watchers[connection]
-        self._watchers[connection] = {}
-        connection.answer(b"".join(missed.values()))
+    def drained(self, peer: Peer) -> None:
+        """Send a connection what it has missed, because it has taken everything."""
+        if peer in self.behind:
+            self.behind.discard(peer)
+            missed = self._watchers[peer]
+            self._watchers[peer] = {}
+            peer.answer(b"".join(missed.values()))
+
+    def logged_in(self, peer: Peer, session: Session) -> None:
+        self.tell(session.user.name, True, self._wall_clock(), peer)
+
+    def logged_out(self, peer: Peer, session: Session, why: str) -> None:
+        self._watchers.pop(peer, None)
+        self.behind.discard(peer)
+        self.tell(session.user.name, False, self._wall_clock())

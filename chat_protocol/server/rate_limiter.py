@@ -1,52 +1,52 @@
-"""How much one user or address may ask for (docs/protocol.md, section "Fairness").
+"""Rate limits for users and addresses (docs/protocol.md, section "Rate limits").
 
-Nobody has a timer of his own. A connection counts down a portion of its user's and its address's
-rates, and only when that is used up a clock is looked at. Those who have to wait share one timer.
+No connection has a timer of its own. Each one counts down a portion of the rates of its user and of
+its address. The clock is read when that portion is used up. Connections that have to wait share one
+timer.
 """
 
 from __future__ import annotations
 
 from math import ceil
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from chat_protocol.domain.counters import Counters
 from chat_protocol.domain.limits import Limits
 from chat_protocol.domain.rates import Allowance, Bucket, Buckets, address_of
+from chat_protocol.domain.users import Session
 from chat_protocol.errors import RateLimited
-from chat_protocol.server.log_limiter import LimitLog
+from chat_protocol.server.log_limiter import LogLimiter
+from chat_protocol.server.peer import Connection, Observer, Peer
 
-if TYPE_CHECKING:
-    from chat_protocol.server.connection import ChatProtocol
-
-__all__ = ["UNLIMITED", "Fairness"]
+__all__ = ["UNLIMITED", "RateLimiter"]
 
 UNLIMITED = float("inf")
-"""The budget of who has no limit."""
+"""The budget of a connection without a limit."""
 
 _TICK = 0.02
-"""Seconds; who has to wait waits at least so long, and is let go at most so much later."""
+"""Shortest wait of a connection, and the most that a wait is longer than necessary, in seconds."""
 
-_LONGEST_HOLD = 5.0
-"""Seconds; so long at most a connection is not read for a login too many."""
+_LONGEST_PAUSE = 5.0
+"""Longest pause in reading after a login above the rate, in seconds."""
 
 _FREE_REFUSALS = 100
-"""So many requests in a row are refused before refusing slows down, too."""
+"""Consecutive refusals at full speed. Then the server reads more slowly as well."""
 
 
-class Fairness:
-    """The rates of one server.
+class RateLimiter(Observer):
+    """Keeps the rate limits of one server.
 
     Args:
-        limits: names the rates.
+        limits: has the rates.
         clock: measures them.
         counters: count each limit that is met.
-        log: says who met it.
+        log: says which connection or address met it.
     """
 
     def __init__(
-        self, limits: Limits, clock: IReactorTime, counters: Counters, log: LimitLog
+        self, limits: Limits, clock: IReactorTime, counters: Counters, log: LogLimiter
     ) -> None:
         self._limits = limits
         self._clock = clock
@@ -58,16 +58,16 @@ class Fairness:
         self._logins_of_address = Buckets(limits.login_rate_per_address, kept)
         self._messages = Buckets(limits.message_rate, kept)
         self._messages_of_address = Buckets(limits.message_rate_per_address, kept)
-        self._held: dict[ChatProtocol, float] = {}
-        """When each that has to wait is let go."""
+        self._waiting: dict[Any, float] = {}
+        """For each peer that has to wait, the time at which it is resumed."""
         self._timer: IDelayedCall | None = None
 
-    def met(self, limit: str, who: ChatProtocol | str, line: str, **values: Any) -> None:
-        """Count a limit that somebody has met, and say so in the log.
+    def met(self, limit: str, who: Connection | str, line: str, **values: Any) -> None:
+        """Count a limit that was met, and log which connection or address met it.
 
         Args:
             limit: its name in docs/protocol.md.
-            who: for the log; a connection or an address.
+            who: a connection or an address.
             line: a format for ``values``.
         """
         self._counters.limit(limit)
@@ -77,10 +77,20 @@ class Fairness:
         else:
             self._log.about(who, limit, line, **values)
 
+    def answers_untaken(self, connection: Connection) -> None:
+        """Count and log that reading is paused, because a client leaves answers untaken."""
+        self.met(
+            "answer_buffer",
+            connection,
+            "leaves more than {value} bytes of answers untaken; reading is paused until it has"
+            " taken them",
+            value=self._limits.answer_buffer,
+        )
+
     # Connections and logins.
 
     def accepts(self, host: str) -> bool:
-        """Whether an address may connect once more now."""
+        """Return whether an address may connect once more now."""
         address = address_of(host)
         if not address or not self._connections.take(address, self._clock.seconds()):
             return True
@@ -88,12 +98,13 @@ class Fairness:
         self.met("connection_rate_per_address", host, "connects too often, {rate}", rate=rate)
         return False
 
-    def check_login(self, connection: ChatProtocol, name: str) -> None:
+    def check_login(self, connection: Peer, name: str) -> None:
         """Count an attempt to log in.
 
         Raises:
-            RateLimited: there were too many of the address, or with this name from there. The
-                connection is not read until there may be another, or for _LONGEST_HOLD.
+            RateLimited: there were too many from the address, or with this name from there. Then
+                the connection is not read until another login is allowed, at most for
+                _LONGEST_PAUSE.
         """
         address = address_of(connection.host)
         if not address:
@@ -105,15 +116,15 @@ class Fairness:
         ):
             wait = buckets.take(key, now)
             if wait:
-                self._hold(connection, now + min(wait, _LONGEST_HOLD))
+                self._wait(connection, now + min(wait, _LONGEST_PAUSE))
                 raise RateLimited(
                     f"too many logins, {buckets.rate} ({limit}); {_again(wait)}", limit
                 )
 
     # Messages and all other requests.
 
-    def begin(self, connection: ChatProtocol, user: str | None = None) -> None:
-        """From now on a connection's requests count as its user's, before that as nobody's."""
+    def begin(self, connection: Connection, user: str | None = None) -> None:
+        """Count the requests of a connection for a user; None: there is no login yet."""
         now = self._clock.seconds()
         self._settle(connection, now)
         found: list[Bucket] = []
@@ -128,14 +139,14 @@ class Fairness:
             connection.allowance = Allowance(tuple(found))
             connection.budget = 0
 
-    def _settle(self, connection: ChatProtocol, now: float) -> None:
+    def _settle(self, connection: Connection, now: float) -> None:
         if connection.allowance is not None:
             connection.allowance.give_back(connection.budget, now)
             connection.allowance = None
             connection.budget = UNLIMITED
 
-    def admit(self, connection: ChatProtocol) -> None:
-        """Look whether a request of version 2 may be handled now; it is counted afterwards.
+    def admit(self, connection: Peer) -> None:
+        """Check whether a version 2 request may be handled now. It is counted afterwards.
 
         Raises:
             RateLimited: there were too many.
@@ -151,12 +162,12 @@ class Fairness:
         rate, wait = allowance.rate(now), allowance.wait(now)
         connection.rate_refusals += 1
         if connection.rate_refusals % _FREE_REFUSALS:
-            # What is refused costs nothing, for who takes notice of it.
+            # A refusal is free for a client that heeds it.
             connection.budget += 1
         raise RateLimited(f"too many messages, {rate}; {_again(wait)}", self._message_limit(rate))
 
-    def overspent(self, connection: ChatProtocol) -> None:
-        """The budget is below 0: get another, or read no more until there is one."""
+    def overspent(self, connection: Peer) -> None:
+        """Renew a budget that is below 0, or pause the connection until that is possible."""
         allowance, now = connection.allowance, self._clock.seconds()
         assert allowance is not None
         connection.budget = allowance.portion(-connection.budget, now)
@@ -166,40 +177,49 @@ class Fairness:
         self.met(
             self._message_limit(rate),
             connection,
-            "sends too much, {rate}: read more slowly",
+            "sends more than {rate}; reading is paused for a moment",
             rate=rate,
         )
-        self._hold(connection, now + allowance.wait(now))
+        self._wait(connection, now + allowance.wait(now))
 
-    def _hold(self, connection: ChatProtocol, until: float) -> None:
-        connection.hold(self)
-        self._held[connection] = until
+    def _wait(self, connection: Peer, until: float) -> None:
+        connection.pause(self)
+        self._waiting[connection] = until
         if self._timer is None:
-            self._timer = self._clock.callLater(_TICK, self._let_go)
+            self._timer = self._clock.callLater(_TICK, self._resume_due)
 
     def _message_limit(self, rate: object) -> str:
         mine = rate is self._limits.message_rate
         return "message_rate" if mine else "message_rate_per_address"
 
-    def _let_go(self) -> None:
+    def _resume_due(self) -> None:
         now = self._clock.seconds()
         self._timer = None
-        for connection in [one for one, due in self._held.items() if due <= now]:
-            del self._held[connection]
-            connection.release(self)
-        if self._held and self._timer is None:
-            self._timer = self._clock.callLater(_TICK, self._let_go)
+        for connection in [one for one, due in self._waiting.items() if due <= now]:
+            del self._waiting[connection]
+            connection.resume(self)
+        if self._waiting and self._timer is None:
+            self._timer = self._clock.callLater(_TICK, self._resume_due)
 
-    def forget(self, connection: ChatProtocol) -> None:
-        """A connection is gone."""
+    # Observer.
+
+    def handed_over(self, before: Connection, after: Connection) -> None:
+        # From here on: only a connection that was handed over can have requests.
+        self._settle(before, self._clock.seconds())
+        self.begin(after)
+
+    def logged_in(self, peer: Peer, session: Session) -> None:
+        self.begin(peer, session.user.name)
+
+    def disconnected(self, connection: Connection) -> None:
         self._settle(connection, self._clock.seconds())
-        self._held.pop(connection, None)
-        if not self._held and self._timer is not None:
+        self._waiting.pop(connection, None)
+        if not self._waiting and self._timer is not None:
             self._timer.cancel()
             self._timer = None
 
 
 def _again(wait: float) -> str:
-    # Up: whoever comes back then is not too early.
+    # Rounded up: a client that waits so long is not too early.
     wait = ceil(wait * 10) / 10
     return f"try again in {wait:.1f} s" if wait < 10 else f"try again in {wait:.0f} s"

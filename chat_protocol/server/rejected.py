@@ -1,4 +1,4 @@
-"""Connections that are refused: not closed at once, for who is closed at once comes at once."""
+"""Rejected connections. Most are closed later, because their clients would reconnect at once."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 
-__all__ = ["TARPIT", "TARPIT_SECONDS", "Refused", "Tarpit", "TurnedAway"]
+__all__ = ["REJECTED", "REJECTED_SECONDS", "ClosedAtOnce", "ClosedLater", "RejectedConnections"]
 
-TARPIT = 1000
-"""Connections that are kept; past that the oldest is closed."""
+REJECTED = 1000
+"""Rejected connections that are kept open. Above it the oldest one is closed."""
 
-TARPIT_SECONDS = 1.0
-"""For how long at least."""
+REJECTED_SECONDS = 1.0
+"""Shortest time in seconds until a rejected connection is closed."""
 
 _TICK = 0.02
 _AT_ONCE = 10
-"""So many are closed in a tick: they all come again."""
+"""Connections that are closed in one tick, because all their clients reconnect."""
 
 
-class Tarpit:
-    """Keeps refused connections for a moment, without reading from them.
+class RejectedConnections:
+    """Closes rejected connections after REJECTED_SECONDS. Until then it does not read from them.
 
     Args:
-        clock: measures the moment.
+        clock: times the closing.
     """
 
     def __init__(self, clock: IReactorTime) -> None:
@@ -35,15 +35,15 @@ class Tarpit:
         self._kept: deque[tuple[float, Callable[[], object]]] = deque()
         self._timer: IDelayedCall | None = None
 
-    def add(self, close: Callable[[], object]) -> None:
-        """Call ``close`` in a moment, or earlier when there are too many."""
-        self._kept.append((self._clock.seconds() + TARPIT_SECONDS, close))
-        if len(self._kept) > TARPIT:
+    def close_later(self, close: Callable[[], object]) -> None:
+        """Call ``close`` after REJECTED_SECONDS, or earlier if there are more than REJECTED."""
+        self._kept.append((self._clock.seconds() + REJECTED_SECONDS, close))
+        if len(self._kept) > REJECTED:
             self._kept.popleft()[1]()
         if self._timer is None:
-            self._timer = self._clock.callLater(TARPIT_SECONDS, self._look)
+            self._timer = self._clock.callLater(REJECTED_SECONDS, self._close_due)
 
-    def empty(self) -> None:
+    def close_all(self) -> None:
         """Close all of them now."""
         if self._timer is not None:
             self._timer.cancel()
@@ -51,7 +51,7 @@ class Tarpit:
         while self._kept:
             self._kept.popleft()[1]()
 
-    def _look(self) -> None:
+    def _close_due(self) -> None:
         self._timer = None
         now = self._clock.seconds()
         for _ in range(_AT_ONCE):
@@ -59,28 +59,27 @@ class Tarpit:
                 break
             self._kept.popleft()[1]()
         if self._kept and self._timer is None:
-            self._timer = self._clock.callLater(max(_TICK, self._kept[0][0] - now), self._look)
+            delay = max(_TICK, self._kept[0][0] - now)
+            self._timer = self._clock.callLater(delay, self._close_due)
 
 
-class Refused(Protocol):
-    """A connection that is nobody's.
+class ClosedLater(Protocol):
+    """A connection that is closed after REJECTED_SECONDS.
 
     Args:
-        tarpit: keeps it.
+        rejected: closes it.
     """
 
     transport: Any
 
-    def __init__(self, tarpit: Tarpit) -> None:
-        self._tarpit = tarpit
+    def __init__(self, rejected: RejectedConnections) -> None:
+        self._rejected = rejected
 
     def connectionMade(self) -> None:
-        """See IProtocol."""
         self.transport.pauseProducing()
-        self._tarpit.add(self._close)
+        self._rejected.close_later(self._close)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        """See IProtocol."""
         self.transport = None
 
     def _close(self) -> None:
@@ -88,11 +87,13 @@ class Refused(Protocol):
             self.transport.abortConnection()
 
 
-class TurnedAway(Protocol):
-    """A connection that is closed at once: TLS and the PROXY protocol cannot wrap None."""
+class ClosedAtOnce(Protocol):
+    """A connection that is closed at once.
+
+    A factory that TLS or the PROXY protocol wraps cannot return None in place of a protocol.
+    """
 
     transport: Any
 
     def connectionMade(self) -> None:
-        """See IProtocol."""
         self.transport.loseConnection()

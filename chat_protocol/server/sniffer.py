@@ -1,200 +1,123 @@
-"""The first bytes of a connection say what it speaks (docs/protocol.md, clause F16).
+"""What a connection speaks, by its first bytes (docs/protocol.md, clause F16).
 
-A frame begins with 0x00, for its length is below 2^24; a TLS handshake with 0x16 (RFC 8446,
-section 5.1); a request of HTTP with a letter (RFC 9112, section 3.1). So one port serves them all,
-and the log says of who speaks something else what it is.
+A frame begins with 0x00, because its length is below 2^24. A TLS handshake begins with 0x16 (RFC
+8446, section 5.1), an HTTP request with a letter (RFC 9112, section 3.1). So one port serves all
+three. Clients of some other protocols are recognized as well, so that the log can name them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Protocol
+from enum import Enum, auto
+from typing import Any, Protocol
 
-from twisted.python.failure import Failure
+from twisted.internet.interfaces import IProtocol
+from twisted.protocols.policies import ProtocolWrapper
 
-from chat_protocol.transport.sockets import is_closing, is_tls, tls_below
+from chat_protocol.server.peer import Connection
+from chat_protocol.server.sessionless import Acceptor, SessionlessConnection
 
-if TYPE_CHECKING:
-    from chat_protocol.server.connection import ChatProtocol
-
-__all__ = ["ITLS", "ICarrier", "IWeb", "Opening", "why_lost"]
+__all__ = ["ITLS", "IWeb", "NotServed", "Sniffer", "Spoken"]
 
 _FRAME = 0x00
 _HANDSHAKE = 0x16
-
 _LETTERS = range(ord("A"), ord("Z") + 1)
 
-_HTTP = "it speaks HTTP, and this is no web server"
-_PROXY = "it sends a PROXY header; listen on haproxy:... for it"
+_HTTP = "the client speaks HTTP, and this server has no web page"
+_PROXY = "a proxy sends the PROXY header; listen on haproxy:... for it"
 
-_FOREIGN = {
+_KNOWN = {
     **dict.fromkeys((b"GET ", b"HEAD", b"POST", b"PUT ", b"OPTI", b"CONN", b"PRI "), _HTTP),
     **dict.fromkeys((b"PROX", b"\r\n\r\n"), _PROXY),
-    b"SSH-": "it speaks SSH, and this is no SSH server",
+    b"SSH-": "the client speaks SSH, and this is a chat server",
 }
-"""What programs begin with that were meant for other ports: four bytes."""
+"""The first bytes of clients that are not served, and what the log says of them."""
 
-_FAULTS = {
-    "http request": _HTTP,
-    "https proxy request": _HTTP,
-    "wrong version number": "it speaks no TLS, and nothing else is spoken here; have it use TLS,"
-    " or another port",
-    "unsupported protocol": "it knows no version of TLS that is safe; TLS 1.2 is needed at least",
-    "no shared cipher": "it knows no cipher that is safe",
-    "unknown ca": "it does not trust the certificate's authority; have it trust that one, or get"
-    " a certificate from one that it trusts",
-    "bad certificate": "it does not accept the certificate; has it the right name?",
-    "certificate unknown": "it does not accept the certificate",
-    "certificate expired": "it takes the certificate for expired; renew it, look at the clocks",
-    "certificate verify failed": "its own certificate is none of those that"
-    " --client-authorities is for, or has expired or been revoked",
-}
-"""What OpenSSL says of a handshake that failed, and what that means."""
+_KNOWN_BYTES = 4
 
-_FAULTS["packet length too long"] = _FAULTS["record layer failure"] = _FAULTS[
-    "wrong version number"
-]
+
+class Spoken(Enum):
+    """What a connection speaks."""
+
+    CHAT = auto()
+    TLS = auto()
+    HTTP = auto()
+    UNDECIDED = auto()
+    """More bytes are needed."""
+    UNKNOWN = auto()
+    """As a frame it would have a length that is out of bounds."""
+
+
+class NotServed(Exception):
+    """A connection is to be closed for what it speaks; the text tells the operator why."""
 
 
 class ITLS(Protocol):
-    """What makes connections TLS ones."""
+    """Makes TLS connections."""
 
-    def start_tls(self, transport: Any, peer_done: Callable[[], None]) -> None:
-        """Have the transport, one with startTLS, speak TLS from now on, as the server.
+    def wrap(self, protocol: IProtocol) -> ProtocolWrapper:
+        """Return the server's side of TLS for one connection; ``protocol`` gets what it decrypts.
 
-        Args:
-            peer_done: called when the peer has closed its sending side in good order.
+        If ``protocol`` provides IHalfCloseableProtocol, its readConnectionLost is called when the
+        peer has sent close_notify.
         """
 
     def name_of(self, transport: Any) -> str | None:
-        """The name in the certificate that the peer showed and that is good."""
-
-
-class ICarrier(Protocol):
-    """What carries the bytes of a connection, where that is not the transport alone."""
-
-    @property
-    def unfinished(self) -> object | None:
-        """What has begun to come in and is waited for: the same object until it is there."""
-
-    def lost(self, reason: Failure) -> None:
-        """The connection is gone."""
+        """Return the name in the client's certificate; None without a valid certificate."""
 
 
 class IWeb(Protocol):
-    """What takes connections that speak HTTP."""
+    """Serves HTTP."""
 
-    def begin(self, connection: ChatProtocol, data: bytes) -> None:
-        """Take a connection, by ChatProtocol.carry, and its first bytes."""
-
-
-def why_lost(reason: Failure) -> str:
-    """What a connection was lost for, in words."""
-    error = reason.value
-    if error is not None and error.args and type(error).__module__.startswith("OpenSSL"):
-        # OpenSSL's queue of errors, each a library, a function and a reason; or a number and words.
-        errors = error.args[0]
-        what = errors[-1][-1] if isinstance(errors, list) and errors else error.args[-1]
-        return f"TLS: {what or 'it ended'}"
-    return str(reason.getErrorMessage())
+    def http_connection(self, acceptor: Acceptor) -> SessionlessConnection:
+        """Return a protocol to which a connection can be handed over."""
 
 
-class Opening:
-    """Decides what becomes of a connection when its first bytes are there.
+class Sniffer:
+    """Tells from the first bytes of a connection what it speaks, and whether that is served.
 
     Args:
-        tls: makes TLS connections; None: there is none on this server.
-        required: whether a connection without TLS is closed.
-        web: takes those that speak HTTP; None: they are closed.
+        tls: makes TLS connections; None: there is no TLS on this server.
+        required: whether connections without TLS are closed.
+        web: serves HTTP; None: connections that speak it are closed.
     """
 
     def __init__(
         self, tls: ITLS | None = None, required: bool = False, web: IWeb | None = None
     ) -> None:
-        self._tls = tls
+        self.tls = tls
+        self.web = web
         self._required = required
-        self._web = web
 
-    def are_frames(self, connection: ChatProtocol, data: bytes) -> bool:
-        """Whether the bytes, at least one, are for the connection's parser.
+    def spoken(self, data: bytes, in_tls: bool) -> Spoken:
+        """Return what the client speaks.
 
-        If they begin a handshake, what it decrypts comes to the connection as its first bytes.
+        Args:
+            data: everything that has arrived, at least one byte.
+            in_tls: whether TLS has decrypted it.
+
+        Raises:
+            NotServed: the connection is to be closed.
         """
         first = data[0]
-        transport: Any = connection.transport
-        if is_tls(transport):
-            return not self._is_web(connection, data)
-        if first == _HANDSHAKE:
-            if self._tls is None:
-                self._close(
-                    connection,
-                    "it begins a TLS handshake, and there is no TLS here; have it use none,"
-                    " or give --certificate",
+        if first == _HANDSHAKE and not in_tls:
+            if self.tls is None:
+                raise NotServed(
+                    "the client starts TLS, and the server has no certificate; connect without"
+                    " TLS, or start the server with --certificate"
                 )
-            elif not hasattr(transport, "startTLS"):
-                self._close(connection, "there is no TLS on this kind of endpoint")
-            else:
-                self._tls.start_tls(transport, connection.readConnectionLost)
-                connection.secured()
-                # What was read already is the beginning of the handshake.
-                tls_below(transport).dataReceived(data)
-            return False
-        if self._required and (first == _FRAME or (self._web and first in _LETTERS)):
-            self._close(connection, "it uses no TLS, and --require-tls is given; have it use TLS")
-            return False
-        return not self._is_web(connection, data)
+            return Spoken.TLS
+        known = _KNOWN.get(data[:_KNOWN_BYTES])
+        is_http = self.web is not None and first in _LETTERS and known in (None, _HTTP)
+        if first == _FRAME or is_http:
+            if self._required and not in_tls:
+                raise NotServed("the client does not use TLS, and --require-tls is given")
+            return Spoken.HTTP if is_http else Spoken.CHAT
+        if known is not None:
+            raise NotServed(known)
+        return Spoken.UNDECIDED if len(data) < _KNOWN_BYTES else Spoken.UNKNOWN
 
-    def _is_web(self, connection: ChatProtocol, data: bytes) -> bool:
-        if self._web is None or data[0] not in _LETTERS:
-            return False
-        if _FOREIGN.get(data[:4], _HTTP) is not _HTTP:
-            return False
-        self._web.begin(connection, data)
-        return True
-
-    def name_of(self, connection: ChatProtocol) -> str | None:
-        """The name in the certificate that the client showed, if it did."""
-        if self._tls is None or not connection.is_secured:
+    def certified_name(self, connection: Connection) -> str | None:
+        """Return the name in the client's certificate; None without a valid certificate."""
+        if self.tls is None or not connection.is_secured:
             return None
-        return self._tls.name_of(connection.transport)
-
-    def not_frames(self, connection: ChatProtocol, length: int) -> bool:
-        """Whether what stood there for the length of a frame is how something else begins."""
-        what = _FOREIGN.get(length.to_bytes(4, "big"))
-        if what is None or connection.session is not None:
-            return False
-        connection.factory.limit_log.about(
-            connection,
-            "opening",
-            "Closing {peer}: {what}",
-            what=what,
-        )
-        return True
-
-    def lost(self, connection: ChatProtocol, reason: Failure) -> None:
-        """A connection without a session is gone: if TLS or a PROXY header failed, say why."""
-        if connection.awaits_address and is_closing(connection.transport):
-            # Not by us, nor by the peer: the wrapper found no header.
-            self._say(connection, "it begins without a PROXY header, which is needed here")
-        said = why_lost(reason)
-        if said.startswith("TLS: "):
-            found = [text for fault, text in _FAULTS.items() if fault in said.lower()]
-            connection.factory.limit_log.about(
-                connection,
-                "opening",
-                "{peer} is gone, {why}{hint}",
-                why=ascii(said)[1:-1],
-                hint=f": {found[0]}" if found else "",
-            )
-
-    def _close(self, connection: ChatProtocol, why: str) -> None:
-        self._say(connection, why)
-        connection.close()
-
-    def _say(self, connection: ChatProtocol, why: str) -> None:
-        connection.factory.limit_log.about(
-            connection,
-            "opening",
-            "Closing {peer}: {why}",
-            why=why,
-        )
+        return self.tls.name_of(connection.transport)

@@ -1,18 +1,19 @@
-"""The life of a connection. Rule 1: everything that changes the state is in the table.
+"""The states of a connection. Every change of state is in the table NEXT.
 
-In ENDING nothing more is read and the user is off-line; what was accepted is still answered. In
-LINGERING all of it is sent, and the end of the peer is waited for.
+In ENDING the server reads nothing more and the user is offline. Accepted requests are still
+answered. In LINGERING all answers are sent, and the server waits for the peer to close its side. A
+protocol that has handed its connection over to another one is GONE; the other one is CONNECTED.
 """
 
 from __future__ import annotations
 
 from enum import Enum, auto
 
-__all__ = ["NEXT", "Event", "State"]
+__all__ = ["NEXT", "ConnectionEvent", "ConnectionState"]
 
 
-class State(Enum):
-    """The life of a connection."""
+class ConnectionState(Enum):
+    """The state of a connection."""
 
     CONNECTED = auto()
     LOGGING_IN = auto()
@@ -22,28 +23,30 @@ class State(Enum):
     GONE = auto()
 
 
-class Event(Enum):
-    """What changes it."""
+class ConnectionEvent(Enum):
+    """What changes the state of a connection."""
 
     LOGIN = auto()
     LOGIN_OK = auto()
     LOGIN_REFUSED = auto()
     END = auto()
     ANSWERED = auto()
+    HANDED_OVER = auto()
     LOST = auto()
 
 
 NEXT = {
-    (State.CONNECTED, Event.LOGIN): State.LOGGING_IN,
-    (State.CONNECTED, Event.END): State.ENDING,
-    (State.CONNECTED, Event.LOST): State.GONE,
-    (State.LOGGING_IN, Event.LOGIN_OK): State.LOGGED_IN,
-    (State.LOGGING_IN, Event.LOGIN_REFUSED): State.CONNECTED,
-    (State.LOGGING_IN, Event.END): State.ENDING,
-    (State.LOGGING_IN, Event.LOST): State.GONE,
-    (State.LOGGED_IN, Event.END): State.ENDING,
-    (State.LOGGED_IN, Event.LOST): State.GONE,
-    (State.ENDING, Event.ANSWERED): State.LINGERING,
-    (State.ENDING, Event.LOST): State.GONE,
-    (State.LINGERING, Event.LOST): State.GONE,
+    (ConnectionState.CONNECTED, ConnectionEvent.LOGIN): ConnectionState.LOGGING_IN,
+    (ConnectionState.CONNECTED, ConnectionEvent.END): ConnectionState.ENDING,
+    (ConnectionState.CONNECTED, ConnectionEvent.HANDED_OVER): ConnectionState.GONE,
+    (ConnectionState.CONNECTED, ConnectionEvent.LOST): ConnectionState.GONE,
+    (ConnectionState.LOGGING_IN, ConnectionEvent.LOGIN_OK): ConnectionState.LOGGED_IN,
+    (ConnectionState.LOGGING_IN, ConnectionEvent.LOGIN_REFUSED): ConnectionState.CONNECTED,
+    (ConnectionState.LOGGING_IN, ConnectionEvent.END): ConnectionState.ENDING,
+    (ConnectionState.LOGGING_IN, ConnectionEvent.LOST): ConnectionState.GONE,
+    (ConnectionState.LOGGED_IN, ConnectionEvent.END): ConnectionState.ENDING,
+    (ConnectionState.LOGGED_IN, ConnectionEvent.LOST): ConnectionState.GONE,
+    (ConnectionState.ENDING, ConnectionEvent.ANSWERED): ConnectionState.LINGERING,
+    (ConnectionState.ENDING, ConnectionEvent.LOST): ConnectionState.GONE,
+    (ConnectionState.LINGERING, ConnectionEvent.LOST): ConnectionState.GONE,
 }

@@ -1,4 +1,4 @@
-"""How long a peer may take for what it has begun: to log in, and to finish a frame."""
+"""Timeouts of connections: for the login and for each frame."""
 
 from __future__ import annotations
 
@@ -7,71 +7,67 @@ from collections.abc import Callable
 from twisted.internet.interfaces import IReactorTime
 
 from chat_protocol.domain.limits import Limits
-from chat_protocol.server.connection import ChatProtocol
-from chat_protocol.server.state import State
-from chat_protocol.server.watches import Watch
+from chat_protocol.domain.users import Session
+from chat_protocol.server.peer import Connection, Observer, Peer
+from chat_protocol.server.state import ConnectionState
+from chat_protocol.server.watch import Watch
 
-__all__ = ["Patience"]
+__all__ = ["Timeouts"]
 
 
-class Patience(Watch):
-    """Finds those who take too long, without a timer for each.
+class Timeouts(Watch, Observer):
+    """Finds connections that take too long, without a timer for each one.
 
     Args:
-        limits: ``login_seconds`` and ``frame_seconds``.
-        late: called with each who takes too long, and the limit's name.
-        also: called at each look.
-        clock: times the looks.
+        limits: ``login_seconds`` and ``frame_seconds`` are used.
+        expired: called with each connection that takes too long, and the limit's name.
+        clock: times the checks.
     """
 
     def __init__(
-        self,
-        limits: Limits,
-        late: Callable[[ChatProtocol, str], None],
-        also: Callable[[], None],
-        clock: IReactorTime,
+        self, limits: Limits, expired: Callable[[Connection, str], None], clock: IReactorTime
     ) -> None:
         self._limits = limits
-        self._late = late
-        self._also = also
+        self._expired = expired
         self._clock = clock
-        self._without_login: dict[ChatProtocol, float] = {}
-        """Since when; all wait for as long, so the first is the first to be late."""
-        self._unfinished: dict[ChatProtocol, tuple[object, float]] = {}
-        """The frame that was there at the last look, and since when."""
+        self._without_login: dict[Connection, float] = {}
+        """When each connection without a login began."""
+        self._unfinished: dict[Connection, tuple[object, float]] = {}
+        """The unfinished frame of each connection, and the first check that found it."""
         super().__init__(clock)
 
-    def expect_login(self, connection: ChatProtocol) -> None:
-        """A connection is made."""
+    def connected(self, connection: Connection) -> None:
         if self._limits.login_seconds:
             self._without_login[connection] = self._clock.seconds()
 
-    def logged_in(self, connection: ChatProtocol) -> None:
-        """It has a session."""
-        self._without_login.pop(connection, None)
+    def handed_over(self, before: Connection, after: Connection) -> None:
+        # The time before the handover counts.
+        since = self._without_login.pop(before, None)
+        if since is not None:
+            self._without_login[after] = since
+        self._unfinished.pop(before, None)
 
-    def forget(self, connection: ChatProtocol) -> None:
-        """It is gone."""
+    def logged_in(self, peer: Peer, session: Session) -> None:
+        self._without_login.pop(peer, None)
+
+    def disconnected(self, connection: Connection) -> None:
         self._without_login.pop(connection, None)
         self._unfinished.pop(connection, None)
 
-    def look(self) -> None:
-        """See Watch: the logins."""
-        self._also()
+    def check(self) -> None:
+        """Check the logins."""
         now = self._clock.seconds()
-        while self._without_login:
-            connection, since = next(iter(self._without_login.items()))
-            if now - since < self._limits.login_seconds:
-                break
+        expired = now - self._limits.login_seconds
+        for connection in [one for one, since in self._without_login.items() if since <= expired]:
             del self._without_login[connection]
-            if connection.state is State.LOGGING_IN or connection.unanswered:
+            if connection.state is ConnectionState.LOGGING_IN or connection.unanswered:
                 # Now it is the server that takes its time.
                 self._without_login[connection] = now
-            elif connection.state is State.CONNECTED:
-                self._late(connection, "login_seconds")
+            elif connection.state is ConnectionState.CONNECTED:
+                self._expired(connection, "login_seconds")
 
-    def look_at(self, connection: ChatProtocol) -> None:
-        """Whether a frame that had begun at the last look is still the same."""
+    def check_frame(self, connection: Connection) -> None:
+        """Check whether the frame that had begun at the last check is still unfinished."""
         frame = connection.unfinished if self._limits.frame_seconds else None
         if frame is None:
             self._unfinished.pop(connection, None)
@@ -82,4 +78,4 @@ class Patience(Watch):
             self._unfinished[connection] = frame, now
         elif now - since >= self._limits.frame_seconds:
             del self._unfinished[connection]
-            self._late(connection, "frame_seconds")
+            self._expired(connection, "frame_seconds")

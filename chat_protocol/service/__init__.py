@@ -1,1 +1,1 @@
-"""A server as a Twisted service, and its twistd plugin."""
+"""The server as a Twisted service, and the ``twistd chatserver`` plugin."""

@@ -1,4 +1,4 @@
-"""What a server is to be, between the options and the services."""
+"""The configuration of a server, as the options specify it."""
 
 from __future__ import annotations
 
@@ -14,45 +14,45 @@ DEFAULT_STORE = "sqlite:chat.db"
 
 @dataclass(frozen=True)
 class TLSConfig:
-    """TLS on every endpoint."""
+    """TLS on all endpoints."""
 
     certificate: str
-    """Path of the certificate in PEM form, those between it and the root behind it."""
+    """Path of the PEM file with the server's certificate, followed by intermediate certificates."""
 
     private_key: str | None = None
-    """Path of its key in PEM form, not encrypted; None: it is in the same file."""
+    """Path of the PEM file with the unencrypted private key; None: the certificate file."""
 
     client_authorities: str | None = None
-    """Path of the certificates of those who sign the clients', with or without revocation lists;
-    None: clients are asked for no certificates."""
+    """Path of the PEM file with the CAs of client certificates, optionally with revocation lists;
+    None: the server does not request client certificates."""
 
     required: bool = False
-    """Whether connections without TLS are closed."""
+    """Whether the server closes connections without TLS."""
 
 
 @dataclass(frozen=True)
 class ServerConfig:
-    """One server."""
+    """The configuration of one server."""
 
     listen: tuple[str, ...] = (DEFAULT_LISTEN,)
     """Server endpoint strings."""
 
     store: str = DEFAULT_STORE
-    """The URL of the store."""
+    """URL of the store."""
 
     status_interval: float = 10.0
-    """Seconds between two looks at who is on-line for the log; 0: none."""
+    """Seconds between status lines in the log; 0: no status lines."""
 
     limits: Limits = field(default_factory=Limits)
 
     tls: TLSConfig | None = None
-    """None: no TLS but on endpoints that have it of their own, such as ssl:."""
+    """None: TLS only on endpoints that provide it themselves, such as ssl:."""
 
     status: tuple[str, ...] = ()
-    """Server endpoint strings for the pages about the server."""
+    """Server endpoint strings for metrics and health checks."""
 
     retention: float = 0
-    """Seconds for which messages are kept, at least; 0: for ever."""
+    """Minimum age in seconds at which messages expire; 0: messages never expire."""
 
     web: bool = True
-    """Whether the page and its WebSocket are on every endpoint."""
+    """Whether every endpoint serves the web page and its WebSocket."""

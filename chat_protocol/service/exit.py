@@ -1,9 +1,8 @@
-"""Ending a twistd process with a status of one's own.
+"""Control the exit status of a twistd process.
 
-twistd ends with 0 whenever its reactor stops without a signal, and the reactor catches
-SystemExit; so a failure's status is set by the last thing the interpreter does. After a signal
-twistd kills itself with it once more, even when everything was brought to an end as asked; so
-SIGTERM is handled here.
+twistd exits with status 0 whenever its reactor stops without a signal, and the reactor catches
+SystemExit. Therefore an exit handler sets the status of a failure. After a signal, twistd kills
+itself with the same signal, even after an orderly stop. Therefore this module handles SIGTERM.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ _log = Logger(namespace="chat_protocol.service")
 
 
 def stop_on_sigterm(reactor: Any) -> None:
-    """Have SIGTERM stop the reactor in good order, with status 0; a second one kills."""
+    """Make SIGTERM stop the reactor with exit status 0; a second SIGTERM kills the process."""
 
     def stop(signum: int, frame: object) -> None:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
@@ -33,12 +32,12 @@ def stop_on_sigterm(reactor: Any) -> None:
         _log.info("Stopping on SIGTERM")
         reactor.stop()
 
-    # The reactor sets handlers of its own when it starts: these come after.
+    # The reactor installs its own handlers when it starts and would replace this one.
     reactor.callWhenRunning(signal.signal, signal.SIGTERM, stop)
 
 
 def exit_with(reactor: Any, status: int, message: str) -> None:
-    """Stop the reactor, let twistd clean up, write the message to stderr and end so."""
+    """Stop the reactor; once twistd has cleaned up, write ``message`` to stderr and exit."""
     atexit.register(_exit, status, message)
     reactor.callWhenRunning(reactor.stop)
 

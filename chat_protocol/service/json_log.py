@@ -1,4 +1,4 @@
-"""The log as JSON, an object a line."""
+"""The log as JSON, one object per line."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from twisted.python.logfile import LogFile
 
 __all__ = ["as_json", "json_observer"]
 
-_PLAIN = (str, int, float, bool)
-_FORMAT_KEYS = {"time", "level", "system", "message", "traceback", "format", "isError", "text"}
-"""What an event's own values do not overwrite, or what only Twisted's old log has."""
+_SCALARS = (str, int, float, bool)
+_RESERVED_KEYS = {"time", "level", "system", "message", "traceback", "format", "isError", "text"}
+"""Keys that are not copied from the event: those of the line itself and of Twisted's legacy log."""
 
 
 def as_json(event: LogEvent) -> str | None:
-    """A line, with its end; None for an event that says nothing.
+    """Format an event as a line with its newline; return None for an event without a message.
 
-    ``time`` is in ISO 8601, UTC; ``level``, ``system`` and ``message`` are those of the text
-    log. What an event names - ``peer``, ``limit``, ``code`` and the like - stands under its name.
+    ``time`` is in ISO 8601, UTC. ``level``, ``system`` and ``message`` are those of the text log.
+    The event's own scalar values, such as ``peer``, ``limit`` and ``code``, have their own keys.
     """
     message = formatEvent(event)
     if not message and event.get("log_failure") is None:
@@ -38,18 +38,18 @@ def as_json(event: LogEvent) -> str | None:
     if event.get("log_failure") is not None:
         line["traceback"] = eventAsText(event, includeTimestamp=False, includeSystem=False)
     for key, value in event.items():
-        if isinstance(value, _PLAIN) and not key.startswith("log_") and key not in _FORMAT_KEYS:
+        if isinstance(value, _SCALARS) and not key.startswith("log_") and key not in _RESERVED_KEYS:
             line[key] = value
-    # Every character but ASCII escaped: what peers choose cannot break a line.
+    # json.dumps escapes everything outside ASCII, so that text from clients cannot break a line.
     return json.dumps(line) + "\n"
 
 
 def json_observer(path: str) -> ILogObserver:
-    """What twistd is to log to.
+    """Return the log observer for twistd.
 
     Args:
-        path: of a file, which is rotated as twistd does it: by its size, and on SIGUSR1; ``-``:
-            stdout.
+        path: path of the log file, or ``-`` for stdout. The file is rotated as twistd does it:
+            when it reaches its maximum size, and on SIGUSR1.
     """
     file: Any = sys.stdout
     if path != "-":

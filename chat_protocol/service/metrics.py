@@ -1,7 +1,7 @@
-"""The figures of a server for Prometheus; needs what the extra ``metrics`` installs.
+"""The metrics of a server for Prometheus; requires the extra ``metrics``.
 
-Nothing here is on the way of a message: the domain counts in plain numbers, and these are read
-when somebody asks.
+Metrics add no cost to a message. The domain and the server count in plain numbers, and a scrape
+reads these.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from prometheus_client.core import (
 )
 from prometheus_client.registry import Collector
 
-from chat_protocol.domain.delivery import State
-from chat_protocol.domain.meter import Histogram, Meter
-from chat_protocol.interfaces import IStore
+from chat_protocol.domain.delivery import DeliveryState
+from chat_protocol.domain.metrics import Histogram, Meter
+from chat_protocol.domain.ports import IStore
 from chat_protocol.server.factory import ChatFactory
 from chat_protocol.wire.codes import Code
 
@@ -39,19 +39,23 @@ _LIMITS = (
     *("login_rate", "login_rate_per_address", "login_seconds", "frame_seconds"),
     *("answer_buffer", "mailbox", "message_rate", "message_rate_per_address"),
 )
-"""Shown from the start, as 0: what appears with its first count has not grown, to Prometheus."""
-_DELIVERIES = {State.LIVE: "live", State.HELD: "held", State.CATCHING_UP: "catching up"}
+"""Exported from the start as 0, so that Prometheus sees the first count as an increase."""
+_DELIVERY_LABELS = {
+    DeliveryState.LIVE: "live",
+    DeliveryState.PAUSED: "paused",
+    DeliveryState.CATCHING_UP: "catching up",
+}
 
 
 def registry_for(
     factory: Callable[[], ChatFactory | None], store: IStore, meter: Meter
 ) -> CollectorRegistry:
-    """All figures of a server and its process.
+    """Return a registry with all metrics of a server and its process.
 
     Args:
-        factory: the server's; None before it serves and after that.
-        store: its store.
-        meter: that the factory was given.
+        factory: returns the server's factory, or None while it does not accept connections.
+        store: the server's store.
+        meter: the meter that the factory uses.
     """
     registry = CollectorRegistry()
     registry.register(ServerCollector(factory, store, meter))
@@ -61,7 +65,7 @@ def registry_for(
 
 
 class ServerCollector(Collector):
-    """The figures of one server; see :func:`registry_for`."""
+    """Collects the metrics of one server; for the arguments see :func:`registry_for`."""
 
     def __init__(
         self, factory: Callable[[], ChatFactory | None], store: IStore, meter: Meter
@@ -72,47 +76,48 @@ class ServerCollector(Collector):
         self._version = version("chat-protocol")
 
     def collect(self) -> Iterator[Metric]:
-        """See Collector."""
         kind = self._store.description.partition(":")[0]
         yield InfoMetricFamily(
-            "chat", "The server.", value={"version": self._version, "store": kind}
+            "chat", "Version and store.", value={"version": self._version, "store": kind}
         )
         factory = self._factory()
-        yield _gauge("chat_serving", "1: connections are accepted.", int(factory is not None))
-        yield from self._store_figures()
-        yield from self._message_figures()
+        yield _gauge(
+            "chat_serving", "1 if the server accepts connections.", int(factory is not None)
+        )
+        yield from self._store_metrics()
+        yield from self._message_metrics()
         if factory is not None:
-            yield from _factory_figures(factory)
+            yield from _factory_metrics(factory)
 
-    def _store_figures(self) -> Iterator[Metric]:
+    def _store_metrics(self) -> Iterator[Metric]:
         meter = self._meter
         yield _gauge(
-            "chat_store_up", "1: the store did what it was asked for last.", int(meter.store_up)
+            "chat_store_up", "1 if the last operation of the store succeeded.", int(meter.store_up)
         )
         yield _counter(
             "chat_store_failures", "Batches and queries that failed.", meter.store_failures
         )
-        yield _gauge("chat_registered_users", "Users that there are.", self._store.registered)
+        yield _gauge("chat_registered_users", "Registered users.", self._store.registered)
         yield _histogram(
             "chat_commit_seconds",
-            "What the store took for a batch, until it was as durable as it promises.",
+            "Duration of the commit of a batch, in seconds.",
             meter.commit_seconds,
         )
         yield _histogram(
-            "chat_batch_messages", "Messages that were stored together.", meter.batch_messages
+            "chat_batch_messages", "Messages per committed batch.", meter.batch_messages
         )
         yield _histogram(
             "chat_mailbox_messages",
-            "Messages that waited for a user at a login of version 2.",
+            "Messages waiting in the user's mailbox at a version 2 login.",
             meter.mailbox_messages,
         )
 
-    def _message_figures(self) -> Iterator[Metric]:
+    def _message_metrics(self) -> Iterator[Metric]:
         meter = self._meter
         messages = CounterMetricFamily(
             "chat_messages",
-            "Messages that came to the store, by whom they were for and what was answered;"
-            " REPEATED is an OK for what was stored before.",
+            "Messages by scope and by the code of the answer; REPEATED is an OK for a message that"
+            " had been stored before.",
             labels=("scope", "outcome"),
         )
         known = dict.fromkeys(((scope, Code.OK.name) for scope in _SCOPES), 0)
@@ -121,93 +126,85 @@ class ServerCollector(Collector):
         yield messages
         deliveries = CounterMetricFamily(
             "chat_deliveries",
-            "Messages that were handed to a recipient, as they were stored (live) or read back"
-            " from the mailbox.",
+            "Messages delivered to a connection, as soon as they were stored (live) or later from"
+            " the mailbox.",
             labels=("way",),
         )
         deliveries.add_metric(("live",), meter.delivered_live)
         deliveries.add_metric(("mailbox",), meter.delivered_from_mailbox)
         yield deliveries
-        yield _counter(
-            "chat_returned_messages",
-            "Messages that a connection had not taken, put back into the mailbox; twice, perhaps.",
-            meter.returned,
-        )
         yield _histogram(
             "chat_delivery_seconds",
-            "From when the first message of a batch came in until they were handed to who is"
-            " on-line.",
+            "Time from reading the first message of a batch to delivering the batch, in seconds.",
             meter.delivery_seconds,
         )
 
 
-def _factory_figures(factory: ChatFactory) -> Iterator[Metric]:
+def _factory_metrics(factory: ChatFactory) -> Iterator[Metric]:
     counters = factory.counters
-    yield _counter("chat_connections_accepted", "Connections taken.", counters.connections)
+    yield _counter("chat_connections_accepted", "Accepted connections.", counters.connections)
     logins = CounterMetricFamily(
-        "chat_logins", "Logins, by what was answered.", labels=("version", "outcome")
+        "chat_logins", "Logins by the code of the answer.", labels=("version", "outcome")
     )
     known = {(number, Code.OK): 0 for number in _VERSIONS}
     for (number, code), count in (known | counters.logins).items():
         logins.add_metric((str(number), code.name), count)
     yield logins
     refusals = CounterMetricFamily(
-        "chat_refusals", "Requests of any kind that were refused.", labels=("code",)
+        "chat_refusals", "Refused requests of any kind.", labels=("code",)
     )
     for code, count in (dict.fromkeys(_REFUSALS, 0) | counters.refusals).items():
         refusals.add_metric((code.name,), count)
     yield refusals
     limits = CounterMetricFamily(
         "chat_limits_met",
-        "How often a limit of docs/protocol.md was met.",
+        "How often a limit of docs/protocol.md was reached.",
         labels=("limit",),
     )
     for name, count in (dict.fromkeys(_LIMITS, 0) | counters.limits).items():
         limits.add_metric((name,), count)
     yield limits
-    yield _gauge(
-        "chat_backlog_bytes", "Messages that have no answer yet.", factory.exchange.backlog
-    )
-    yield from _connection_figures(factory)
+    yield _gauge("chat_backlog_bytes", "Bytes of unanswered messages.", factory.exchange.backlog)
+    yield from _connection_metrics(factory)
 
 
-def _connection_figures(factory: ChatFactory) -> Iterator[Metric]:
+def _connection_metrics(factory: ChatFactory) -> Iterator[Metric]:
     paused = 0
-    found: Counter[tuple[int, State]] = Counter()
+    found: Counter[tuple[int, DeliveryState]] = Counter()
     for connection in factory.connections:
         paused += connection.paused
         session = connection.session
         if session is not None:
             found[session.version, session.delivery.state] += 1
-    yield _gauge("chat_connections", "Connections that there are.", len(factory.connections))
+    yield _gauge("chat_connections", "Open connections.", len(factory.connections))
     yield _gauge(
         "chat_connections_not_read",
-        "Of these so many that are not read from just now: a limit is met, or a login under way.",
+        "Connections whose reads are paused, by a limit or during a login.",
         paused,
     )
     sessions = GaugeMetricFamily(
         "chat_sessions",
-        "Users who are on-line, by how their messages come: live, from the mailbox (catching up),"
-        " or not until they have taken what was sent (held).",
+        "Online users by the state of their delivery: live, from the mailbox (catching up), or"
+        " paused until the client has read what was sent.",
         labels=("version", "delivery"),
     )
     for number in _VERSIONS:
-        for state, words in _DELIVERIES.items():
-            sessions.add_metric((str(number), words), found[number, state])
+        for state, label in _DELIVERY_LABELS.items():
+            sessions.add_metric((str(number), label), found[number, state])
     yield sessions
 
 
-def _counter(name: str, what: str, value: float) -> Metric:
-    return CounterMetricFamily(name, what, value=value)
+def _counter(name: str, help_text: str, value: float) -> Metric:
+    return CounterMetricFamily(name, help_text, value=value)
 
 
-def _gauge(name: str, what: str, value: float) -> Metric:
-    return GaugeMetricFamily(name, what, value=value)
+def _gauge(name: str, help_text: str, value: float) -> Metric:
+    return GaugeMetricFamily(name, help_text, value=value)
 
 
-def _histogram(name: str, what: str, value: Histogram) -> Metric:
+def _histogram(name: str, help_text: str, value: Histogram) -> Metric:
     sums = accumulate(value.counts)
     bounds = [*(f"{bound:g}" for bound in value.bounds), "+Inf"]
     return HistogramMetricFamily(
-        name, what, buckets=list(zip(bounds, sums, strict=True)), sum_value=value.sum
+        name, help_text, buckets=list(zip(bounds, sums, strict=True)), sum_value=value.sum
     )

@@ -1,4 +1,4 @@
-"""The server as a service: opens the store, then listens; stops in the opposite order."""
+"""The server as a Twisted service: opens the store, then listens; stops in reverse order."""
 
 from __future__ import annotations
 
@@ -15,48 +15,48 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
 from chat_protocol.domain.limits import Limits
-from chat_protocol.domain.meter import Meter
+from chat_protocol.domain.metrics import Meter
+from chat_protocol.domain.ports import IStore
 from chat_protocol.domain.retention import Retention
 from chat_protocol.errors import CertificateUnusable, ChatError, StoreUnusable
-from chat_protocol.interfaces import IStore
 from chat_protocol.server.authentication import Authenticator
 from chat_protocol.server.factory import ChatFactory
 from chat_protocol.server.proxy_protocol import ProxiedFactory
-from chat_protocol.server.sniffer import IWeb, Opening
+from chat_protocol.server.sniffer import IWeb, Sniffer
 from chat_protocol.service.config import TLSConfig
 
 if TYPE_CHECKING:
-    from chat_protocol.service.tls import Certificates
+    from chat_protocol.service.tls import CertificateReloader
 
-__all__ = ["CannotServe", "ChatService"]
+__all__ = ["PROXY_PREFIX", "CannotServe", "ChatService"]
 
-_PROXIED = "haproxy:"
-"""What the words of an endpoint begin with behind which there is a proxy."""
+PROXY_PREFIX = "haproxy:"
+"""Prefix of the strings of endpoints on which a proxy sends the PROXY protocol."""
 
-_NAMES_SHOWN = 10
-"""Users that the status line names."""
+_STATUS_NAMES = 10
+"""Maximum number of users that the status line names."""
 
 
 class CannotServe(ChatError):
-    """The server cannot start; the text is a sentence for the operator."""
+    """The server cannot start; the text tells the operator what to do."""
 
 
 class ChatService(Service):
-    """One server of the protocol.
+    """A server of the protocol, with its store and its endpoints.
 
     Args:
-        reactor: provides IReactorTime and what the endpoints and the store need.
-        store: not opened yet; opened and closed here.
-        endpoints: where to listen, each with the words that name it.
-        limits: on everything a peer can make grow.
-        status_interval: seconds between two looks at who is on-line; 0: none.
-        authenticator: checks passwords and certificates; without one nobody needs any.
-        tls: on every endpoint; needs what the extra ``tls`` installs.
-        retention: seconds for which messages are kept, at least; 0: for ever.
-        status: where to show /metrics, /healthz and /readyz, each with the words that name it;
-            needs what the extra ``metrics`` installs.
-        web: whether each endpoint has the page and its WebSocket; without what the extra ``web``
-            installs the log says that it has not.
+        reactor: provides IReactorTime and the interfaces that the endpoints and the store need.
+        store: a store that is not open; the service opens and closes it.
+        endpoints: the endpoints to listen on, each with its endpoint string.
+        limits: the limits on the resources that clients can use.
+        status_interval: seconds between status lines in the log; 0: no status lines.
+        authenticator: checks passwords and certificates; None: a login needs neither.
+        tls: TLS on all endpoints; requires the extra ``tls``.
+        retention: minimum age in seconds at which messages expire; 0: messages never expire.
+        status: the endpoints for /metrics, /healthz and /readyz, each with its endpoint string;
+            requires the extra ``metrics``.
+        web: whether all endpoints serve the web page and its WebSocket. If the extra ``web`` is
+            not installed, the service logs a warning and goes on without them.
     """
 
     log = Logger()
@@ -77,67 +77,67 @@ class ChatService(Service):
         self._web = web
         self._authenticator = authenticator
         self._tls = tls
-        self._certificates: Certificates | None = None
+        self._certificates: CertificateReloader | None = None
         self._reactor = reactor
         self._store = store
         self._endpoints = endpoints
-        self._pages = status
+        self._status_endpoints = status
         self._meter = Meter(reactor.seconds) if status else None
         self._limits = limits
         self._retention = Retention(store, reactor, time.time_ns, retention) if retention else None
         self._status_interval = status_interval
-        self._status = LoopingCall(self._log_status)
-        self._status.clock = reactor
+        self._status_lines = LoopingCall(self._log_status)
+        self._status_lines.clock = reactor
         self._last_status: object = None
         self._starting: Deferred[None] | None = None
-        self._serves = False
+        self._serving = False
         self.factory: ChatFactory | None = None
-        """There while the store is open."""
+        """The factory of the connections; None while the store is closed."""
         self.ports: list[IListeningPort] = []
-        """Where it listens, in the order of the endpoints."""
+        """The listening ports, in the order of the endpoints."""
         self.status_ports: list[IListeningPort] = []
-        """The same for the pages about it."""
+        """The listening ports of the status endpoints, in their order."""
 
     def startService(self) -> None:
-        """Begin to start; :meth:`when_serving` says how that ends."""
+        """Start the server; :meth:`when_serving` tells the result."""
         super().startService()  # type: ignore[no-untyped-call]
         self._starting = Deferred.fromCoroutine(self._start())
 
     def when_serving(self) -> Deferred[None]:
-        """Fires once every endpoint accepts connections.
+        """Return a Deferred that fires once every endpoint accepts connections.
 
-        Fails with CannotServe, whose text is for the operator, when the certificate cannot be
-        used, the store not be opened or an endpoint not be listened on; nothing is left open
-        then. To be called once.
+        It fails with CannotServe if the certificate cannot be used, the store cannot be opened, or
+        an endpoint cannot listen. In that case the service has closed everything that it opened.
+        Call this method only once.
         """
         assert self._starting is not None
         return self._starting
 
     async def _start(self) -> None:
-        opening = self._open_tls()
+        sniffer = self._make_sniffer()
         try:
-            await self._show_status()
+            await self._listen_for_status()
             await self._open_store()
-            await self._serve(opening)
+            await self._serve(sniffer)
         except CannotServe:
             await self._stop()
             raise
 
-    async def _show_status(self) -> None:
+    async def _listen_for_status(self) -> None:
         if self._meter is None:
             return
-        # Here, for the extra that it needs may not be installed.
+        # Imported here because the extra ``metrics`` is optional.
         from chat_protocol.service.metrics import registry_for
         from chat_protocol.service.status import status_site
 
         registry = registry_for(self._serving_factory, self._store, self._meter)
         site = status_site(self._serving_factory, registry, self._reactor)
-        for words, endpoint in self._pages:
-            self.status_ports.append(await _listen(words, endpoint, site, "--status"))
-        self.log.info("Status on {ports}", ports=", ".join(words for words, _ in self._pages))
+        for description, endpoint in self._status_endpoints:
+            self.status_ports.append(await _listen(description, endpoint, site, "--status"))
+        self.log.info("Status on {ports}", ports=_join_descriptions(self._status_endpoints))
 
     def _serving_factory(self) -> ChatFactory | None:
-        return self.factory if self._serves else None
+        return self.factory if self._serving else None
 
     async def _open_store(self) -> None:
         try:
@@ -146,66 +146,70 @@ class ChatService(Service):
             await self._store.close()
             raise CannotServe(str(error)) from error
 
-    async def _serve(self, opening: Opening) -> None:
+    async def _serve(self, sniffer: Sniffer) -> None:
         factory = ChatFactory(
             self._store,
             self._reactor,
             time.time_ns,
             self._limits,
             authenticator=self._authenticator,
-            opening=opening,
+            sniffer=sniffer,
             meter=self._meter,
         )
         self.factory = factory
-        proxied = ProxiedFactory(factory, self._reactor)
-        for words, endpoint in self._endpoints:
-            for_it = proxied if words.startswith(_PROXIED) else factory
-            self.ports.append(await _listen(words, endpoint, for_it, "--listen"))
-        self._serves = True
+        proxied = ProxiedFactory(factory)
+        for description, endpoint in self._endpoints:
+            accepting = proxied if description.startswith(PROXY_PREFIX) else factory
+            self.ports.append(await _listen(description, endpoint, accepting, "--listen"))
+        self._serving = True
         if self._certificates is not None:
             self._certificates.start()
         self.log.info("Store {store}", store=self._store.description)
-        self.log.info("Serving on {ports}", ports=", ".join(words for words, _ in self._endpoints))
+        self.log.info("Serving on {ports}", ports=_join_descriptions(self._endpoints))
         if self._retention is not None:
             self._retention.start()
         if self._status_interval:
-            self._status.start(self._status_interval).addErrback(self._status_failed)
+            self._status_lines.start(self._status_interval).addErrback(self._status_failed)
 
-    def _open_tls(self) -> Opening:
+    def _make_sniffer(self) -> Sniffer:
         if self._tls is None:
-            return Opening(web=self._open_web())
-        # Here, for the extra that it needs may not be installed.
-        from chat_protocol.service.tls import Certificates
+            return Sniffer(web=self._open_web())
+        # Imported here because the extra ``tls`` is optional.
+        from chat_protocol.service.tls import CertificateReloader
 
         try:
-            self._certificates = Certificates(self._tls, self._reactor, time.time_ns)
+            self._certificates = CertificateReloader(self._tls, self._reactor, time.time_ns)
         except CertificateUnusable as error:
             raise CannotServe(str(error)) from error
-        return Opening(self._certificates, self._tls.required, self._open_web())
+        return Sniffer(self._certificates, self._tls.required, self._open_web())
 
     def _open_web(self) -> IWeb | None:
         if not self._web:
             return None
         try:
-            # Here, for the extra that it needs may not be installed.
+            # Imported here because the extra ``web`` is optional.
             from chat_protocol.web.site import Web
         except ImportError:
             self.log.warn(
-                "There is no page: it needs what is not installed; pip install"
-                " 'chat-protocol[web]', or give --no-web"
+                "Cannot serve the web page: the extra 'web' is not installed. Run pip install"
+                " 'chat-protocol[web]' or give --no-web."
             )
             return None
         return Web(self._reactor)
 
     def stopService(self) -> Deferred[None]:
-        """Stop accepting, answer what was accepted, close; fires when the store is closed."""
+        """Stop the server.
+
+        The server stops listening, answers the requests that it has accepted, closes the
+        connections and then the store. The Deferred fires when the store is closed.
+        """
         super().stopService()  # type: ignore[no-untyped-call]
         return Deferred.fromCoroutine(self._stop())
 
     async def _stop(self) -> None:
-        self._serves = False
-        if self._status.running:
-            self._status.stop()
+        self._serving = False
+        if self._status_lines.running:
+            self._status_lines.stop()
         if self._certificates is not None:
             self._certificates.stop()
         await _stop_listening(self.ports)
@@ -224,24 +228,28 @@ class ChatService(Service):
             return
         online = factory.directory.online
         status = (len(online), self._store.registered)
-        names = sorted(user.name for user in online[:_NAMES_SHOWN])
+        names = sorted(user.name for user in online[:_STATUS_NAMES])
         if (status, names) == self._last_status:
             return
         self._last_status = (status, names)
         more = f" and {len(online) - len(names)} more" if len(online) > len(names) else ""
         self.log.info(
-            "Users: {online} on-line{names}, {offline} off-line",
+            "Users: {online} online{names}, {offline} offline",
             online=len(online),
             names=f" ({', '.join(map(ascii, names))}{more})" if names else "",
             offline=max(0, self._store.registered - len(online)),
         )
 
     def _status_failed(self, failure: Any) -> None:
-        self.log.failure("The status line failed", failure)
+        self.log.failure("The server stopped logging status lines", failure)
+
+
+def _join_descriptions(endpoints: Sequence[tuple[str, IStreamServerEndpoint]]) -> str:
+    return ", ".join(description for description, _ in endpoints)
 
 
 async def _listen(
-    words: str, endpoint: IStreamServerEndpoint, factory: Factory[Any], option: str
+    description: str, endpoint: IStreamServerEndpoint, factory: Factory[Any], option: str
 ) -> IListeningPort:
     try:
         port: IListeningPort = await endpoint.listen(factory)
@@ -249,11 +257,14 @@ async def _listen(
         reason = error.socketError
         reason = getattr(reason, "strerror", None) or reason
         raise CannotServe(
-            f"cannot listen on {words}: {reason}; give another {option}, or stop what is there"
+            f"cannot listen on {description}: {reason}. Give another {option} or stop the program"
+            " that uses the address."
         ) from error
     except Exception as error:
-        # An endpoint may fail in any way; what it says is what the operator needs.
-        raise CannotServe(f"cannot listen on {words}: {error}; give another {option}") from error
+        # An endpoint of a plugin may raise any exception. Its text is what the operator needs.
+        raise CannotServe(
+            f"cannot listen on {description}: {error}. Give another {option}."
+        ) from error
     return port
 
 

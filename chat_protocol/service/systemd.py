@@ -1,7 +1,8 @@
-"""Telling systemd how the service does: sd_notify(3), in the few lines that it takes.
+"""Notify systemd of the state of the service, as sd_notify(3) does.
 
-A datagram to the socket named by NOTIFY_SOCKET; where there is none, nothing happens. The
-``sdnotify`` package does no more than that, and would be one more thing to install.
+A notification is one datagram to the socket that NOTIFY_SOCKET names. Without NOTIFY_SOCKET, no
+notification is sent. The protocol is implemented here because the ``sdnotify`` package does no more
+than that, and would add a dependency.
 """
 
 from __future__ import annotations
@@ -15,53 +16,59 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-__all__ = ["Notifier"]
+__all__ = ["SystemdNotifier"]
 
 
-class Notifier:
-    """Says READY, STOPPING and, where systemd has a watchdog, that the reactor turns.
+class SystemdNotifier:
+    """Sends READY, STOPPING and, if systemd requests it, WATCHDOG notifications.
 
     Args:
-        environment: the process's.
-        clock: times the watchdog's messages, two in each of its intervals.
+        environment: the environment variables of the process.
+        clock: schedules the WATCHDOG notifications, two per watchdog interval.
     """
 
     log = Logger()
 
     def __init__(self, environment: Mapping[str, str], clock: IReactorTime) -> None:
         path = environment.get("NOTIFY_SOCKET", "")
-        # A name that begins with @ is in the abstract namespace: unix(7).
+        # A leading @ stands for the abstract namespace: unix(7).
         self._address = "\0" + path[1:] if path.startswith("@") else path
         self._interval = 0.0
         if environment.get("WATCHDOG_PID", str(os.getpid())) == str(os.getpid()):
             microseconds = environment.get("WATCHDOG_USEC", "")
             self._interval = int(microseconds) / 2e6 if microseconds.isdecimal() else 0.0
-        self._watchdog = LoopingCall(self._say, "WATCHDOG=1")
+        self._watchdog = LoopingCall(self._send, "WATCHDOG=1")
         self._watchdog.clock = clock
 
     def ready(self, status: str) -> None:
-        """The service serves; ``status`` is a line for ``systemctl status``."""
-        self._say(f"READY=1\nSTATUS={status}")
+        """Report that the service accepts connections.
+
+        Args:
+            status: one line, which ``systemctl status`` shows.
+        """
+        self._send(f"READY=1\nSTATUS={status}")
         if self._address and self._interval and not self._watchdog.running:
-            self._watchdog.start(self._interval).addErrback(self._failed)
+            self._watchdog.start(self._interval).addErrback(self._watchdog_failed)
 
     def stopping(self) -> None:
-        """It ends; the watchdog is fed until the process is gone."""
-        self._say("STOPPING=1\nSTATUS=Answering what was accepted")
+        """Report that the service is stopping; WATCHDOG notifications go on."""
+        self._send("STOPPING=1\nSTATUS=Answering accepted requests")
 
     def stopped(self) -> None:
-        """Nothing is to follow."""
+        """Stop the WATCHDOG notifications."""
         if self._watchdog.running:
             self._watchdog.stop()
 
-    def _say(self, text: str) -> None:
+    def _send(self, text: str) -> None:
         if not self._address:
             return
         try:
             with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as sender:
                 sender.sendto(text.encode(), self._address)
         except OSError as error:
-            self.log.warn("Cannot tell systemd: {error}", error=str(error))
+            self.log.warn("Cannot notify systemd: {error}", error=str(error))
 
-    def _failed(self, failure: Failure) -> None:
-        self.log.failure("systemd is not told any more that this is alive", failure)
+    def _watchdog_failed(self, failure: Failure) -> None:
+        self.log.failure(
+            "The server stopped sending WATCHDOG notifications; systemd will restart it", failure
+        )

@@ -1,4 +1,4 @@
-"""``twistd chatserver``: the options, and the service they make."""
+"""The ``twistd chatserver`` plugin: its options, and the service that they configure."""
 
 from __future__ import annotations
 
@@ -33,31 +33,33 @@ from chat_protocol.service.config import (
 )
 from chat_protocol.service.exit import exit_with, stop_on_sigterm
 from chat_protocol.service.json_log import json_observer
-from chat_protocol.service.server import CannotServe, ChatService
-from chat_protocol.service.systemd import Notifier
+from chat_protocol.service.server import PROXY_PREFIX, CannotServe, ChatService
+from chat_protocol.service.systemd import SystemdNotifier
 from chat_protocol.stores.registry import STORES, store_from_url
 
 __all__ = ["Options", "makeService"]
 
 _SWITCH_INTERVAL = 0.0005
-"""Seconds after which the reactor's thread gives the GIL to the store's. The default of 5 ms
-would add that much to every commit on a busy server."""
+"""Seconds after which the reactor's thread hands the GIL to the store's thread. On a busy server,
+the default of 5 ms would delay every commit by that time."""
 
 _GC_THRESHOLDS = (5_000, 5, 10)
-"""What is allocated between two collections is mostly messages on their way, and no garbage."""
+"""Higher than the defaults: most objects that survive a collection are messages in flight."""
 
 
-def _limit(option: str) -> Callable[[str], int]:
-    def limit(text: str) -> int:
+def _limit_parser(option: str) -> Callable[[str], int]:
+    def parse(text: str) -> int:
         if not text.isdecimal():
-            raise usage.UsageError(f"--{option} wants a whole number, 0 for no limit, not {text!r}")
+            raise usage.UsageError(
+                f"--{option}: {text!r} is not a limit. Give a whole number, or 0 for no limit."
+            )
         return int(text)
 
-    return limit
+    return parse
 
 
-def _rate(option: str) -> Callable[[str], Rate]:
-    def rate(text: str) -> Rate:
+def _rate_parser(option: str) -> Callable[[str], Rate]:
+    def parse(text: str) -> Rate:
         steady, _, burst = text.partition("/")
         try:
             found = Rate(float(steady), int(burst or 0))
@@ -65,45 +67,48 @@ def _rate(option: str) -> Callable[[str], Rate]:
             found = Rate(-1, 0)
         if not 0 <= found.steady < float("inf") or (found.steady and found.burst < 1):
             raise usage.UsageError(
-                f"--{option} wants a number a second and one at once, such as 50/1000, or 0 for no"
-                f" limit, not {text!r}"
+                f"--{option}: {text!r} is not a rate. Give RATE/BURST, such as 50/1000 for 50 per"
+                " second and 1000 at once, or 0 for no limit."
             )
         return found
 
-    return rate
+    return parse
 
 
-def _rate_option(option: str, what: str) -> list[Any]:
+def _rate_option(option: str, counted: str) -> list[Any]:
     default: Rate = getattr(Limits, option.replace("-", "_"))
-    return [option, None, default, f"{what}, RATE/BURST: a second and at once", _rate(option)]
+    description = f"Maximum rate of {counted}: RATE per second, BURST at once"
+    return [option, None, default, description, _rate_parser(option)]
 
 
-def _seconds(option: str) -> Callable[[str], float]:
-    def seconds(text: str) -> float:
+def _seconds_parser(option: str) -> Callable[[str], float]:
+    def parse(text: str) -> float:
         try:
             value = float(text)
         except ValueError:
             value = -1
         if not 0 <= value < float("inf"):
-            raise usage.UsageError(f"--{option} wants a number of seconds, not {text!r}")
+            raise usage.UsageError(
+                f"--{option}: {text!r} is not a time. Give a number of seconds, 0 or more."
+            )
         return value
 
-    return seconds
+    return parse
 
 
-def _age(option: str) -> Callable[[str], float]:
-    def age(text: str) -> float:
+def _age_parser(option: str) -> Callable[[str], float]:
+    def parse(text: str) -> float:
         try:
             return parse_duration(text)
         except ValueError as error:
             raise usage.UsageError(f"--{option}: {error}") from None
 
-    return age
+    return parse
 
 
 def _log_format(text: str) -> str:
     if text not in ("text", "json"):
-        raise usage.UsageError(f"--log-format is text or json, not {text!r}")
+        raise usage.UsageError(f"--log-format: {text!r} is not a log format. Give text or json.")
     return text
 
 
@@ -114,54 +119,60 @@ class Options(usage.Options, AuthOptionMixin):
     supportedInterfaces = (IUsernamePassword,)
     authOutput = sys.stdout
     longdesc = (
-        "A durable Console Chat server. Without options it listens on port 5555 and keeps users"
-        " and messages in chat.db in the current directory. Endpoints are strings as Twisted has"
-        " them: tcp:5555:interface=127.0.0.1, unix:/run/chat.sock,"
-        " systemd:domain=INET:index=0. With --certificate, each of them takes TLS as well; each"
-        " has the page for browsers, http://localhost:5555. For limits, 0 means none."
+        "A durable Console Chat server. By default it listens on TCP port 5555 and stores users"
+        " and messages in chat.db in the current directory. Endpoints are Twisted server endpoint"
+        " strings, such as tcp:5555:interface=127.0.0.1, unix:/run/chat.sock or"
+        " systemd:domain=INET:index=0. Every endpoint also serves the web page,"
+        " http://localhost:5555. With --certificate, every endpoint also accepts TLS. The --status"
+        " endpoints have no password: use an address that only operators reach, such as"
+        " tcp:9105:interface=127.0.0.1. A limit of 0 means no limit."
     )
 
     optParameters = [
-        ["store", "s", DEFAULT_STORE, "Where users and messages are kept: "
+        ["store", "s", DEFAULT_STORE, "URL of the store for users and messages: "
          + " or ".join(kind.usage for kind in STORES.values())],
         ["retention", None, ServerConfig.retention,
-         "Forget messages that are older, also those that wait: 90d, 12h, 2y, ...; 0: none",
-         _age("retention")],
+         "Delete messages, pending ones included, once they are this old: 90d, 12h, 2y, ...;"
+         " 0: keep all", _age_parser("retention")],
         ["mailbox-limit", None, Limits.mailbox,
-         "Messages that may wait for one user", _limit("mailbox-limit")],
-        ["max-connections", None, Limits.connections, "Connections at a time",
-         _limit("max-connections")],
+         "Maximum number of pending messages per user", _limit_parser("mailbox-limit")],
+        ["max-connections", None, Limits.connections, "Maximum number of open connections",
+         _limit_parser("max-connections")],
         ["max-connections-per-address", None, Limits.connections_per_address,
-         "Connections from one address at a time", _limit("max-connections-per-address")],
-        _rate_option("connection-rate-per-address", "New connections from one address"),
-        _rate_option("login-rate-per-address", "Logins from one address"),
-        _rate_option("login-rate", "Logins with one name from one address"),
-        _rate_option("message-rate", "Messages and other requests of one user"),
-        _rate_option("message-rate-per-address", "The same of all at one address"),
+         "Maximum number of open connections per client address",
+         _limit_parser("max-connections-per-address")],
+        _rate_option("connection-rate-per-address", "new connections per client address"),
+        _rate_option("login-rate-per-address", "logins per client address"),
+        _rate_option("login-rate", "logins per username and client address"),
+        _rate_option("message-rate", "messages and other requests per user"),
+        _rate_option("message-rate-per-address", "messages and other requests per client address"),
         ["login-seconds", None, Limits.login_seconds,
-         "Seconds that a connection may be without a login", _seconds("login-seconds")],
-        ["frame-seconds", None, Limits.frame_seconds, "Seconds that a frame may take to arrive",
-         _seconds("frame-seconds")],
-        ["log-format", None, "text", "text, or json: an object a line, for programs that read"
-         " logs", _log_format],
+         "Timeout for the login on a new connection, in seconds", _seconds_parser("login-seconds")],
+        ["frame-seconds", None, Limits.frame_seconds,
+         "Timeout for the rest of an incomplete frame, in seconds",
+         _seconds_parser("frame-seconds")],
+        ["log-format", None, "text", "Format of the log: text, or json for one object per line",
+         _log_format],
         ["status-interval", None, ServerConfig.status_interval,
-         "Seconds between status lines in the log, written when something changed; 0: none",
-         _seconds("status-interval")],
+         "Seconds between status lines in the log, which are written only after a change; 0: none",
+         _seconds_parser("status-interval")],
         ["certificate", None, None,
-         "Take TLS as well, with the certificate in that file, PEM, those between it and the root"
-         " behind it; read again when it changes"],
-        ["private-key", None, None, "Its key, PEM [default: in the same file]"],
+         "Accept TLS in addition to plain connections, with the certificate in this PEM file,"
+         " followed by its intermediate certificates. A changed file is reloaded"],
+        ["private-key", None, None,
+         "PEM file with the private key [default: the --certificate file]"],
         ["client-authorities", None, None,
-         "Let who shows a certificate of one of those in that file, PEM, log in under its common"
-         " name without a password; without --auth nobody else"],
+         "Accept client certificates signed by the CAs in this PEM file. The common name becomes"
+         " the username, and no password is needed. Without --auth, a login requires such a"
+         " certificate"],
     ]  # fmt: skip
 
     optFlags = [
-        ["no-web", None, "Have no page and no WebSocket on the endpoints"],
+        ["no-web", None, "Do not serve the web page and the WebSocket"],
         ["require-tls", None, "Close connections without TLS"],
         ["trust-version-1", None,
-         "With --auth or --client-authorities: let version 1 clients, which have no passwords, log"
-         " in without. Anybody can then use any name that is free"],
+         "With --auth or --client-authorities: accept version 1 logins, which have no password."
+         " Anyone can then use any name that is offline"],
     ]  # fmt: skip
 
     def __init__(self) -> None:
@@ -170,29 +181,29 @@ class Options(usage.Options, AuthOptionMixin):
         self["status"] = []
 
     def opt_listen(self, endpoint: str) -> None:
-        """Listen on that server endpoint; may be given several times. [default: tcp:5555]"""
+        """Listen on this server endpoint; can be given several times. [default: tcp:5555]"""
         self["listen"].append(endpoint)
 
     opt_l = opt_listen
 
     def opt_status(self, endpoint: str) -> None:
-        """Show /metrics for Prometheus, /healthz and /readyz on that server endpoint, such as
-        tcp:9105:interface=127.0.0.1; no password is asked for. May be given several times."""
+        """Serve /metrics, /healthz and /readyz on this endpoint; can be given several times."""
         self["status"].append(endpoint)
 
     def parseArgs(self, *arguments: str) -> None:
-        """Take no arguments."""
         if arguments:
-            raise usage.UsageError(f"chatserver takes options only, not {arguments[0]!r}")
+            raise usage.UsageError(
+                f"unexpected argument {arguments[0]!r}: chatserver accepts options only."
+            )
 
     def postOptions(self) -> None:
-        """Check what can be checked without touching anything."""
+        """Check the options without opening or creating anything."""
         from twisted.internet import reactor
 
         if self["trust-version-1"] and not self.checkers and not self["client-authorities"]:
             raise usage.UsageError(
-                "--trust-version-1 goes with --auth or --client-authorities; without them nobody"
-                " needs a password anyway"
+                "--trust-version-1 requires --auth or --client-authorities: without them, no login"
+                " needs a password."
             )
         self._check_tls()
         self._check_password_files()
@@ -205,17 +216,19 @@ class Options(usage.Options, AuthOptionMixin):
                 _endpoint(reactor, endpoint, option)
         if self["status"] and find_spec("prometheus_client") is None:
             raise usage.UsageError(
-                "--status needs what is not installed: pip install 'chat-protocol[metrics]'"
+                "--status: the extra 'metrics' is not installed. Run pip install"
+                " 'chat-protocol[metrics]'."
             )
         twistd: Mapping[str, Any] = self.parent or {}
         if self["log-format"] == "json" and (twistd.get("logger") or twistd.get("syslog")):
             raise usage.UsageError(
-                "--log-format json goes with twistd's --logfile, not with --logger or --syslog"
+                "--log-format json cannot be combined with twistd's --logger or --syslog. Use"
+                " --logfile."
             )
 
     @property
     def json_log(self) -> str | None:
-        """Where the log goes as JSON, ``-`` for stdout; None: twistd's own way."""
+        """The path of the JSON log, ``-`` for stdout; None: twistd's own log."""
         if self["log-format"] != "json":
             return None
         twistd: Mapping[str, Any] = self.parent or {}
@@ -224,16 +237,15 @@ class Options(usage.Options, AuthOptionMixin):
     def _check_tls(self) -> None:
         for option in ("certificate", "private-key", "client-authorities"):
             if self[option] == "":
-                raise usage.UsageError(f"--{option} wants the path of a file")
+                raise usage.UsageError(f"--{option}: the path is empty. Give the path of a file.")
         if self["certificate"] is None:
             for option in ("private-key", "client-authorities", "require-tls"):
                 if self[option]:
-                    raise usage.UsageError(
-                        f"--{option} goes with --certificate; without it there is no TLS"
-                    )
+                    raise usage.UsageError(f"--{option} requires --certificate, which enables TLS.")
         elif find_spec("OpenSSL") is None:
             raise usage.UsageError(
-                "--certificate needs what is not installed: pip install 'chat-protocol[tls]'"
+                "--certificate: the extra 'tls' is not installed. Run pip install"
+                " 'chat-protocol[tls]'."
             )
 
     def _check_password_files(self) -> None:
@@ -245,18 +257,18 @@ class Options(usage.Options, AuthOptionMixin):
                         pass
                 except OSError as error:
                     raise usage.UsageError(
-                        f"--auth: {path} cannot be read: {error.strerror}; 'chatadmin password"
-                        " set --file PATH NAME' makes such a file"
+                        f"--auth: cannot read {path}: {error.strerror}. Create the file with"
+                        " 'chatadmin password set --file PATH NAME'."
                     ) from None
 
     @property
     def checkers(self) -> list[Any]:
-        """What --auth gave."""
+        """The credentials checkers of --auth."""
         return list(self.get("credCheckers") or [])
 
     @property
     def config(self) -> ServerConfig:
-        """What the options say."""
+        """The configuration that the options specify."""
         return ServerConfig(
             listen=tuple(self["listen"]) or (DEFAULT_LISTEN,),
             store=self["store"],
@@ -288,38 +300,40 @@ class Options(usage.Options, AuthOptionMixin):
 
 
 def _endpoint(reactor: Any, description: str, option: str = "listen") -> Any:
+    # The server itself reads the PROXY header: see ProxiedFactory.
+    below = description.removeprefix(PROXY_PREFIX) if option == "listen" else description
     try:
-        return serverFromString(reactor, description)  # type: ignore[no-untyped-call]
+        return serverFromString(reactor, below)  # type: ignore[no-untyped-call]
     except Exception as error:
         raise usage.UsageError(
-            f"--{option}: {description!r} is no server endpoint ({_why(error)});"
-            " give one such as tcp:5555 or tcp:5555:interface=127.0.0.1"
+            f"--{option}: {description!r} is not a server endpoint: {_endpoint_error(error)}."
+            " Give an endpoint such as tcp:5555 or tcp:5555:interface=127.0.0.1."
         ) from None
 
 
-def _why(error: Exception) -> str:
-    """What is wrong with an endpoint; a plugin's parser may raise anything."""
+def _endpoint_error(error: Exception) -> str:
+    """Return the reason why an endpoint string does not parse."""
+    # The parsers of endpoint plugins may raise any exception.
     if isinstance(error, LookupError):
-        return "no such socket was passed on; systemd does that, or systemd-socket-activate"
+        return "systemd or systemd-socket-activate did not pass such a socket"
     if isinstance(error, TypeError):
-        return "something is missing in it, or too much"
+        return "an argument is missing, unknown or superfluous"
     if isinstance(error, ValueError) and "int()" in str(error):
-        return "it has something else where a number belongs, such as that of the port"
+        return "an argument, such as the port, is not a number"
     if isinstance(error, OSError) and error.filename is not None:
         return f"{error.filename}: {error.strerror}"
-    # What it says is what the user needs.
     return str(error) or type(error).__name__
 
 
 def makeService(options: Options) -> IService:
-    """The service that ``options`` describe; nothing is opened before it starts."""
+    """Return the service that ``options`` describe; it opens nothing before it starts."""
     from twisted.internet import reactor
 
     config = options.config
-    service = _Served(
+    service = _TwistdService(
         reactor,
         store_from_url(config.store, config.limits.mailbox, reactor),
-        [(words, _endpoint(reactor, words)) for words in config.listen],
+        [(one, _endpoint(reactor, one)) for one in config.listen],
         config.limits,
         config.status_interval,
         Authenticator(options.checkers, reactor, bool(options["trust-version-1"]))
@@ -327,7 +341,7 @@ def makeService(options: Options) -> IService:
         else None,
         config.tls,
         config.retention,
-        [(words, _endpoint(reactor, words, "status")) for words in config.status],
+        [(one, _endpoint(reactor, one, "status")) for one in config.status],
         config.web,
     )
     service.json_log = options.json_log
@@ -335,37 +349,37 @@ def makeService(options: Options) -> IService:
     return made
 
 
-class _Served(ChatService):
-    """A ChatService that has the process to itself."""
+class _TwistdService(ChatService):
+    """A ChatService that controls its process: log, signals, limits and exit status."""
 
     log = Logger(namespace="chat_protocol.service")
     json_log: str | None = None
 
     def setServiceParent(self, parent: Any) -> None:
-        """See IService: twistd's application, which can say how it is to log."""
+        """Attach the service to twistd's application and configure the log of the application."""
         super().setServiceParent(parent)  # type: ignore[no-untyped-call]
         if self.json_log is not None:
             parent.setComponent(ILogObserver, json_observer(self.json_log))
 
     def startService(self) -> None:
-        """Start, or end the process with a sentence."""
+        """Start the server; if that fails, log the reason and exit the process with status 1."""
         sys.setswitchinterval(_SWITCH_INTERVAL)
         _raise_file_limit()
         stop_on_sigterm(self._reactor)
-        self._notifier = Notifier(os.environ, self._reactor)
+        self._notifier = SystemdNotifier(os.environ, self._reactor)
         super().startService()
-        self.when_serving().addCallbacks(self._serving, self._not_serving)
+        self.when_serving().addCallbacks(self._started, self._start_failed)
 
-    def _serving(self, _: None) -> None:
-        # What was made until now stays: the collector need not look at it again, and what a
-        # message is made of is gone by itself when it is delivered.
+    def _started(self, _: None) -> None:
+        # The objects created until now live as long as the process, so the collector need not scan
+        # them. Messages form no cycles: reference counting frees them after delivery.
         gc.collect()
         gc.freeze()
         gc.set_threshold(*_GC_THRESHOLDS)
-        self._notifier.ready("Serving on " + ", ".join(words for words, _ in self._endpoints))
+        endpoints = ", ".join(description for description, _ in self._endpoints)
+        self._notifier.ready(f"Serving on {endpoints}")
 
     def stopService(self) -> Deferred[None]:
-        """See ChatService; systemd is told."""
         self._notifier.stopping()
         return super().stopService().addBoth(self._stopped)
 
@@ -373,19 +387,19 @@ class _Served(ChatService):
         self._notifier.stopped()
         return result
 
-    def _not_serving(self, failure: Failure) -> None:
+    def _start_failed(self, failure: Failure) -> None:
         error = failure.value
         if isinstance(error, CannotServe):
             self.log.critical("chatserver cannot start: {reason}", reason=str(error))
             message = f"chatserver: {error}"
         else:
             self.log.failure("chatserver cannot start", failure)
-            message = "chatserver: cannot start, the log says why"
+            message = "chatserver: cannot start; the log has the traceback"
         exit_with(self._reactor, 1, message)
 
 
 def _raise_file_limit() -> None:
-    """Have as many files open as the system allows: each connection is one."""
+    """Raise the limit of open files to the hard limit, since each connection is a file."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != hard:
         with suppress(ValueError, OSError):

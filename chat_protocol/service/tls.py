@@ -1,4 +1,4 @@
-"""The server's certificate: read from files, and again when they change."""
+"""The server's certificate, reloaded when its files change."""
 
 from __future__ import annotations
 
@@ -8,41 +8,48 @@ from typing import Any
 
 from cryptography import x509
 from OpenSSL import SSL
-from twisted.internet.interfaces import IOpenSSLServerConnectionCreator, IReactorTime
+from twisted.internet.interfaces import (
+    IHalfCloseableProtocol,
+    IOpenSSLServerConnectionCreator,
+    IProtocol,
+    IReactorTime,
+)
+from twisted.internet.protocol import Factory
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
+from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from chat_protocol.errors import CertificateUnusable
 from chat_protocol.service.config import TLSConfig
-from chat_protocol.service.tls_context import Files, make_context
+from chat_protocol.service.tls_context import PEMFiles, make_context
 
-__all__ = ["EXPIRY_WARNING", "LOOK_SECONDS", "Certificates"]
+__all__ = ["CHECK_SECONDS", "EXPIRY_WARNING", "CertificateReloader"]
 
-LOOK_SECONDS = 2.0
-"""How often the files are looked at."""
+CHECK_SECONDS = 2.0
+"""Seconds between checks of the files."""
 
 EXPIRY_WARNING = timedelta(days=14)
-"""From so long before its end on, the log says each day when the certificate ends."""
+"""Time before the expiry of the certificate from which the server logs a warning every day."""
 
 _DAY = 24 * 60 * 60
 
 
-class Certificates:
-    """TLS for connections, with the certificate as it is when they begin; see ITLS.
+class CertificateReloader:
+    """Starts TLS on connections with the current certificate; provides ITLS.
 
-    A new certificate is for the connections that begin after it was read; those that are there go
-    on. One that cannot be used is reported in the log, and the old one stays. Files that belong
-    together may be replaced one after the other: a fault is one when two looks find it.
+    A changed certificate applies to new connections only. If it cannot be used, the reloader logs
+    an error and keeps the old certificate. Certificate and key can be replaced one after the other:
+    the reloader reports an error only if two consecutive checks find the same files.
 
     Args:
-        config: names the files.
-        clock: times the looks.
-        wall_clock: nanoseconds since the epoch.
+        config: the paths of the files.
+        clock: schedules the checks.
+        wall_clock: returns nanoseconds since the epoch.
 
     Raises:
-        CertificateUnusable: the files cannot be used now.
+        CertificateUnusable: the files cannot be used.
     """
 
     log = Logger()
@@ -52,111 +59,122 @@ class Certificates:
     ) -> None:
         self._config = config
         self._wall_clock = wall_clock
-        self._read = self._seen = self._reported = Files.read(config)
-        self._context, self._certificate = make_context(config, self._read)
-        self._looks = LoopingCall(self.look)
-        self._days = LoopingCall(self._warn_of_the_end)
-        self._looks.clock = self._days.clock = clock
+        self._used = self._last_seen = self._reported = PEMFiles.read(config)
+        self._context, self._certificate = make_context(config, self._used)
+        creator = _ConnectionCreator(lambda: self._context)
+        self._tls = TLSMemoryBIOFactory(
+            creator, isClient=False, wrappedFactory=Factory(), clock=clock
+        )
+        self._file_checks = LoopingCall(self.reload_if_changed)
+        self._expiry_checks = LoopingCall(self._warn_if_expiring)
+        self._file_checks.clock = self._expiry_checks.clock = clock
 
     def start(self) -> None:
-        """Say what was read, and look at the files from time to time."""
-        self._say("Serving TLS with")
-        self._looks.start(LOOK_SECONDS, now=False).addErrback(self._failed)
-        self._days.start(_DAY).addErrback(self._failed)
+        """Log the certificate and start the periodic checks."""
+        self._log_certificate("Serving TLS with")
+        self._file_checks.start(CHECK_SECONDS, now=False).addErrback(self._checks_failed)
+        self._expiry_checks.start(_DAY).addErrback(self._checks_failed)
 
     def stop(self) -> None:
-        """Look no more."""
-        for loop in (self._looks, self._days):
+        """Stop the periodic checks."""
+        for loop in (self._file_checks, self._expiry_checks):
             if loop.running:
                 loop.stop()
 
-    def look(self) -> None:
-        """Read the files again if they have changed."""
-        files = Files.read(self._config)
-        if files == self._read:
-            self._seen = self._reported = files
+    def reload_if_changed(self) -> None:
+        """Read the files, and use them for new connections if they have changed."""
+        files = PEMFiles.read(self._config)
+        if files == self._used:
+            self._last_seen = self._reported = files
             return
         if files == self._reported:
             return
         try:
             self._context, self._certificate = make_context(self._config, files)
         except CertificateUnusable as error:
-            if files == self._seen:
+            if files == self._last_seen:
                 self._reported = files
-                self.log.error("{reason}; the old certificate stays in use", reason=str(error))
-            self._seen = files
+                self.log.error(
+                    "Cannot load the changed certificate, the old one stays in use: {reason}",
+                    reason=str(error),
+                )
+            self._last_seen = files
         else:
-            self._read = self._seen = self._reported = files
-            self._say("New connections get")
-            self._warn_of_the_end()
+            self._used = self._last_seen = self._reported = files
+            self._log_certificate("New connections use")
+            self._warn_if_expiring()
 
-    # ITLS
-
-    def start_tls(self, transport: Any, peer_done: Callable[[], None]) -> None:
-        """See ITLS."""
-        transport.startTLS(_Creator(self._context, peer_done))
+    def wrap(self, protocol: IProtocol) -> TLSMemoryBIOProtocol:
+        return self._tls.protocol(self._tls, protocol)
 
     def name_of(self, transport: Any) -> str | None:
-        """See ITLS: the common name of the subject (RFC 4519, section 2.3)."""
-        shown = transport.getPeerCertificate()
-        if shown is None:
+        """Return the common name of the client's certificate (RFC 4519, section 2.3).
+
+        None if the client has no certificate, or if the certificate does not have exactly one
+        common name.
+        """
+        certificate = transport.getPeerCertificate()
+        if certificate is None:
             return None
-        names = shown.to_cryptography().subject.get_attributes_for_oid(x509.NameOID.COMMON_NAME)
+        subject = certificate.to_cryptography().subject
+        names = subject.get_attributes_for_oid(x509.NameOID.COMMON_NAME)
         return str(names[0].value) if len(names) == 1 else None
 
-    # Inside.
-
-    def _say(self, what: str) -> None:
+    def _log_certificate(self, prefix: str) -> None:
         certificate = self._certificate
         self.log.info(
-            "{what} the certificate {subject}, serial number {serial:x}, good until {end:%Y-%m-%d}",
-            what=what,
+            "{prefix} the certificate {subject}, serial number {serial:x}, valid until"
+            " {end:%Y-%m-%d}",
+            prefix=prefix,
             subject=ascii(certificate.subject.rfc4514_string())[1:-1],
             serial=certificate.serial_number,
             end=certificate.not_valid_after_utc,
         )
 
-    def _warn_of_the_end(self) -> None:
+    def _warn_if_expiring(self) -> None:
         end = self._certificate.not_valid_after_utc
         now = datetime.fromtimestamp(self._wall_clock() // 10**9, timezone.utc)
         if end < now:
-            self.log.error("The certificate has expired: clients will refuse it; renew it")
+            self.log.error("The certificate has expired and clients refuse it. Renew it.")
         elif end - now < EXPIRY_WARNING:
-            self.log.warn("The certificate expires at {end:%Y-%m-%d %H:%M} UTC; renew it", end=end)
+            self.log.warn("The certificate expires at {end:%Y-%m-%d %H:%M} UTC. Renew it.", end=end)
 
-    def _failed(self, failure: Failure) -> None:
-        self.log.failure("The certificate is not looked at any more", failure)
+    def _checks_failed(self, failure: Failure) -> None:
+        self.log.failure(
+            "The server stopped checking the certificate. Restart it to load a new one.", failure
+        )
 
 
 @implementer(IOpenSSLServerConnectionCreator)
-class _Creator:
-    def __init__(self, context: SSL.Context, peer_done: Callable[[], None]) -> None:
+class _ConnectionCreator:
+    def __init__(self, context: Callable[[], SSL.Context]) -> None:
         self._context = context
-        self._peer_done = peer_done
 
-    def serverConnectionForTLS(self, tlsProtocol: object) -> SSL.Connection:
-        """See IOpenSSLServerConnectionCreator."""
-        return _Connection(self._context, self._peer_done)
+    def serverConnectionForTLS(self, tlsProtocol: TLSMemoryBIOProtocol) -> SSL.Connection:
+        return _HalfCloseConnection(self._context(), tlsProtocol)
 
 
-class _Connection(SSL.Connection):
-    """A connection whose peer may close its sending side (RFC 8446, section 6.1).
+class _HalfCloseConnection(SSL.Connection):
+    """A TLS connection that can still send after the peer's close_notify (RFC 8446, section 6.1).
 
-    Twisted takes the peer's close_notify for the end of the connection and drops the answers
-    that are due.
+    Twisted treats close_notify as the end of the connection and would drop the remaining answers.
+
+    Args:
+        tls: its protocol is told of the peer's close_notify by readConnectionLost, if it provides
+            IHalfCloseableProtocol.
     """
 
-    def __init__(self, context: SSL.Context, peer_done: Callable[[], None]) -> None:
+    def __init__(self, context: SSL.Context, tls: TLSMemoryBIOProtocol) -> None:
         super().__init__(context, None)
-        self._peer_done = peer_done
+        self._tls = tls
 
     def recv(self, bufsiz: int, flags: int | None = None) -> bytes:
-        """See socket.recv()."""
         try:
             return super().recv(bufsiz, flags)
         except SSL.ZeroReturnError:
-            if self.get_shutdown() & SSL.SENT_SHUTDOWN:
+            protocol = IHalfCloseableProtocol(self._tls.wrappedProtocol, None)
+            if protocol is None or self.get_shutdown() & SSL.SENT_SHUTDOWN:
                 raise
-        self._peer_done()
-        # Nothing more to read, and no reason to close.
+        protocol.readConnectionLost()
+        # Twisted keeps the connection open on this error.
         raise SSL.WantReadError

@@ -1,4 +1,4 @@
-"""From PEM files to an OpenSSL context for servers."""
+"""Create the OpenSSL context of the server from PEM files."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from chat_protocol.errors import CertificateUnusable
 from chat_protocol.service.config import TLSConfig
 from chat_protocol.transport.pem import certificates, private_key, read, revocation_lists
 
-__all__ = ["Files", "make_context"]
+__all__ = ["PEMFiles", "make_context"]
 
 
 @dataclass(frozen=True)
-class Files:
-    """What stands in the files, or why one cannot be read."""
+class PEMFiles:
+    """The contents of the PEM files; a str is the reason why a file cannot be read."""
 
     certificate: bytes | str
     private_key: bytes | str
     client_authorities: bytes | str | None
 
     @classmethod
-    def read(cls, config: TLSConfig) -> Files:
-        """Read them as they are now."""
+    def read(cls, config: TLSConfig) -> PEMFiles:
+        """Read the files that ``config`` names."""
         authorities = config.client_authorities
         return cls(
             read(config.certificate),
@@ -34,14 +34,14 @@ class Files:
         )
 
 
-def make_context(config: TLSConfig, files: Files) -> tuple[SSL.Context, x509.Certificate]:
-    """The context for connections, and the server's own certificate.
+def make_context(config: TLSConfig, files: PEMFiles) -> tuple[SSL.Context, x509.Certificate]:
+    """Create the context for connections; return it with the server's certificate.
 
-    Protocol versions and ciphers are Twisted's defaults, TLS 1.2 at least; there is no
-    renegotiation. Clients are asked for certificates if there are authorities for them.
+    The context requires TLS 1.2 or later, with Twisted's default ciphers and without renegotiation.
+    It requests client certificates if ``config`` names CAs for them.
 
     Raises:
-        CertificateUnusable: one of the files is not what it should be.
+        CertificateUnusable: a file cannot be read or used.
     """
     certificate, *chain = certificates(config.certificate, files.certificate)
     key_path = config.private_key or config.certificate
@@ -54,25 +54,26 @@ def make_context(config: TLSConfig, files: Files) -> tuple[SSL.Context, x509.Cer
             context.add_extra_chain_cert(authority)
     except SSL.Error as error:
         raise CertificateUnusable(
-            f"{config.certificate} is not usable ({_reason(error)}); give another certificate"
+            f"cannot use the certificate {config.certificate}: {_reason(error)}. Give another"
+            " certificate."
         ) from error
     try:
         context.use_privatekey(key)
         context.check_privatekey()
     except (SSL.Error, TypeError) as error:
         raise CertificateUnusable(
-            f"the key in {key_path} does not belong to the certificate in {config.certificate};"
-            " give the two that do"
+            f"the private key in {key_path} does not match the certificate in"
+            f" {config.certificate}. Give the key of that certificate."
         ) from error
     if config.client_authorities is not None:
-        _ask_clients(context, config.client_authorities, files.client_authorities)
+        _verify_clients(context, config.client_authorities, files.client_authorities)
     return context, certificate
 
 
-def _ask_clients(context: SSL.Context, path: str, data: bytes | str | None) -> None:
+def _verify_clients(context: SSL.Context, path: str, data: bytes | str | None) -> None:
     store = context.get_cert_store()
     assert store is not None
-    # Who is in the file is trusted, whether or not its own authority is there as well.
+    # Trust an intermediate CA of the file even if the file does not contain its root.
     flags = crypto.X509StoreFlags.PARTIAL_CHAIN
     for authority in certificates(path, data):
         store.add_cert(crypto.X509.from_cryptography(authority))
@@ -85,4 +86,4 @@ def _ask_clients(context: SSL.Context, path: str, data: bytes | str | None) -> N
 
 
 def _reason(error: SSL.Error) -> str:
-    return str(error.args[0][-1][-1]) if error.args and error.args[0] else "for unknown reasons"
+    return str(error.args[0][-1][-1]) if error.args and error.args[0] else "OpenSSL gives no reason"

@@ -1,4 +1,4 @@
-"""What an operator does with a store: beside a server, or in its place."""
+"""What an operator can do with a store, beside a server or while none runs."""
 
 from __future__ import annotations
 
@@ -6,105 +6,116 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
-__all__ = ["Caretaker", "Findings", "Statistics", "UserRecord"]
+__all__ = ["Findings", "Statistics", "StoreAdmin", "UserRecord"]
 
 
 @dataclass(frozen=True)
 class UserRecord:
-    """A user, as the store knows it."""
+    """A user as the store knows it."""
 
     name: str
     last_login: int
     """Nanoseconds since the epoch."""
     waiting: int
-    """Messages that wait, those to everyone among them."""
+    """Messages in the mailbox, those to everyone included."""
 
 
 @dataclass(frozen=True)
 class Statistics:
-    """How much there is."""
+    """How much a store holds."""
 
     users: int
     messages: int
     waiting: int
-    """Messages in mailboxes; one to several counts for each, one to everyone for none."""
+    """Messages in mailboxes. One to several users counts for each, one to everyone does not."""
     oldest: int
     """No message was stored before that, in nanoseconds since the epoch; 0: that is not known."""
     bytes: int
-    """That the store takes, those that are free to be used again among them."""
+    """Bytes that the store takes, free ones that it can use again included."""
     free_bytes: int
     schema: int
 
 
 @dataclass(frozen=True)
 class Findings:
-    """What a check came to."""
+    """The outcome of a check."""
 
     looked_at: str
     """What was checked, in words."""
     faults: list[str]
-    """Sentences; none: all is well."""
+    """One sentence each; an empty list if everything is right."""
 
 
-class Caretaker(Protocol):
-    """Takes care of the data of one store. Every call blocks.
+class StoreAdmin(Protocol):
+    """The administration of one store. Every call blocks.
 
-    StoreUnusable, with a sentence that says what to do, is raised by any of them.
+    Raises:
+        StoreUnusable: by any call; the text is a sentence that says what to do.
     """
 
     def backup(self, target: str, force: bool) -> int:
-        """Copy all that is stored as this begins to a file; a server may run. Returns its bytes.
+        """Copy everything that is stored at this moment to a file; a server may run.
+
+        Returns:
+            The bytes of the file.
 
         Raises:
-            FileExistsError: there is such a file, and ``force`` is not given.
+            FileExistsError: the file exists, and ``force`` is not given.
         """
 
     def restore(self, source: str, force: bool) -> None:
-        """Have what a backup holds, and nothing else; no server may run.
+        """Replace everything with what a backup holds; no server may run.
 
-        What is numbered from then on is above all that was ever numbered (clause S61).
+        Offsets from then on are above all that were ever in use (clause S61).
 
         Raises:
             FileExistsError: there are users already, and ``force`` is not given.
         """
 
     def renumber(self) -> None:
-        """Number messages from now on above all that can ever have been given (clause S61).
+        """Use only offsets from now on that can never have been in use (clause S61).
 
         For a store that was restored by other means.
         """
 
     def check(self) -> Findings:
-        """Look for damage and for contradictions; a server may run."""
+        """Look for damage and contradictions; a server may run."""
 
     def statistics(self) -> Statistics:
-        """Count; a server may run."""
+        """Count users and messages; a server may run."""
 
     def users(self) -> Iterator[UserRecord]:
-        """All users, in the order of their names' bytes; a server may run."""
+        """Yield all users in the order of the names' UTF-8 bytes; a server may run."""
 
     def user(self, name: str) -> tuple[UserRecord, int]:
-        """A user, and how many messages are from or to it alone; a server may run.
+        """Return a user, and the number of messages that are from it or to it; a server may run.
+
+        Messages that others sent to everyone do not count.
 
         Raises:
-            UserNotFound: there is none of that name.
+            UserNotFound: there is no user of that name.
         """
 
     def delete_user(self, name: str) -> int:
-        """Remove a user, what it sent, and what only it was sent.
+        """Delete a user, the messages it sent, and those sent to it only.
 
-        Returns how many messages that were. A message to several stays with the others, who do
-        not see the name any more. No server may run.
+        A message to several users stays with the others, without that name. No server may run.
+
+        Returns:
+            How many messages are deleted.
 
         Raises:
-            UserNotFound: there is none of that name.
+            UserNotFound: there is no user of that name.
         """
 
     def purge(self, before: int) -> int:
-        """Remove what was stored before a time, in nanoseconds since the epoch; how many messages.
+        """Remove messages that were stored before a time, in nanoseconds since the epoch.
 
         No server may run: one with ``--retention`` does it by itself.
+
+        Returns:
+            How many messages are removed.
         """
 
     def compact(self) -> int:
-        """Give free space back to the system; how many bytes. No server may run."""
+        """Give free space back to the system; return the bytes. No server may run."""

@@ -6,13 +6,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from chat_protocol.interfaces import IStore
-from chat_protocol.stores.admin import Caretaker
+from chat_protocol.domain.ports import IStore
+from chat_protocol.stores.admin import StoreAdmin
 from chat_protocol.stores.memory.store import MemoryStore
-from chat_protocol.stores.sqlite.admin.admin import SQLiteCaretaker
+from chat_protocol.stores.sqlite.admin.admin import SQLiteAdmin
 from chat_protocol.stores.sqlite.store import SQLiteStore
 
-__all__ = ["STORES", "StoreKind", "caretaker_from_url", "store_from_url"]
+__all__ = ["STORES", "StoreKind", "admin_from_url", "store_from_url"]
 
 
 def _postgres(rest: str, mailbox_limit: int, reactor: Any) -> IStore:
@@ -23,7 +23,7 @@ def _postgres(rest: str, mailbox_limit: int, reactor: Any) -> IStore:
 
 
 def _check_postgres(rest: str) -> None:
-    """ValueError for what is no text, or without PostgreSQL's driver, which is an extra."""
+    """Raise ValueError if the URL is not UTF-8, or the driver, an extra, is not installed."""
     try:
         rest.encode()
     except UnicodeEncodeError:
@@ -40,56 +40,56 @@ def _check_postgres(rest: str) -> None:
 class StoreKind:
     """One kind of store.
 
-    ``make`` gets what stands behind the scheme, the mailbox limit (0: none) and the reactor;
-    it raises ValueError with a sentence if the rest of the URL is wrong. So does ``care_for``,
-    which gets the first of these.
+    ``make`` gets the rest of the URL behind the scheme, the mailbox limit (0: none) and the
+    reactor; ``admin`` gets the rest of the URL. Both raise ValueError with a sentence if that is
+    wrong.
     """
 
     scheme: str
     usage: str
     make: Callable[[str, int, Any], IStore]
-    care_for: Callable[[str], Caretaker]
+    admin: Callable[[str], StoreAdmin]
 
 
-def _nothing_to_care_for(rest: str) -> Caretaker:
-    raise ValueError("memory: keeps nothing when the server stops, so there is nothing to care for")
+def _no_admin(rest: str) -> StoreAdmin:
+    raise ValueError("memory: keeps nothing when the server stops, so there is nothing to manage")
 
 
-def _care_for_postgres(rest: str) -> Caretaker:
+def _postgres_admin(rest: str) -> StoreAdmin:
     _check_postgres(rest)
-    from chat_protocol.stores.postgres.admin.admin import PostgresCaretaker
+    from chat_protocol.stores.postgres.admin.admin import PostgresAdmin
 
-    return PostgresCaretaker.from_url(rest)
+    return PostgresAdmin.from_url(rest)
 
 
 STORES = {
     kind.scheme: kind
     for kind in (
-        StoreKind("memory", "memory:", MemoryStore.from_url, _nothing_to_care_for),
-        StoreKind("sqlite", "sqlite:PATH", SQLiteStore.from_url, SQLiteCaretaker.from_url),
-        StoreKind("postgresql", "postgresql://[USER@]HOST/DATABASE", _postgres, _care_for_postgres),
+        StoreKind("memory", "memory:", MemoryStore.from_url, _no_admin),
+        StoreKind("sqlite", "sqlite:PATH", SQLiteStore.from_url, SQLiteAdmin.from_url),
+        StoreKind("postgresql", "postgresql://[USER@]HOST/DATABASE", _postgres, _postgres_admin),
     )
 }
 
 
 def store_from_url(url: str, mailbox_limit: int, reactor: Any) -> IStore:
-    """The store that ``url`` names, not opened yet.
+    """Return the store that a URL names, not opened yet.
 
     Raises:
-        ValueError: there is no such store; the text is a sentence for the one who wrote it.
+        ValueError: there is no such store; the text is a sentence for the author of the URL.
     """
     kind, rest = _kind_of(url)
     return kind.make(rest, mailbox_limit, reactor)
 
 
-def caretaker_from_url(url: str) -> Caretaker:
-    """Who takes care of the data of the store that ``url`` names.
+def admin_from_url(url: str) -> StoreAdmin:
+    """Return the administration of the store that a URL names.
 
     Raises:
         ValueError: there is no such store, or it keeps nothing; the text is a sentence.
     """
     kind, rest = _kind_of(url)
-    return kind.care_for(rest)
+    return kind.admin(rest)
 
 
 def _kind_of(url: str) -> tuple[StoreKind, str]:

@@ -1,8 +1,8 @@
-"""A server for the tests of programs that use Console Chat: no sockets, and no waiting.
+"""An in-memory server for the tests of Console Chat clients, without sockets and without delays.
 
-The server is the real one and the transports are Twisted's; but the bytes move in memory, and
-what goes wrong goes wrong when the test says so. Give ``server.endpoint()`` and ``server.clock``
-to whatever takes an endpoint and a reactor; here it is a protocol that prints what comes:
+The server is the real one, and the transports are Twisted's. The bytes move in memory, and the test
+decides which faults occur and when. Pass ``server.endpoint()`` and ``server.clock`` to any code
+that takes an endpoint and a reactor. This example uses a protocol that prints what it receives:
 
 >>> from twisted.internet.endpoints import connectProtocol
 >>> from chat_protocol.transport.framing import FrameReceiver
@@ -24,7 +24,7 @@ Response(code=1)
 >>> server.users
 {'alice': True}
 
-A message is stored, but the connection ends before the answer is there:
+The server stores a message, but the connection is lost before the answer arrives:
 
 >>> server.stall(to_server=False)
 >>> alice.transport.write(encode(Message("hello", "alice", "alice", 0), 2))

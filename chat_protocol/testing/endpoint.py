@@ -1,8 +1,6 @@
-"""The way to a server in memory."""
+"""A client endpoint for the in-memory network."""
 
 from __future__ import annotations
-
-from typing import TYPE_CHECKING
 
 from twisted.internet import error
 from twisted.internet.address import IPv4Address
@@ -12,15 +10,16 @@ from twisted.internet.protocol import Protocol
 from zope.interface import implementer
 
 from chat_protocol.testing.link import SERVER_ADDRESS, Link
+from chat_protocol.testing.network import Network
 
-if TYPE_CHECKING:
-    from chat_protocol.testing.network import Network
-
-__all__ = ["Attempt", "Endpoint"]
+__all__ = ["ConnectionAttempt", "Endpoint"]
 
 
-class Attempt:
-    """To connect; ``deferred`` fires with the protocol."""
+class ConnectionAttempt:
+    """One attempt to connect.
+
+    ``deferred`` fires with the connected protocol, or fails if the attempt does.
+    """
 
     def __init__(self, network: Network, factory: IProtocolFactory, timeout: float) -> None:
         self._network = network
@@ -30,11 +29,14 @@ class Attempt:
         factory.doStart()
 
     def refuse(self) -> None:
-        """Nobody listens there."""
+        """Fail with ConnectionRefusedError."""
         self._fail(error.ConnectionRefusedError())  # type: ignore[no-untyped-call]
 
     def accept(self, server: IProtocolFactory) -> None:
-        """Connect both ends; a server that wants no more connections closes its own at once."""
+        """Connect both ends.
+
+        If the server's factory returns no protocol, the server closes its end at once.
+        """
         port = self._network.next_port()
         try:
             client = self._factory.buildProtocol(SERVER_ADDRESS)
@@ -71,10 +73,10 @@ class Attempt:
 
 @implementer(IStreamClientEndpoint)
 class Endpoint:
-    """Connects to the server of a network.
+    """Connects to the listener of an in-memory network.
 
     Args:
-        timeout: seconds that an attempt may take.
+        timeout: seconds after which an attempt fails with TimeoutError.
     """
 
     def __init__(self, network: Network, timeout: float) -> None:
@@ -82,12 +84,12 @@ class Endpoint:
         self._timeout = timeout
 
     def connect(self, protocolFactory: IProtocolFactory) -> Deferred[IProtocol]:
-        """See IStreamClientEndpoint.
+        """Connect; the Deferred fires with the protocol.
 
-        Fails with ConnectionRefusedError, TimeoutError, NoProtocol, or what ``protocolFactory``
-        raises.
+        It fails with ConnectionRefusedError, TimeoutError, NoProtocol, or the exception that
+        ``protocolFactory`` raised.
         """
-        attempt = Attempt(self._network, protocolFactory, self._timeout)
+        attempt = ConnectionAttempt(self._network, protocolFactory, self._timeout)
         self._network.attempts.append(attempt)
         self._network.wake()
         return attempt.deferred

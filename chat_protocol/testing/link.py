@@ -1,40 +1,49 @@
-"""The two ends of a connection in memory, and what goes wrong between them.
+"""An in-memory connection: its two ends, and the faults that a test can cause.
 
-The transports are Twisted's own for TCP, on sockets in memory: buffers, producers, half-close and
-abort are as in earnest.
+The ends are Twisted's TCP transports on in-memory sockets, so that buffers, producers, half-close
+and abort work as in production.
 """
 
 from __future__ import annotations
 
 import socket
 from collections.abc import Callable
-from typing import TYPE_CHECKING, cast
+from typing import Any, cast
+from typing import Protocol as TypingProtocol
 
 from twisted.internet.address import IPv4Address
 from twisted.internet.error import ConnectionDone
-from twisted.internet.interfaces import IAddress, IDelayedCall, IProtocol
+from twisted.internet.interfaces import IAddress, IDelayedCall, IProtocol, IReactorTime
 from twisted.internet.protocol import Protocol
 from twisted.internet.tcp import Connection
 from twisted.python.failure import Failure
 
-from chat_protocol.testing.pipe import MemorySocket, Pipe
-
-if TYPE_CHECKING:
-    from chat_protocol.testing.network import Network
+from chat_protocol.testing.pipe import MemorySocket, Pipe, PipeSettings
 
 __all__ = ["SERVER_ADDRESS", "Link", "Transport"]
 
 SERVER_ADDRESS = IPv4Address("TCP", "127.0.0.1", 5555)
 
-VANISHED_SECONDS = 60.0
-"""How long a link is stalled until both ends lose it, as TCP keep-alive has it (clause S9)."""
+KEEPALIVE_SECONDS = 60.0
+"""Seconds after which both ends lose a stalled link, as by TCP keep-alive (clause S9)."""
+
+
+class LinkNetwork(TypingProtocol):
+    """What a link needs of its network."""
+
+    clock: IReactorTime
+    links: list[Link]
+    pipe_settings: PipeSettings
+
+    def wake(self) -> None:
+        """Run the network in the next turn of the clock."""
 
 
 class Transport(Connection):
     """One end of a link.
 
     Args:
-        gone: called when the connection is lost, after the protocol was told.
+        on_lost: called after ``connectionLost`` of the protocol.
     """
 
     logstr = "memory"
@@ -43,16 +52,16 @@ class Transport(Connection):
         self,
         memory_socket: MemorySocket,
         protocol: IProtocol,
-        network: Network,
+        reactor: Any,
         host: IAddress,
         peer: IAddress,
-        gone: Callable[[], None],
+        on_lost: Callable[[], None],
     ) -> None:
-        super().__init__(cast(socket.socket, memory_socket), protocol, network)
+        super().__init__(cast(socket.socket, memory_socket), protocol, reactor)
         self.memory_socket = memory_socket
         self._host = host
         self._peer = peer
-        self._gone = gone
+        self._on_lost = on_lost
 
     def open(self) -> None:
         """Connect the protocol."""
@@ -61,54 +70,50 @@ class Transport(Connection):
         self.protocol.makeConnection(self)
 
     def getHost(self) -> IAddress:
-        """See ITransport."""
         return self._host
 
     def getPeer(self) -> IAddress:
-        """See ITransport."""
         return self._peer
 
     def connectionLost(self, reason: Failure) -> None:
-        """See FileDescriptor; a second time nothing happens."""
+        """Report the loss of the connection, once."""
         if not self.disconnected:
             super().connectionLost(reason)
-            self._gone()
+            self._on_lost()
 
 
 class Link:
-    """One connection.
+    """One connection between a client and the server.
 
     Args:
-        client: the protocol of the one end.
-        server: of the other.
-        port: the client's.
-        client_gone: called when the client's end is lost.
+        client: the protocol of the client's end.
+        server: the protocol of the server's end.
+        port: the port number of the client's end.
+        on_client_lost: called when the client's end is lost.
     """
 
     def __init__(
         self,
-        network: Network,
+        network: LinkNetwork,
         client: IProtocol,
         server: IProtocol,
         port: int,
-        client_gone: Callable[[], None],
+        on_client_lost: Callable[[], None],
     ) -> None:
         self._network = network
-        self._vanishing: IDelayedCall | None = None
+        self._keepalive: IDelayedCall | None = None
         self.cut_off = False
-        self.protocol = server
-        """The server's."""
         self.to_server = Pipe()
         self.to_client = Pipe()
 
         def lost() -> None:
-            client_gone()
+            on_client_lost()
             self._end_lost()
 
-        wire = network.wire
+        settings = network.pipe_settings
         address = IPv4Address("TCP", "127.0.0.1", port)
         self.server = Transport(
-            MemorySocket(wire, self.to_server, self.to_client),
+            MemorySocket(settings, self.to_server, self.to_client),
             server,
             network,
             SERVER_ADDRESS,
@@ -116,7 +121,7 @@ class Link:
             self._end_lost,
         )
         self.client = Transport(
-            MemorySocket(wire, self.to_client, self.to_server),
+            MemorySocket(settings, self.to_client, self.to_server),
             client,
             network,
             address,
@@ -126,41 +131,49 @@ class Link:
 
     @property
     def ends(self) -> tuple[Transport, Transport]:
-        """The server's, the client's."""
+        """The server's end and the client's end."""
         return self.server, self.client
 
     def stall(self, to_server: bool, to_client: bool) -> None:
-        """Let nothing through in these directions, in addition to those that are stalled."""
+        """Stop transferring bytes in these directions; stalled directions stay stalled."""
         self.to_server.stalled |= to_server
         self.to_client.stalled |= to_client
-        if self._vanishing is None:
-            self._vanishing = self._network.clock.callLater(VANISHED_SECONDS, self._vanish)
+        if self._keepalive is None:
+            call_later = self._network.clock.callLater
+            self._keepalive = call_later(KEEPALIVE_SECONDS, self._keepalive_expired)
 
     def resume(self) -> None:
-        """Let everything through."""
-        self._stop_vanishing()
+        """Transfer bytes in both directions."""
+        self._stop_keepalive()
         self.to_server.stalled = self.to_client.stalled = False
 
     def cut(self) -> None:
-        """Lose what is under way; both ends learn of it when the network runs next."""
+        """Break the connection; the bytes in flight are lost.
+
+        Both ends get ConnectionLost the next time that the network runs.
+        """
         self.cut_off = True
         self._network.wake()
 
     def end_of_process(self) -> None:
-        """The server's process is gone: what it has sent still arrives, its code runs no more."""
+        """Close the server's end as the kernel does for a killed process.
+
+        The client receives the bytes that the server has sent. The server's protocol is not called
+        again.
+        """
         self.server.protocol = Protocol()
         self.server.connectionLost(Failure(ConnectionDone()))  # type: ignore[no-untyped-call]
 
-    def _vanish(self) -> None:
-        self._vanishing = None
+    def _keepalive_expired(self) -> None:
+        self._keepalive = None
         self.cut()
 
-    def _stop_vanishing(self) -> None:
-        if self._vanishing is not None:
-            self._vanishing.cancel()
-            self._vanishing = None
+    def _stop_keepalive(self) -> None:
+        if self._keepalive is not None:
+            self._keepalive.cancel()
+            self._keepalive = None
 
     def _end_lost(self) -> None:
         if all(end.disconnected for end in self.ends):
-            self._stop_vanishing()
+            self._stop_keepalive()
             self._network.links.remove(self)

@@ -1,10 +1,10 @@
-"""The loop that moves the bytes of connections in memory: what a reactor is to sockets."""
+"""The event loop of in-memory connections; it does for them what a reactor does for sockets."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import count
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import (
@@ -17,37 +17,44 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from chat_protocol.testing.pipe import Wire
-
-if TYPE_CHECKING:
-    from chat_protocol.testing.endpoint import Attempt
-    from chat_protocol.testing.link import Link, Transport
+from chat_protocol.testing.link import Link, Transport
+from chat_protocol.testing.pipe import PipeSettings
 
 __all__ = ["Network"]
 
 _FIRST_PORT = 40_001
 
 
+class Attempt(Protocol):
+    """An attempt to connect."""
+
+    def refuse(self) -> None:
+        """Fail with ConnectionRefusedError."""
+
+    def accept(self, server: IProtocolFactory) -> None:
+        """Connect both ends."""
+
+
 @implementer(IReactorFDSet)
 class Network:
-    """Every link, and every attempt to make one.
+    """All links, and all pending connection attempts.
 
-    Nothing happens before the clock comes round to it, and what happens is determined: the links
-    in the order in which they were made, the server's end of each first.
+    The network runs in calls of the clock only, in a deterministic order: the links in the order in
+    which they were made, the server's end of each link first.
 
     Args:
-        clock: when to run, and the time of time-outs.
+        clock: schedules the runs of the network and its timeouts.
     """
 
     _log = Logger()
 
     def __init__(self, clock: IReactorTime) -> None:
         self.clock = clock
-        self.wire = Wire(self.wake)
+        self.pipe_settings = PipeSettings(self.wake)
         self.listener: IProtocolFactory | None = None
-        """Takes connections; None: they are refused."""
+        """The factory that accepts connections; None: the network refuses connections."""
         self.refusals = 0
-        """So many of the next are refused all the same."""
+        """Number of the next connection attempts that the network refuses despite the listener."""
         self.links: list[Link] = []
         self.attempts: list[Attempt] = []
         self._stalled: tuple[bool, bool] | None = None
@@ -58,28 +65,28 @@ class Network:
 
     @property
     def quiet(self) -> bool:
-        """Whether nothing will move by itself."""
+        """Whether the network has nothing to do until the next call of an end."""
         return self._call is None
 
     def next_port(self) -> int:
-        """For a client."""
+        """Return an unused port number for a client."""
         return next(self._ports)
 
     def stall(self, to_server: bool, to_client: bool) -> None:
-        """Stall all links, and let attempts to connect wait."""
+        """Stall all links in these directions, and delay connection attempts."""
         self._stalled = to_server, to_client
         for link in self.links:
             link.stall(to_server, to_client)
 
     def resume(self) -> None:
-        """Stall nothing any more."""
+        """Resume all links and connection attempts."""
         self._stalled = None
         for link in self.links:
             link.resume()
         self.wake()
 
     def wake(self) -> None:
-        """See to what can be done, soon."""
+        """Run the network in the next turn of the clock."""
         if self._call is None:
             self._call = self.clock.callLater(0, self._run)
 
@@ -89,17 +96,17 @@ class Network:
             self._connect_all()
         for link in list(self.links):
             for end in link.ends:
-                end.memory_socket.bounce()
+                end.memory_socket.reset_if_peer_closed()
                 if link.cut_off:
                     end.connectionLost(Failure(ConnectionLost()))  # type: ignore[no-untyped-call]
                     continue
                 if end in self._readers:
-                    self._do(end, reading=True)
+                    self._dispatch(end, reading=True)
                 if end in self._writers:
-                    self._do(end, reading=False)
+                    self._dispatch(end, reading=False)
 
     def _connect_all(self) -> None:
-        # Those that come now have their turn in the next round; of these some may be cancelled.
+        # An attempt made meanwhile is handled in the next run. A callback may cancel an attempt.
         for _ in range(len(self.attempts)):
             if not self.attempts:
                 return
@@ -112,12 +119,12 @@ class Network:
             else:
                 attempt.accept(self.listener)
 
-    def _do(self, end: Transport, reading: bool) -> None:
-        """As the loop of a reactor does it: see twisted.internet.posixbase."""
+    def _dispatch(self, end: Transport, reading: bool) -> None:
+        """Call the end and handle its errors as twisted.internet.posixbase does."""
         try:
             why: Any = (end.doRead if reading else end.doWrite)()
         except Exception as error:
-            self._log.failure("A protocol failed")
+            self._log.failure("A protocol raised an exception")
             why = error
         if why is None:
             return
@@ -128,43 +135,35 @@ class Network:
         else:
             end.connectionLost(reason)
 
-    # What transports ask of their reactor.
+    # The reactor interfaces that Twisted's transports use.
 
     def callLater(
         self, delay: float, function: Callable[..., Any], *args: object, **kw: object
     ) -> IDelayedCall:
-        """See IReactorTime."""
         return self.clock.callLater(delay, function, *args, **kw)
 
     def addReader(self, reader: Any) -> None:
-        """See IReactorFDSet."""
         self._readers[reader] = None
         self.wake()
 
     def addWriter(self, writer: Any) -> None:
-        """See IReactorFDSet."""
         self._writers[writer] = None
         self.wake()
 
     def removeReader(self, reader: Any) -> None:
-        """See IReactorFDSet."""
         self._readers.pop(reader, None)
 
     def removeWriter(self, writer: Any) -> None:
-        """See IReactorFDSet."""
         self._writers.pop(writer, None)
 
     def removeAll(self) -> list[Any]:
-        """See IReactorFDSet."""
         removed = list(self._readers | self._writers)
         self._readers.clear()
         self._writers.clear()
         return removed
 
     def getReaders(self) -> list[Any]:
-        """See IReactorFDSet."""
         return list(self._readers)
 
     def getWriters(self) -> list[Any]:
-        """See IReactorFDSet."""
         return list(self._writers)

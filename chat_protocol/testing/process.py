@@ -1,4 +1,4 @@
-"""One run of the server: the real factory, with what tests want to see of it and to break."""
+"""One run of the in-memory server: the real factory, with hooks for faults and for inspection."""
 
 from __future__ import annotations
 
@@ -12,93 +12,85 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from zope.interface import implementer
 
-from chat_protocol.domain.batch import Batch, Publication, Query, Run
+from chat_protocol.domain.entries import Entry
 from chat_protocol.domain.limits import Limits
-from chat_protocol.domain.stored import Stored
+from chat_protocol.domain.messages import Batch
+from chat_protocol.domain.ports import IStore
+from chat_protocol.domain.queries import Query
 from chat_protocol.errors import Refused
-from chat_protocol.interfaces import IStore
 from chat_protocol.server.authentication import Authenticator
 from chat_protocol.server.connection import ChatProtocol
-from chat_protocol.server.dispatcher import Request, handles
+from chat_protocol.server.dispatcher import Request
 from chat_protocol.server.factory import ChatFactory
+from chat_protocol.server.peer import Peer
 from chat_protocol.wire.commands import Message, Publish, StoredMessage
+from chat_protocol.wire.frames import text_of, time_of
 
-__all__ = ["Process", "RecordingStore", "message_of"]
+__all__ = ["RecordingStore", "ServerProcess", "messages_of"]
 
 _NS = 1_000_000_000
 
 _VERSION_1 = b"\x01"
 _VERSION_1_KEYS = {key.to_bytes(2, "big") for key in (0x0001, 0x0002, 0x0003)}
-"""Of the published text; servers in use leave any other command without an answer."""
+"""The keys of the published protocol. Published servers do not answer commands with other keys."""
 
 
-def message_of(stored: Stored) -> StoredMessage:
-    """A message of a store, as the protocol names its parts."""
-    offset, sender, time, text, scope, to = stored
-    return StoredMessage(offset, text.decode(), sender, scope, to, time)
+def messages_of(entry: Entry) -> list[StoredMessage]:
+    """Return the messages of an entry, as the protocol names their parts."""
+    sender, scope, to = entry.sender, entry.scope, entry.to
+    return [
+        StoredMessage(offset, text_of(frame).decode(), sender, scope, to, time_of(frame))
+        for offset, frame in enumerate(entry.frames, entry.offset)
+    ]
 
 
 @implementer(IStore)
 class RecordingStore:
-    """Remembers what was stored in another store."""
+    """Wraps a store and records its messages."""
 
     def __init__(self, store: IStore) -> None:
         self._store = store
         self.messages: list[StoredMessage] = []
-        """In the order of their offsets."""
+        """All committed messages, in the order of their offsets."""
 
     @property
     def description(self) -> str:
-        """See IStore."""
         return str(self._store.description)
 
     @property
     def registered(self) -> int:
-        """See IStore."""
         return int(self._store.registered)
 
     def open(self) -> Deferred[None]:
-        """See IStore."""
         return self._store.open()
 
     def close(self) -> Deferred[None]:
-        """See IStore."""
         return self._store.close()
 
     def read(self, queries: Sequence[Query]) -> Deferred[None]:
-        """See IStore."""
         return self._store.read(queries)
 
     def forget(self, before: int) -> Deferred[bool]:
-        """See IStore."""
         return self._store.forget(before)
 
     def commit(self, batch: Batch) -> Deferred[None]:
-        """See IStore."""
-
         def committed(result: None) -> None:
             for message in batch.messages:
-                self.messages += map(message_of, _stored(message))
+                if message.offset:
+                    self.messages += messages_of(message.entry())
 
         return self._store.commit(batch).addCallback(committed)
 
 
-def _stored(message: Run | Publication) -> list[Stored]:
-    if isinstance(message, Run):
-        return message.stored().messages() if message.accepted else []
-    return [message.stored()] if message.offset else []
-
-
 @implementer(IReactorTime)
-class _Clock:
-    """Another clock, of which a process can be robbed."""
+class _CancelableClock:
+    """Wraps a clock and can cancel all calls that were scheduled through it."""
 
     def __init__(self, clock: IReactorTime) -> None:
         self._clock = clock
         self._calls: list[IDelayedCall] = []
 
     def seconds(self) -> float:
-        """See IReactorTime."""
         return self._clock.seconds()
 
     def callLater(
@@ -108,32 +100,30 @@ class _Clock:
         *args: object,
         **kw: object,
     ) -> IDelayedCall:
-        """See IReactorTime."""
         call = self._clock.callLater(delay, callable, *args, **kw)
         self._calls = [*self.getDelayedCalls(), call]
         return call
 
     def getDelayedCalls(self) -> list[IDelayedCall]:
-        """See IReactorTime."""
         return [one for one in self._calls if one.active()]
 
     def cancel_all(self) -> None:
-        """None of the calls comes."""
+        """Cancel all calls that are still scheduled."""
         for call in self.getDelayedCalls():
             call.cancel()
 
 
-class _Connection(ChatProtocol):
-    """The server's side of a connection, as an old server's where that is wanted."""
+class _FaultyConnection(ChatProtocol):
+    """A connection of the server that can refuse messages and behave as a published server."""
 
-    factory: _Factory
+    factory: _FaultyFactory
 
     def frames_received(self, data: bytes, position: int) -> int:
-        """Many at a time only while none is to be refused."""
+        """Use the bulk path only if no message is to be refused, since it bypasses the handlers."""
         return position if self.factory.refusals else super().frames_received(data, position)
 
     def stringReceived(self, string: bytes) -> None:
-        """A published server looks at no version, and knows few keys."""
+        """Ignore the version byte and unknown keys if the server emulates a published one."""
         if self.factory.version == 1:
             if string[1:3] not in _VERSION_1_KEYS:
                 return
@@ -141,15 +131,15 @@ class _Connection(ChatProtocol):
         super().stringReceived(string)
 
 
-class _Factory(ChatFactory):
-    """The server, and what it is told to refuse.
+class _FaultyFactory(ChatFactory):
+    """The factory of the server, with queued refusals.
 
     Args:
-        refusals: for the next messages, in their order.
-        version: the highest that it speaks.
+        refusals: the refusals of the next messages, in order.
+        version: the highest version that the server supports, 1 or 2.
     """
 
-    connection_type = _Connection
+    connection_type = _FaultyConnection
 
     def __init__(
         self,
@@ -170,17 +160,15 @@ class _Factory(ChatFactory):
         if self.refusals:
             raise self.refusals.popleft()
 
-    @handles(Message)
-    def handle_message(self, connection: ChatProtocol, command: Message, request: Request) -> None:
+    def handle_message(self, peer: Peer, command: Message, request: Request) -> None:
         """See ChatFactory."""
         self._refuse()
-        super().handle_message(connection, command, request)
+        super().handle_message(peer, command, request)
 
-    @handles(Publish)
-    def handle_publish(self, connection: ChatProtocol, command: Publish, request: Request) -> None:
-        """See Version2Handlers."""
+    def handle_publish(self, peer: Peer, command: Publish, request: Request) -> None:
+        """See ChatFactory."""
         self._refuse()
-        super().handle_publish(connection, command, request)
+        super().handle_publish(peer, command, request)
 
 
 def _authenticator(passwords: Mapping[str, str], clock: IReactorTime) -> Authenticator:
@@ -190,15 +178,15 @@ def _authenticator(passwords: Mapping[str, str], clock: IReactorTime) -> Authent
     return Authenticator([checker], clock)
 
 
-class Process:
-    """A server that runs until it is stopped, or killed.
+class ServerProcess:
+    """A run of the server, from its start until it is stopped or killed.
 
     Args:
-        store: an open one.
-        clock: the time.
+        store: an open store.
+        clock: provides the time.
         limits: see ChatFactory.
-        passwords: of each user; None: nobody needs any.
-        refusals, version: see _Factory.
+        passwords: the password of each user; None: a login needs no password.
+        refusals, version: see _FaultyFactory.
     """
 
     def __init__(
@@ -210,26 +198,26 @@ class Process:
         refusals: deque[Refused],
         version: int,
     ) -> None:
-        self._clock = _Clock(clock)
+        self._clock = _CancelableClock(clock)
         authenticator = None if passwords is None else _authenticator(passwords, self._clock)
-        self.factory = _Factory(store, self._clock, limits, authenticator, refusals, version)
+        self.factory = _FaultyFactory(store, self._clock, limits, authenticator, refusals, version)
         self._ended: Deferred[None] = Deferred()
         self.factory.doStart()  # type: ignore[no-untyped-call]
 
     @property
     def quiet(self) -> bool:
-        """Whether nothing is to be done at this moment."""
+        """Whether no call of the server is due now."""
         now = self._clock.seconds()
         return all(call.getTime() > now for call in self._clock.getDelayedCalls())
 
     def stop(self) -> Deferred[None]:
-        """End in good order; fires when every connection is gone, or it was killed meanwhile."""
+        """Shut down; the Deferred fires when all connections are closed, or after a kill()."""
         self.factory.doStop()  # type: ignore[no-untyped-call]
         self.factory.shut_down().addBoth(self._end)
         return self._ended
 
     def kill(self) -> None:
-        """None of its code runs any more; its connections are to be seen to."""
+        """Cancel all calls of the server; the caller must close its connections."""
         self._clock.cancel_all()
         self._end(None)
 

@@ -1,4 +1,4 @@
-"""A server in the memory of a test."""
+"""The in-memory server for tests."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
 from twisted.internet.task import Clock, deferLater
 from twisted.python.failure import Failure
 
-from chat_protocol.domain.batch import Lookup, Page, UserList
 from chat_protocol.domain.limits import Limits
+from chat_protocol.domain.queries import Lookup, Page, UserList
 from chat_protocol.errors import Refused, refusal
-from chat_protocol.server.connection import ChatProtocol
+from chat_protocol.server.peer import Connection
 from chat_protocol.stores.memory.store import MemoryStore
 from chat_protocol.testing.endpoint import Endpoint
 from chat_protocol.testing.link import Link
 from chat_protocol.testing.network import Network
-from chat_protocol.testing.process import Process, RecordingStore, message_of
+from chat_protocol.testing.process import RecordingStore, ServerProcess, messages_of
 from chat_protocol.wire.codes import Code
 from chat_protocol.wire.commands import StoredMessage
 
@@ -29,31 +29,32 @@ __all__ = ["MemoryServer"]
 T = TypeVar("T")
 
 CONNECT_SECONDS = 30.0
-"""What an attempt to connect may take, as with Twisted's endpoints."""
+"""Default timeout of a connection attempt in seconds, the same as in Twisted's endpoints."""
 
 
 class MemoryServer:
-    """The real server over the store in memory, reached without a socket; it runs when made.
+    """The real server with an in-memory store, reached without sockets; it starts when created.
 
-    With a Clock nothing happens but in :meth:`flush`, :meth:`advance` and :meth:`run`, and the
-    same happens each time. With a reactor it goes by itself; then end a test with :meth:`stop`,
-    and wait for :meth:`when_quiet` to look at what has become of something.
+    With a Clock, the server runs only inside :meth:`flush`, :meth:`advance` and :meth:`run`, and
+    every run of a test is the same. With a reactor, the server runs by itself. In that case await
+    :meth:`when_quiet` before you inspect the server, and end the test with :meth:`stop`.
 
-    What goes wrong goes wrong at once; that a connection is lost its ends learn when the clock
-    comes round to it. Where users are named, it concerns their connections of this moment, and
-    LookupError comes for one who is not on-line; otherwise it concerns every connection.
+    The methods that cause faults take effect at once, but the ends of a connection learn of its
+    loss in the next turn of the clock. These methods apply to the current connections of the users
+    that are named, and raise LookupError for a user who is offline. Without names they apply to all
+    connections.
 
     Args:
-        clock: the time; None: a Clock of its own.
-        version: 2, or 1: as a published server, which takes no notice of the version byte and of
-            what stands behind the fields it knows, and does not answer but to the keys 1 to 3.
-        limits: of the server.
-        passwords: of the users, who then need one to log in; None: nobody does.
+        clock: the clock or reactor; None: a new Clock.
+        version: 2, or 1 to emulate a published server. That one ignores the version byte and bytes
+            after the fields it knows, and does not answer keys other than 1 to 3.
+        limits: the limits of the server.
+        passwords: the password of each user; None: a login needs no password.
         fragment: see :attr:`fragment`.
     """
 
     clock: IReactorTime
-    """For the clients, too."""
+    """The clock of the server; pass it to the clients, too."""
 
     def __init__(
         self,
@@ -65,7 +66,7 @@ class MemoryServer:
         fragment: int = 0,
     ) -> None:
         if version not in (1, 2):
-            raise ValueError(f"there is no version {version}")
+            raise ValueError(f"version {version} does not exist; give 1 or 2")
         self.clock = Clock() if clock is None else clock
         self._version = version
         self._limits = limits
@@ -73,29 +74,29 @@ class MemoryServer:
         self._network = Network(self.clock)
         self._store = RecordingStore(MemoryStore(limits.mailbox))
         self._refusals: deque[Refused] = deque()
-        self._process: Process | None = None
+        self._process: ServerProcess | None = None
         self.fragment = fragment
         self.start()
 
-    # Connecting, and time.
+    # Connections and time.
 
     def endpoint(self, timeout: float = CONNECT_SECONDS) -> IStreamClientEndpoint:
-        """An endpoint that connects to this server, whether it runs or not.
+        """Return an endpoint that connects to this server; it is valid across restarts.
 
         Args:
-            timeout: seconds until an attempt fails with TimeoutError.
+            timeout: seconds after which an attempt fails with TimeoutError.
         """
         return Endpoint(self._network, timeout)
 
     def flush(self) -> None:
-        """Let everything happen that happens without the time going on."""
+        """Run everything that is due now, without advancing the clock."""
         self.advance(0)
 
     def advance(self, seconds: float) -> None:
-        """Let the time go on, and everything happen at its own time.
+        """Advance the clock, and run each call at its own time.
 
         Raises:
-            TypeError: the clock is none of twisted.internet.task.
+            TypeError: the clock is not a Clock of twisted.internet.task.
         """
         clock = self._settable_clock()
         end = clock.seconds() + seconds
@@ -103,15 +104,15 @@ class MemoryServer:
             pass
 
     def run(self, what: Deferred[T] | Coroutine[Deferred[Any], Any, T], within: float = 0.0) -> T:
-        """What a Deferred or a coroutine comes to, after a flush.
+        """Flush, then return the result of a Deferred or a coroutine, or raise its exception.
 
-        The time goes on only as far as needed.
+        The clock advances only as far as necessary.
 
         Args:
-            within: seconds that it may take.
+            within: maximum number of seconds by which the clock advances.
 
         Raises:
-            AssertionError: it has not come to an end in that time.
+            AssertionError: there is no result after that time.
             TypeError: see :meth:`advance`.
         """
         clock = self._settable_clock()
@@ -122,19 +123,19 @@ class MemoryServer:
         while not results and self._step(clock, end):
             pass
         if not results:
-            raise AssertionError(f"it has not ended within {within} s")
+            raise AssertionError(f"no result within {within} s; give a larger within=")
         (result,) = results
         if isinstance(result, Failure):
             result.raiseException()
         return result
 
     def when_quiet(self) -> Deferred[None]:
-        """Fires when no bytes move and the server has nothing to do but to wait for time."""
+        """Return a Deferred that fires once no bytes move and no call of the server is due."""
         return Deferred.fromCoroutine(self._when_quiet())
 
     async def _when_quiet(self) -> None:
         quiet = 0
-        # Twice: what has just arrived may set something off at the end of this turn.
+        # Two quiet turns, because bytes that have just arrived can schedule a call in this turn.
         while quiet < 2:
             await deferLater(self.clock, 0)
             process = self._process
@@ -144,78 +145,83 @@ class MemoryServer:
 
     def _settable_clock(self) -> Clock:
         if not isinstance(self.clock, Clock):
-            raise TypeError(f"{self.clock!r} goes by itself: wait for when_quiet() instead")
+            raise TypeError(f"{self.clock!r} advances by itself; await when_quiet() instead")
         return self.clock
 
     def _step(self, clock: Clock, end: float) -> bool:
-        """Go on to the next event; whether there may be more until ``end``."""
+        """Advance to the next call; return whether there can be another one before ``end``."""
         due = min((call.getTime() for call in clock.getDelayedCalls()), default=end)
         clock.advance(max(0.0, min(due, end) - clock.seconds()))
         return due < end
 
-    # What can be seen.
+    # Inspection.
 
     @property
     def running(self) -> bool:
-        """Whether it takes connections."""
+        """Whether the server accepts connections."""
         return self._network.listener is not None
 
     @property
     def connections(self) -> int:
-        """How many connections it has, with and without a user."""
+        """The number of connections, with and without a session."""
         return len(self._process.factory.connections) if self._process is not None else 0
 
     @property
     def users(self) -> dict[str, bool]:
-        """Everybody who has ever logged in, in the order of the names, and who is on-line."""
-        everybody = UserList("", sys.maxsize)
-        self._store.read([everybody])
-        return {name: self._session_of(name) is not None for name, _ in everybody.users}
+        """All registered users in the order of their names, with whether each is online."""
+        registered = UserList("", sys.maxsize)
+        self._store.read([registered])
+        return {name: self._session_of(name) is not None for name, _ in registered.users}
 
     @property
     def received(self) -> list[StoredMessage]:
-        """The messages that are stored, in their order; each once, however often it came."""
+        """The stored messages in the order of their offsets, without duplicates."""
         return list(self._store.messages)
 
     def mailbox(self, user: str) -> list[StoredMessage]:
-        """What waits for a user: not delivered, or not acknowledged where that is called for.
+        """Return the pending messages of a user.
+
+        A message is pending until it is delivered to version 1, or acknowledged by version 2.
 
         Raises:
-            LookupError: there is no such user.
+            LookupError: the user is not registered.
         """
         lookup = Lookup(user)
         self._store.read([lookup])
         if not lookup.user_id:
-            raise LookupError(f"there is no user {user}")
-        page = Page(lookup.user_id, 0, sys.maxsize, sys.maxsize)
+            raise LookupError(f"{user} is not registered")
+        after = 0
+        if self._process is not None:
+            after = self._process.factory.exchange.unstored_position((lookup.user_id, 0))
+        page = Page(lookup.user_id, after, sys.maxsize, sys.maxsize)
         self._store.read([page])
-        return [message_of(one) for one in page.messages]
+        return [message for entry in page.entries for message in messages_of(entry)]
 
-    # The network.
+    # Faults of the network.
 
     @property
     def fragment(self) -> int:
-        """Bytes that come in one piece at most, at both ends; 0: as they are sent."""
-        return self._network.wire.fragment
+        """Maximum number of bytes that either end reads at once; 0: no maximum."""
+        return self._network.pipe_settings.fragment
 
     @fragment.setter
     def fragment(self, size: int) -> None:
-        self._network.wire.fragment = size
+        self._network.pipe_settings.fragment = size
 
     def cut(self, *users: str) -> None:
-        """Break connections: both ends lose them, and the bytes on their way are lost."""
+        """Break connections; both ends get ConnectionLost, and the bytes in flight are lost."""
         for link in self._links(users):
             link.cut()
 
     def stall(self, *users: str, to_server: bool = True, to_clients: bool = True) -> None:
-        """Let no more bytes through, until :meth:`resume`; both ends believe all is well.
+        """Stop transferring bytes until :meth:`resume`; the ends do not notice it.
 
-        Without names attempts to connect hang, too. After 60 s without a way back a connection
-        is lost, as a vanished peer is found by TCP (clause S9).
+        Without names, connection attempts hang as well. A connection that is stalled for 60 s is
+        lost, as by TCP keep-alive (clause S9).
 
         Args:
-            to_server: in this direction; without it requests arrive.
-            to_clients: in this direction; without it answers arrive.
+            to_server: whether to stall requests.
+            to_clients: whether to stall answers and deliveries.
         """
         if users:
             for link in self._links(users):
@@ -224,44 +230,46 @@ class MemoryServer:
             self._network.stall(to_server, to_clients)
 
     def resume(self) -> None:
-        """Let everything through again; what was held up arrives."""
+        """End all stalls; the bytes that were held up arrive."""
         self._network.resume()
 
     def refuse_connections(self, count: int = 1) -> None:
-        """Refuse the next attempts to connect, with ConnectionRefusedError.
+        """Refuse the next connection attempts with ConnectionRefusedError.
 
         Args:
-            count: how many, those that are to be refused already included.
+            count: the number of attempts; it replaces the number of an earlier call.
         """
         self._network.refusals = count
 
-    # The server.
+    # Faults of the server.
 
     def refuse_next(self, code: Code, detail: str = "", count: int = 1) -> None:
-        """Refuse the next messages, Publish or Message, of whomever; they are not stored.
+        """Refuse the next messages (Publish or Message) of any user without storing them.
 
         Args:
-            code: the answer; version 1 is told what stands for it there.
-            detail: for people.
-            count: how many, behind those that are to be refused already.
+            code: the code of the answer; to version 1 the server sends :attr:`Code.version_1`.
+            detail: text for people.
+            count: the number of messages, in addition to those of earlier calls.
 
         Raises:
-            ValueError: that code is no refusal.
+            ValueError: the code is not the code of a refusal.
         """
         error = refusal(code, detail)
         if error.code != code:
-            raise ValueError(f"{code!r} is not what a request is refused with")
+            raise ValueError(f"{code!r} is not the code of a refusal")
         self._refusals.extend([error] * count)
 
     def close_clients(self, code: Code = Code.GOING_AWAY, reason: str = "", *users: str) -> None:
-        """End connections as the server does; sessions of version 2 are told why by a Close."""
+        """Close connections from the server's side; version 2 sessions get a Close first."""
         for connection in self._connections(users):
             connection.end(code, reason)
 
     def stop(self) -> Deferred[None]:
-        """Stop as on SIGTERM: refuse connections, answer what was accepted, close with GoingAway.
+        """Stop as on SIGTERM.
 
-        Fires when all connections are gone, a few seconds later at the latest.
+        The server refuses new connections, answers the requests that it has accepted, and closes
+        its connections with GoingAway. The Deferred fires when all connections are closed, after a
+        few seconds at the latest.
         """
         process = self._process
         if process is None:
@@ -270,12 +278,12 @@ class MemoryServer:
 
         return Deferred.fromCoroutine(self._stop(process))
 
-    async def _stop(self, process: Process) -> None:
+    async def _stop(self, process: ServerProcess) -> None:
         await process.stop()
         self._process = None
 
     def kill(self) -> None:
-        """Stop as on SIGKILL: nothing more is done or said, and connections are refused."""
+        """Stop as on SIGKILL: the server sends and does nothing more; connections are refused."""
         process, self._process = self._process, None
         self._network.listener = None
         if process is not None:
@@ -284,19 +292,19 @@ class MemoryServer:
                 link.end_of_process()
 
     def start(self, *, empty: bool = False) -> None:
-        """Run again after :meth:`stop` or :meth:`kill`.
+        """Start the server again after :meth:`stop` or :meth:`kill`.
 
         Args:
-            empty: without the users and messages that there were.
+            empty: whether to begin with an empty store instead of the old one.
 
         Raises:
-            RuntimeError: it runs, or has not yet stopped.
+            RuntimeError: the server is running or still stopping.
         """
         if self._process is not None:
-            raise RuntimeError("the server runs, or has not stopped yet")
+            raise RuntimeError("the server is running or still stopping; wait for stop() first")
         if empty:
             self._store = RecordingStore(MemoryStore(self._limits.mailbox))
-        self._process = Process(
+        self._process = ServerProcess(
             self._store, self.clock, self._limits, self._passwords, self._refusals, self._version
         )
         self._network.listener = self._process.factory
@@ -305,19 +313,19 @@ class MemoryServer:
         process = self._process
         return None if process is None else process.factory.directory.session_of(user)
 
-    def _connections(self, users: Iterable[str]) -> list[ChatProtocol]:
+    def _connections(self, users: Iterable[str]) -> list[Connection]:
         if not users:
             return list(self._process.factory.connections) if self._process is not None else []
-        found = []
+        found: list[Connection] = []
         for user in users:
             session = self._session_of(user)
             if session is None:
-                raise LookupError(f"{user} is not on-line")
+                raise LookupError(f"{user} is offline")
             found.append(session.connection)
         return found
 
     def _links(self, users: Iterable[str]) -> list[Link]:
         if not users:
             return list(self._network.links)
-        connections = self._connections(users)
-        return [link for link in self._network.links if link.protocol in connections]
+        transports = [connection.transport for connection in self._connections(users)]
+        return [link for link in self._network.links if link.server in transports]

@@ -1,12 +1,13 @@
-"""Many connections as one reader of the reactor.
+"""Reading many sockets as one reader of the reactor.
 
-For each socket that has bytes the reactor makes a context for the log, checks the descriptor and
-looks at what became of it: a third of the work that a short message is. Here the sockets stand
-in an epoll of their own (epoll(7): one epoll may watch another), the reactor calls once for all
-that have bytes, and when they are read the turn is ended without a delayed call.
+For each readable socket the reactor makes a context for the log, and checks the descriptor and its
+state afterwards: a third of the work of a short message. Here the sockets are registered with a
+second epoll, which the reactor watches as one descriptor (epoll(7): one epoll may watch another).
+The reactor calls :meth:`EpollReader.doRead` once for all sockets that are readable. The turn ends
+when they have been read, without a delayed call.
 
-Who has no session yet stands in another one, of which few are read in a turn: a crowd that comes
-takes its turns among those of the users who are on-line, however large it is.
+Connections without a session have an EpollReader of their own, which reads few of them per turn.
+So a burst of new connections cannot delay users who are online.
 """
 
 from __future__ import annotations
@@ -26,27 +27,27 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from chat_protocol.domain.turn import Turn
-from chat_protocol.transport.sockets import descriptor_below
+from chat_protocol.transport.sockets import descriptor_below, reactor_of, set_reactor
 
-__all__ = ["AT_ONCE", "NEWCOMERS_AT_ONCE", "Readers", "read_by", "readers_for"]
+__all__ = ["AT_ONCE", "NEWCOMERS_AT_ONCE", "EpollReader", "read_by", "readers_for"]
 
 AT_ONCE = 256
-"""Sockets that are read in one turn; the others come in the next."""
+"""Sockets that are read in one turn at most; the others are read in the next."""
 
 NEWCOMERS_AT_ONCE = 8
-"""Of those without a session."""
+"""Sockets of connections without a session that are read in one turn at most."""
 
 _Why: TypeAlias = "BaseException | None"
 
 
 @implementer(IReadDescriptor)
-class Readers:
-    """The part of a reactor that transports read by: give it to them as their ``reactor``.
+class EpollReader:
+    """The part of a reactor that transports are read by: it becomes their ``reactor``.
 
     Args:
-        reactor: provides IReactorFDSet and IReactorTime.
-        turn: is ended behind each round of reading.
-        at_once: sockets that are read in a round.
+        reactor: provides IReactorFDSet and IReactorTime; everything but reading stays with it.
+        turn: ends after each call of :meth:`doRead`.
+        at_once: sockets that one call reads at most.
     """
 
     log = Logger()
@@ -59,25 +60,24 @@ class Readers:
         self._readers: dict[int, Any] = {}
 
     def __getattr__(self, name: str) -> Any:
-        # Whatever else a transport wants: writers, delayed calls.
+        # Whatever else a transport asks of its reactor: writing, delayed calls.
         return getattr(self._reactor, name)
 
     def adopt(self, transport: FileDescriptor) -> None:
-        """Read a transport here from now on; one that is paused, when it is resumed."""
-        before: Any = transport.reactor
-        is_read = not isinstance(before, Readers) or before.reads(transport)
+        """Read a transport here from now on; a paused one when it is resumed."""
+        before = reactor_of(transport)
+        is_read = not isinstance(before, EpollReader) or before.reads(transport)
         before.removeReader(transport)
-        transport.reactor = self  # type: ignore[assignment]
+        set_reactor(transport, self)
         if is_read:
             self.addReader(transport)
 
     def reads(self, transport: FileDescriptor) -> bool:
-        """Whether it is read here, and now."""
+        """Return whether a transport is read here, and is not paused."""
         descriptor: int = transport.fileno()  # type: ignore[no-untyped-call]
         return self._readers.get(descriptor) is transport
 
     def addReader(self, reader: Any) -> None:
-        """See IReactorFDSet."""
         descriptor = reader.fileno()
         if descriptor not in self._readers:
             self._epoll.register(descriptor, select.EPOLLIN)
@@ -86,7 +86,6 @@ class Readers:
                 self._reactor.addReader(self)
 
     def removeReader(self, reader: Any) -> None:
-        """See IReactorFDSet."""
         descriptor = reader.fileno()
         if self._readers.get(descriptor) is reader:
             del self._readers[descriptor]
@@ -97,20 +96,18 @@ class Readers:
     # IReadDescriptor
 
     def fileno(self) -> int:
-        """See IFileDescriptor."""
         return self._epoll.fileno()
 
     def logPrefix(self) -> str:
-        """See ILoggingContext."""
         return "connections"
 
     def doRead(self) -> None:
-        """Read from every socket that has something."""
+        """Read from the sockets that are readable, and end the turn."""
         readers = self._readers
         with self._turn:
             for descriptor, _ in self._epoll.poll(0, self._at_once):
                 reader = readers.get(descriptor)
-                # One that was read before it may have closed or paused this one.
+                # A connection that was read before may have closed or paused this one.
                 if reader is not None:
                     try:
                         why: _Why = reader.doRead()
@@ -118,10 +115,13 @@ class Readers:
                         self.log.failure("A connection failed")
                         why = error
                     if why is not None:
-                        self._disconnect(reader, why)
+                        try:
+                            self._disconnect(reader, why)
+                        except Exception:
+                            self.log.failure("A connection failed when it ended")
 
     def _disconnect(self, reader: Any, why: BaseException) -> None:
-        """As the reactor does it."""
+        # As the reactor does it: see twisted.internet.posixbase.
         self.removeReader(reader)
         failure = Failure(why)  # type: ignore[no-untyped-call]
         if isinstance(why, ConnectionDone) and IHalfCloseableDescriptor.providedBy(reader):
@@ -130,21 +130,23 @@ class Readers:
             reader.connectionLost(failure)
 
     def connectionLost(self, reason: Failure) -> None:
-        """The reactor ends, and with it all connections."""
+        """End all connections: the reactor ends."""
         for reader in list(self._readers.values()):
             reader.connectionLost(reason)
 
 
-def readers_for(reactor: Any, turn: Turn, at_once: int) -> Readers | None:
-    """What may read in place of the reactor; None where it does not watch descriptors."""
+def readers_for(reactor: Any, turn: Turn, at_once: int) -> EpollReader | None:
+    """Return an EpollReader for a reactor; None if the reactor does not watch descriptors."""
     if hasattr(select, "epoll") and IReactorFDSet.providedBy(reactor):
-        return Readers(reactor, turn, at_once)
+        return EpollReader(reactor, turn, at_once)
     return None
 
 
-def read_by(readers: Readers | None, transport: object) -> FileDescriptor | None:
-    """Have what is below a transport read by these; returns what that is."""
+def read_by(readers: EpollReader | None, transport: object) -> None:
+    """Have the socket below a transport read by ``readers``.
+
+    Without readers, or where that is not possible, it is read as before.
+    """
     descriptor = descriptor_below(transport)
-    if readers is not None and descriptor is not None:
+    if readers is not None and descriptor is not None and reactor_of(descriptor) is not None:
         readers.adopt(descriptor)
-    return descriptor

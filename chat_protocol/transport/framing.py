@@ -1,4 +1,4 @@
-"""Length-prefixed frames on a Twisted transport, for the server and the client alike."""
+"""Length-prefixed frames on a Twisted transport, for the server and the client."""
 
 from __future__ import annotations
 
@@ -13,37 +13,45 @@ _PREFIX = 4
 
 
 class FrameReceiver(Int32StringReceiver):
-    """Int32StringReceiver without its copies.
+    """Int32StringReceiver with fewer copies.
 
-    The contract is the one of the base class: ``stringReceived`` for each payload in order,
-    nothing while ``paused``, ``lengthLimitExceeded`` for a length above ``MAX_LENGTH``; here for
-    one below ``MIN_FRAME`` as well, and after it the connection takes no more bytes. What is
-    different: a payload that arrives in many pieces is gathered in one buffer instead of being
-    joined anew with every piece, and :meth:`frames_received` may take many frames at once.
+    As in the base class, ``stringReceived`` is called for each payload in order, and not while
+    ``paused``; ``lengthLimitExceeded`` is called for a length above ``MAX_LENGTH``.
+
+    Unlike in the base class:
+
+    - ``lengthLimitExceeded`` is called for a length below ``MIN_FRAME`` as well, and all bytes
+      behind such a length are ignored.
+    - The pieces of a payload are collected in one buffer. The base class copies all pieces whenever
+      one more arrives.
+    - :meth:`frames_received` can take many frames at once.
     """
 
     MAX_LENGTH = MAX_FRAME
 
     _partial: bytearray | None = None
-    """The beginning of a frame, or what arrived while paused; at most a frame and one read."""
+    """The beginning of a frame, or what arrived while paused: at most one frame and one read."""
     _wanted = 0
-    """Bytes that ``_partial`` must have before there is anything to do."""
+    """Size of ``_partial`` at which there is something to do."""
     _broken = False
+    heard = True
+    """Set whenever bytes arrive: any byte is a sign of life (docs/protocol.md, S54)."""
 
     @property
     def unfinished(self) -> object | None:
-        """The frame whose rest is waited for: the same object until it is there."""
+        """The frame whose rest has not arrived: the same object until the frame is complete."""
         return None if self.paused else self._partial
 
     def frames_received(self, data: bytes, position: int) -> int:
-        """Override to take whole frames at ``position``; returns where the first one left stands.
+        """Override to take frames at ``position``, and return the position of the first byte left.
 
-        ``data`` holds at least one whole frame there, its length within the bounds.
+        At ``position`` there is at least one whole frame, with a length within the bounds.
         """
         return position
 
     def dataReceived(self, data: bytes) -> None:
-        """Take bytes in any portions."""
+        """Take bytes in pieces of any size."""
+        self.heard = True
         partial = self._partial
         if partial is not None:
             partial += data
@@ -71,32 +79,31 @@ class FrameReceiver(Int32StringReceiver):
             position = stop
             self.stringReceived(data[stop - length : stop])
         if position < end and not self._broken:
-            # A handler may have paused and resumed: what is behind `position` is still ours.
+            # Also if a handler has paused and resumed: nobody else has the rest.
             self._partial = bytearray(data[position:])
 
     def lengthLimitExceeded(self, length: int) -> None:
-        """Override: a frame has a length outside its bounds; no more bytes are taken."""
+        """Override to react to a length out of bounds: all bytes behind it are ignored."""
 
     def stringReceived(self, string: bytes) -> None:
-        """Override: one whole payload."""
+        """Override to take one payload."""
 
     def stop_parsing(self) -> None:
-        """Ignore whatever arrives from now on."""
+        """Ignore all bytes from now on."""
         self._broken = True
         self._partial = None
 
     def pauseProducing(self) -> None:
-        """Call no handler and read no more until :meth:`resumeProducing`."""
+        """Stop reading, and hold back what has arrived, until :meth:`resumeProducing`."""
         self.paused = True
         IPushProducer(self.transport).pauseProducing()
 
     def resumeProducing(self) -> None:
-        """Go on with what waits here, then with the transport."""
+        """Take what was held back, and read again."""
         if not self.paused:
             return
         self.paused = False
         IPushProducer(self.transport).resumeProducing()
         if self._partial is not None:
             self._wanted = 0
-            # Not the instance's own: what waits here is past what carries the frames.
-            type(self).dataReceived(self, b"")
+            self.dataReceived(b"")

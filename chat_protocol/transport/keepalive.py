@@ -1,9 +1,9 @@
-"""Finding out that a peer is gone (docs/protocol.md, clause S9; tcp(7)).
+"""Detecting peers that have vanished (docs/protocol.md, clause S9; tcp(7)).
 
-The kernel probes a connection that is idle. It does not while bytes are unacknowledged: then it
-repeats those for a quarter of an hour. TCP_USER_TIMEOUT would end that, but ends a connection
-whose peer is there and just does not read as well. So the kernel's own account of unanswered
-repetitions is looked at.
+The kernel probes an idle connection. While bytes are unacknowledged it does not probe, but
+retransmits them for a quarter of an hour. TCP_USER_TIMEOUT would end that, but it also ends a
+connection whose peer is there and does not read. So the kernel is asked for its count of
+retransmissions and probes that were not answered.
 """
 
 from __future__ import annotations
@@ -13,8 +13,7 @@ import struct
 from contextlib import suppress
 from typing import Any, NamedTuple
 
-from twisted.internet.interfaces import ISystemHandle, ITCPTransport
-from twisted.protocols.policies import ProtocolWrapper
+from chat_protocol.transport.sockets import tcp_socket
 
 __all__ = ["ROUND_SECONDS", "has_vanished", "keep_alive"]
 
@@ -23,17 +22,18 @@ INTERVAL_SECONDS = 10
 PROBES = 3
 
 SILENT_SECONDS = 45
-"""After so long without an acknowledgement, repetitions mean that the peer is gone."""
+"""After so long without an acknowledgment, retransmissions mean that the peer has vanished."""
 
 ROUND_SECONDS = 10
-"""How long it takes to look at every connection once."""
+"""Seconds in which every connection is checked once."""
 
 _TCP_INFO = struct.Struct("=8B 13I")
-_REPETITIONS = 2
+_UNANSWERED = 2
+"""Retransmissions or probes."""
 
 
 class _TCPInfo(NamedTuple):
-    """What tcp(7) says of a connection, as far as it matters here."""
+    """The parts of tcp(7)'s TCP_INFO that are used here."""
 
     retransmits: int
     probes: int
@@ -41,25 +41,12 @@ class _TCPInfo(NamedTuple):
     """Milliseconds ago."""
 
 
-def _socket(transport: Any) -> socket.socket | None:
-    while isinstance(transport, ProtocolWrapper):
-        # TLS and the PROXY protocol: the socket is below.
-        transport = transport.transport
-    if ITCPTransport.providedBy(transport) and ISystemHandle.providedBy(transport):
-        # The class's own: startTLS puts one for the TLS connection into the instance.
-        handle = type(transport).getHandle(transport)
-        # Twisted's UNIX transports claim to be of TCP.
-        if isinstance(handle, socket.socket) and handle.family != socket.AF_UNIX:
-            return handle
-    return None
-
-
 def keep_alive(transport: Any) -> None:
     """Have the kernel probe an idle peer, and send small segments at once.
 
-    Other transports than TCP are left alone.
+    Nothing happens on a transport that is not TCP.
     """
-    handle = _socket(transport)
+    handle = tcp_socket(transport)
     if handle is None:
         return
     with suppress(OSError):
@@ -77,14 +64,14 @@ def _tcp_info(handle: socket.socket) -> _TCPInfo:
     return _TCPInfo(values[2], values[3], values[20])
 
 
-def is_gone(info: _TCPInfo) -> bool:
-    """Whether the peer has stopped to acknowledge what is sent to it again and again."""
+def is_vanished(info: _TCPInfo) -> bool:
+    """Return whether the peer has stopped acknowledging what is sent to it again and again."""
     if info.last_ack_received < SILENT_SECONDS * 1000:
         return False
-    return max(info.retransmits, info.probes) >= _REPETITIONS
+    return max(info.retransmits, info.probes) >= _UNANSWERED
 
 
 def has_vanished(transport: Any) -> bool:
-    """Whether the peer of an open transport is gone, as far as can be told."""
-    handle = _socket(transport)
-    return handle is not None and is_gone(_tcp_info(handle))
+    """Return whether the peer of an open transport has vanished, as far as the kernel knows."""
+    handle = tcp_socket(transport)
+    return handle is not None and is_vanished(_tcp_info(handle))

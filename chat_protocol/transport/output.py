@@ -1,53 +1,58 @@
-"""What goes out on one connection: gathered during a reactor turn, written at its end.
+"""The bytes that go out on one connection: gathered during a reactor turn, written at its end.
 
-On a plain TCP or UNIX connection the bytes go to the socket directly, so that it is known which
-messages the kernel's send buffer has taken. Any other transport gets them by ``write``, and counts
-as having taken them when it asks for more: with a socket below (TLS, the PROXY protocol) that is
-when the kernel has them, with none (a test's) when it is not full.
+On a plain TCP or UNIX connection they go to the socket directly, so that it is known how many the
+kernel's send buffer has taken. Any other transport gets them by ``write``, and counts as having
+taken them when it asks for more: with a socket below (TLS, the PROXY protocol) that is when the
+kernel has them, without one (in a test) when its buffer is not full.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Sequence
 from typing import Any, Protocol
 
-from twisted.internet.abstract import FileDescriptor
 from twisted.internet.interfaces import IPullProducer, IPushProducer
 from zope.interface import implementer
 
+from chat_protocol.domain.peer import IOutput
 from chat_protocol.domain.turn import Turn
-from chat_protocol.interfaces import IOutput
-from chat_protocol.transport.sockets import descriptor_below, is_tls, tls_below, write_at_once
+from chat_protocol.transport.sockets import (
+    SEND_LIMIT,
+    descriptor_below,
+    is_closing,
+    tls_written_by,
+    unbuffered,
+    write_at_once,
+    write_pending,
+    write_some,
+    write_when_ready,
+    writes_directly,
+)
 
 __all__ = ["BufferedOutput", "DirectOutput", "Output", "output_for"]
 
-_WRITES = 8
-"""Attempts to have the kernel take all of a write before the reactor goes on with it; each is of
-FileDescriptor.SEND_LIMIT bytes."""
-
 
 class Owner(Protocol):
-    """Whose output it is."""
+    """The connection that an output belongs to."""
 
-    def output_drained(self) -> None:
-        """The transport has taken everything that was written."""
+    def output_taken(self) -> None:
+        """The transport has taken some of what was written; all of it if ``backlog`` is 0."""
 
     def output_unread(self, size: int) -> None:
         """The peer has left so many bytes of answers untaken."""
 
 
-class _Nobody:
-    """The owner of what is left of a connection."""
+class _NoOwner:
+    """Owns what is left of a connection that is gone."""
 
-    def output_drained(self) -> None:
-        """See Owner."""
+    def output_taken(self) -> None:
+        """Nobody needs to know."""
 
     def output_unread(self, size: int) -> None:
-        """See Owner."""
+        """Nobody needs to know."""
 
 
-_NOBODY = _Nobody()
+_NO_OWNER = _NoOwner()
 
 
 @implementer(IOutput)
@@ -55,45 +60,46 @@ class Output:
     """What both kinds share: the gathering."""
 
     __slots__ = (
+        "_answering",
         "_chunks",
         "_delivering",
-        "_dirty",
-        "_offsets",
         "_owner",
         "_transport",
         "_turn",
         "_unread",
         "backlog",
+        "taken",
+        "written",
     )
 
     def __init__(self, transport: Any, turn: Turn, owner: Owner) -> None:
         self._transport = transport
         self._turn = turn
-        self._chunks: list[bytes] = []
-        self._offsets: list[int] = []
-        """For each chunk the offset of the message that it is, or 0."""
-        self._dirty = False
-        self._delivering = False
         self._owner = owner
+        self._chunks: list[bytes] = []
+        self._answering = False
+        """Whether the turn will flush it for an answer."""
+        self._delivering = False
+        """Whether the turn will flush it for a delivery."""
         self._unread = 0
-        """Bytes of what is no message that were written while the transport took nothing."""
+        """Bytes of answers that were written while the transport took nothing."""
+        self.written = 0
+        self.taken = 0
         self.backlog = 0
 
     def write(self, data: bytes) -> None:
-        """See IOutput."""
         self._chunks.append(data)
-        self._offsets.append(0)
+        self.written += len(data)
         if self.backlog:
             self._unread += len(data)
             self._owner.output_unread(self._unread)
-        if not self._dirty:
-            self._dirty = True
-            self._turn.dirty(self)
+        if not self._answering:
+            self._answering = True
+            self._turn.answering(self)
 
-    def write_messages(self, frames: list[bytes], offsets: Sequence[int]) -> None:
-        """See IOutput."""
-        self._chunks += frames if len(frames) == len(offsets) else frames[: len(offsets)]
-        self._offsets += offsets
+    def deliver(self, data: bytes) -> None:
+        self._chunks.append(data)
+        self.written += len(data)
         if not self._delivering:
             self._delivering = True
             self._turn.delivering(self)
@@ -102,205 +108,165 @@ class Output:
         """Write what was gathered; for Turn."""
         raise NotImplementedError
 
-    def _take_gathered(self) -> tuple[list[bytes], list[int]]:
-        gathered = self._chunks, self._offsets
-        self._chunks, self._offsets = [], []
-        self._dirty = self._delivering = False
-        return gathered
+    def _gathered(self) -> bytes:
+        """Return what was gathered, and begin anew."""
+        chunks, self._chunks = self._chunks, []
+        self._answering = self._delivering = False
+        return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
-    def withdraw(self) -> list[tuple[int, bytes]]:
-        """See IOutput."""
-        withdrawn = _messages(self._chunks, self._offsets)
-        self._chunks = [
-            chunk for chunk, offset in zip(self._chunks, self._offsets, strict=True) if not offset
-        ]
-        self._offsets = [0] * len(self._chunks)
-        return withdrawn
+    def abort(self) -> None:
+        """End the connection: it could not be flushed."""
+        self._transport.abortConnection()
 
-    def untaken(self) -> list[tuple[int, bytes]]:
-        """See IOutput."""
-        raise NotImplementedError
+    def discard(self) -> None:
+        """Write nothing of what was gathered."""
+        self._chunks.clear()
 
     def disown(self) -> None:
-        """The owner is gone: nobody is told anything any more."""
-        self._owner = _NOBODY
+        """Write nothing more and tell the owner nothing more: the connection is gone."""
+        self._owner = _NO_OWNER
 
     def finish(self) -> None:
-        """Nothing follows, and what was written is taken: the transport may be closed."""
-
-    def _drained(self) -> None:
-        self._unread = 0
-        self._owner.output_drained()
-
-    @property
-    def gathered(self) -> bool:
-        """See Flushable."""
-        return bool(self._chunks)
+        """Prepare the transport for its end: nothing follows, and all that was written is taken."""
 
     @property
     def empty(self) -> bool:
-        """The transport has taken everything."""
+        """Whether the transport has taken everything."""
         return not self._chunks and not self.backlog
 
 
 @implementer(IPullProducer)
 class DirectOutput(Output):
-    """Output to a socket, by ``writeSomeData``.
+    """Output to a socket. What the kernel does not take waits here until there is room again."""
 
-    What the socket does not take waits here. Only the rest of a chunk that was cut is given to
-    the transport's own buffer, to be called when there is room again.
-    """
-
-    __slots__ = ("_armed", "_waiting")
+    __slots__ = ("_waiting",)
 
     def __init__(self, transport: Any, turn: Turn, owner: Owner) -> None:
         super().__init__(transport, turn, owner)
-        self._waiting: deque[tuple[bytes, int]] | None = None
-        self._armed: tuple[bytes, int] | None = None
-        """The chunk whose rest is in the transport's buffer."""
+        self._waiting: deque[bytes] | None = None
 
     def flush(self) -> None:
         """Write what was gathered, or put it behind what waits."""
-        chunks, offsets = self._take_gathered()
-        if not chunks or not self._transport.connected:
+        data = self._gathered()
+        if not data or self._owner is _NO_OWNER:
             return
         if self._waiting is not None:
-            self._waiting.extend(zip(chunks, offsets, strict=True))
-            self.backlog += sum(map(len, chunks))
-        elif self._send(chunks, offsets):
+            self._waiting.append(data)
+            self.backlog += len(data)
+            return
+        sent = write_some(self._transport, data)
+        if sent != len(data):
+            sent = self._go_on(data, sent)
+        self.taken += sent
+        if sent == len(data):
             self._unread = 0
-            self._owner.output_drained()
-
-    def _send(self, chunks: list[bytes], offsets: list[int]) -> bool:
-        """Whether the socket took all of them; if not, the rest waits, in front."""
-        data = chunks[0] if len(chunks) == 1 else b"".join(chunks)
-        sent = self._transport.writeSomeData(data)
-        if sent == len(data):
-            return True
-        sent = self._write_rest(data, sent)
-        if sent == len(data):
-            return True
-        self.backlog += len(data)
-        index = 0
-        while sent >= len(chunks[index]):
-            sent -= len(chunks[index])
-            self.backlog -= len(chunks[index])
-            index += 1
-        rest = zip(chunks[index + 1 :], offsets[index + 1 :], strict=True)
-        if self._waiting is None:
-            self._waiting = deque()
-        self._waiting.extendleft(reversed(list(rest)))
+            self._owner.output_taken()
+            return
+        self._waiting = deque((data[sent:],))
+        self.backlog = len(data) - sent
+        # As a producer it keeps the transport from closing before this is written.
         self._transport.registerProducer(self, False)
-        self._armed = (chunks[index], offsets[index])
-        self._transport.write(chunks[index][sent:])
-        return False
+        write_when_ready(self._transport)
 
-    def _write_rest(self, data: bytes, count: int | BaseException) -> int:
-        """``count`` is what the socket made of a first attempt; returns the bytes it has taken."""
-        transport = self._transport
-        sent = 0
-        while True:
-            if isinstance(count, BaseException):
-                # The socket is broken: reading may be held, so nobody else would notice.
-                transport.abortConnection()
-                return sent
-            sent += count
-            if not count or sent == len(data):
-                return sent
-            count = transport.writeSomeData(data[sent:])
+    def _go_on(self, data: bytes, sent: int | BaseException) -> int:
+        """Go on after a first attempt to write; return how many bytes the kernel took in all."""
+        total = 0
+        while not isinstance(sent, BaseException):
+            total += sent
+            if not sent or total == len(data):
+                return total
+            sent = write_some(self._transport, data[total:])
+        # The socket is broken: reading may be paused, so nobody else would notice.
+        self._transport.abortConnection()
+        return total
 
     def resumeProducing(self) -> None:
-        """The transport's buffer is empty: go on with what waits here."""
-        if self._armed is None or self._waiting is None:
+        """Go on with what waits: the kernel has room again."""
+        waiting = self._waiting
+        if waiting is None:
             return
-        self.backlog -= len(self._armed[0])
-        self._armed = None
-        self._transport.unregisterProducer()
-        while self._waiting:
-            chunks, offsets, size = [], [], 0
-            while self._waiting and size < self._transport.SEND_LIMIT:
-                chunk, offset = self._waiting.popleft()
-                chunks.append(chunk)
-                offsets.append(offset)
-                size += len(chunk)
-            self.backlog -= size
-            if not self._send(chunks, offsets):
-                return
-        self._waiting = None
-        self._drained()
+        before = self.taken
+        while waiting:
+            data = waiting.popleft()
+            while waiting and len(data) < SEND_LIMIT:
+                data += waiting.popleft()
+            sent = self._go_on(data, write_some(self._transport, data))
+            self.taken += sent
+            self.backlog -= sent
+            if sent < len(data):
+                waiting.appendleft(data[sent:])
+                write_when_ready(self._transport)
+                break
+        else:
+            self._waiting = None
+            self._unread = 0
+            self._transport.unregisterProducer()
+        if self.taken != before:
+            self._owner.output_taken()
 
     def stopProducing(self) -> None:
-        """The transport is gone; what waits stays for :meth:`untaken`."""
-
-    def withdraw(self) -> list[tuple[int, bytes]]:
-        """See IOutput; of the chunk that was cut the rest still goes out."""
-        waiting = self._waiting or ()
-        withdrawn = [(offset, chunk) for chunk, offset in waiting if offset]
-        if self._waiting is not None:
-            self._waiting = deque((chunk, 0) for chunk, offset in waiting if not offset)
-            self.backlog -= sum(len(chunk) for _, chunk in withdrawn)
-        return withdrawn + super().withdraw()
-
-    def untaken(self) -> list[tuple[int, bytes]]:
-        """See IOutput; a message of which a part was taken counts as untaken."""
-        pairs = [self._armed] if self._armed is not None else []
-        pairs += self._waiting or ()
-        waiting = [(offset, chunk) for chunk, offset in pairs if offset]
-        return waiting + _messages(self._chunks, self._offsets)
+        """The transport is gone."""
 
 
 @implementer(IPushProducer)
 class BufferedOutput(Output):
     """Output to any ITransport and IConsumer.
 
-    What was written while the transport was full counts as untaken until it asks for more. A
+    What was written while the transport was full counts as not taken until it asks for more. A
     socket below it is full as soon as the kernel has not taken everything.
     """
 
-    __slots__ = ("_descriptor", "_full", "_kept", "_tls")
+    __slots__ = ("_descriptor", "_full", "_tls")
 
     def __init__(self, transport: Any, turn: Turn, owner: Owner) -> None:
         super().__init__(transport, turn, owner)
         self._full = False
-        self._kept: list[tuple[int, bytes]] = []
-        self._tls = tls_below(transport)
+        self._tls = tls_written_by(transport)
         self._descriptor = descriptor_below(transport)
         transport.registerProducer(self, True)
 
     def flush(self) -> None:
         """Give what was gathered to the transport, and have it written at once."""
-        chunks, offsets = self._take_gathered()
-        if not chunks:
+        data = self._gathered()
+        if not data:
             return
-        data = b"".join(chunks)
         self.backlog += len(data)
-        self._kept += _messages(chunks, offsets)
-        if getattr(self._transport, "disconnecting", False):
+        if self._closing:
             # It takes nothing any more, and does not say so.
             return
-        descriptor, was_full = self._descriptor, self._full
-        if descriptor is None:
+        was_full = self._full
+        if self._descriptor is None:
             self._transport.write(data)
         else:
-            # Full, for once, is what holds anything. It is the size of a read, too.
-            size, descriptor.bufferSize = descriptor.bufferSize, 0
-            if self._tls is not None:
-                write_at_once(self._tls, data)
-            else:
-                self._transport.write(data)
-            descriptor.bufferSize = size
-        if not self._full:
+            with unbuffered(self._descriptor):
+                if self._tls is not None:
+                    write_at_once(self._tls, data)
+                else:
+                    self._transport.write(data)
+        if self._full:
+            if not was_full and self._descriptor is not None:
+                write_pending(self._descriptor, lambda: self._full)
+        elif not self._closing:
             self._taken()
-        elif not was_full and descriptor is not None:
-            for _ in range(_WRITES):
-                descriptor.doWrite()  # type: ignore[no-untyped-call]
-                if not self._full:
-                    break
+
+    @property
+    def _closing(self) -> bool:
+        # A wrapper does not know that what is below it closes, as it does when TLS has failed.
+        below = self._descriptor
+        return getattr(self._transport, "disconnecting", False) or (
+            below is not None and is_closing(below)
+        )
 
     def _taken(self) -> None:
-        self._kept.clear()
         self.backlog = 0
-        self._drained()
+        self.taken = self.written - sum(map(len, self._chunks))
+        self._unread = 0
+        self._owner.output_taken()
+
+    @property
+    def full(self) -> bool:
+        """Whether the transport takes nothing at the moment."""
+        return self._full
 
     def pauseProducing(self) -> None:
         """The transport's buffer is full."""
@@ -308,33 +274,24 @@ class BufferedOutput(Output):
 
     def resumeProducing(self) -> None:
         """The transport's buffer is empty again."""
-        if self._descriptor is not None and self._descriptor.disconnecting:
-            # TLS failed: a socket waits with its end for a producer that it has paused once.
+        was_full, self._full = self._full, False
+        if self._closing:
+            # TLS has failed, and may have dropped some of it. A socket waits with its end for a
+            # producer that it has paused.
             self._transport.unregisterProducer()
-        if self._full:
-            self._full = False
+        elif was_full:
             self._taken()
 
     def stopProducing(self) -> None:
         """The transport is gone."""
 
     def finish(self) -> None:
-        """See Output."""
         # TLS sends no close_notify while it has a producer.
         self._transport.unregisterProducer()
 
-    def untaken(self) -> list[tuple[int, bytes]]:
-        """See IOutput."""
-        return self._kept + _messages(self._chunks, self._offsets)
-
-
-def _messages(chunks: Iterable[bytes], offsets: Iterable[int]) -> list[tuple[int, bytes]]:
-    return [(offset, chunk) for chunk, offset in zip(chunks, offsets, strict=True) if offset]
-
 
 def output_for(transport: Any, turn: Turn, owner: Owner) -> Output:
-    """The output that fits the transport."""
-    # Not by hasattr alone: a TLS wrapper lends the attributes of the socket below it.
-    if isinstance(transport, FileDescriptor) and not is_tls(transport):
+    """Return the output that fits the transport."""
+    if writes_directly(transport):
         return DirectOutput(transport, turn, owner)
     return BufferedOutput(transport, turn, owner)

@@ -1,6 +1,6 @@
 """PEM files (RFC 7468) with certificates and keys.
 
-All here raise CertificateUnusable, with a sentence that names the file.
+The functions raise CertificateUnusable, with a sentence that names the file.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _BLOCK = re.compile(rb"-----BEGIN ([A-Z0-9 ]+)-----.*?-----END \1-----", re.DOTA
 
 
 def read(path: str) -> bytes | str:
-    """What stands in a file, or why it cannot be read."""
+    """Return the content of a file, or a text that says why it cannot be read."""
     try:
         return Path(path).read_bytes()
     except OSError as error:
@@ -29,18 +29,25 @@ def read(path: str) -> bytes | str:
 
 
 def certificates(path: str, data: bytes | str | None) -> list[x509.Certificate]:
-    """The certificates of a file, at least one."""
+    """Return the certificates in a file, at least one.
+
+    Args:
+        path: of the file.
+        data: as :func:`read` returned it.
+    """
     found = [
         _parse(path, "certificate", x509.load_pem_x509_certificate, block)
         for block in _blocks(path, data, rb"(X509 |TRUSTED )?CERTIFICATE")
     ]
     if not found:
-        raise CertificateUnusable(f"{path} holds no certificate in PEM form; give one that does")
+        raise CertificateUnusable(
+            f"{path} holds no certificate in PEM format; give a file that does"
+        )
     return found
 
 
 def revocation_lists(path: str, data: bytes | str | None) -> list[x509.CertificateRevocationList]:
-    """The revocation lists of a file."""
+    """Return the certificate revocation lists in a file; see :func:`certificates`."""
     return [
         _parse(path, "revocation list", x509.load_pem_x509_crl, block)
         for block in _blocks(path, data, rb"X509 CRL")
@@ -48,19 +55,23 @@ def revocation_lists(path: str, data: bytes | str | None) -> list[x509.Certifica
 
 
 def private_key(path: str, data: bytes | str) -> Any:
-    """The first private key of a file."""
+    """Return the first private key in a file; see :func:`certificates`."""
     blocks = _blocks(path, data, rb"(\w+ )?PRIVATE KEY")
     if not blocks:
-        raise CertificateUnusable(f"{path} holds no private key in PEM form; give one that does")
+        raise CertificateUnusable(
+            f"{path} holds no private key in PEM format; give a file that does"
+        )
     try:
         return load_pem_private_key(blocks[0], None)
     except TypeError:
         raise CertificateUnusable(
-            f"the key in {path} is encrypted; give one that is not, in a file that nobody else"
+            f"the private key in {path} is encrypted; decrypt it into a file that only its owner"
             " can read"
         ) from None
     except (ValueError, UnsupportedAlgorithm) as error:
-        raise CertificateUnusable(f"{path} holds a private key that is broken") from error
+        raise CertificateUnusable(
+            f"{path} holds a private key that is damaged; replace it"
+        ) from error
 
 
 def _blocks(path: str, data: bytes | str | None, kind: bytes) -> list[bytes]:
@@ -73,4 +84,4 @@ def _parse(path: str, what: str, load: Any, block: bytes) -> Any:
     try:
         return load(block)
     except ValueError as error:
-        raise CertificateUnusable(f"{path} holds a {what} that is broken") from error
+        raise CertificateUnusable(f"{path} holds a {what} that is damaged; replace it") from error

@@ -1,34 +1,80 @@
-"""What lies below a connection: TLS, wrappers such as the PROXY protocol's, a socket."""
+"""What lies below a connection: TLS, other wrappers, a socket.
+
+This is the only module that touches internals of Twisted: attributes that no public interface
+names, and methods that are meant for the reactor. tests/transport/test_sockets.py has a test for
+each, which says what has changed when a new version of Twisted changes it. Without them the server
+falls back to the public interfaces:
+
+- ``FileDescriptor.writeSomeData``, ``startWriting``: output goes through ITransport.write, and a
+  message counts as taken when the transport asks for more.
+- ``FileDescriptor.bufferSize``, ``doWrite``: the reactor writes what a transport has buffered.
+- ``FileDescriptor.reactor``: the reactor reads each connection by itself.
+- ``FileDescriptor.connectionLost``: a connection whose peer reads nothing is aborted.
+- ``Connection.protocol``, ``ProtocolWrapper.wrappedProtocol``: the first protocol of a connection
+  passes on what it receives.
+- ``TLSMemoryBIOProtocol.write``: TLS gathers what is written for one more reactor turn.
+"""
 
 from __future__ import annotations
 
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from twisted.internet.abstract import FileDescriptor
 from twisted.internet.error import ConnectionDone
+from twisted.internet.interfaces import ISystemHandle, ITCPTransport
 from twisted.protocols.policies import ProtocolWrapper
 from twisted.python.failure import Failure
 
 __all__ = [
+    "SEND_LIMIT",
     "close_below_tls",
     "close_socket",
     "descriptor_below",
-    "is_announced",
+    "hand_over",
     "is_closing",
     "is_tls",
+    "reactor_of",
+    "set_reactor",
+    "tcp_socket",
     "tls_below",
+    "tls_written_by",
+    "unbuffered",
     "write_at_once",
+    "write_pending",
+    "write_some",
+    "write_when_ready",
+    "writes_directly",
 ]
 
 
+SEND_LIMIT = FileDescriptor.SEND_LIMIT
+"""Bytes that a socket is offered at a time."""
+
+_WRITES = 8
+"""Attempts to have the kernel take all of a write before the reactor goes on with it."""
+
+
+# What is below.
+
+
+def descriptor_below(transport: Any) -> FileDescriptor | None:
+    """Return what writes to the socket in the end; None if that is no FileDescriptor."""
+    while isinstance(transport, ProtocolWrapper):
+        transport = transport.transport
+    return transport if isinstance(transport, FileDescriptor) else None
+
+
 def is_tls(transport: Any) -> bool:
-    """Whether a transport speaks TLS, from its beginning or since."""
-    # Wrappers lend their attributes, this one among them; a plain socket has none.
+    """Return whether a transport speaks TLS, from its beginning or since startTLS."""
+    # Wrappers lend the attributes of what they wrap, this one among them; a plain socket has none.
     return hasattr(transport, "getPeerCertificate")
 
 
 def tls_below(transport: Any) -> Any:
-    """The TLSMemoryBIOProtocol of a transport; None if it speaks no TLS, or another's."""
+    """Return the TLSMemoryBIOProtocol of a transport; None if it has none."""
     if not is_tls(transport):
         return None
     # Here, for the extra that it needs may not be installed.
@@ -38,31 +84,139 @@ def tls_below(transport: Any) -> Any:
         if isinstance(transport, TLSMemoryBIOProtocol):
             return transport
         transport = transport.transport
-    # startTLS puts it between a socket and the protocol.
-    tls = getattr(transport, "protocol", None)
-    return tls if isinstance(tls, TLSMemoryBIOProtocol) else None
+    return None
 
 
-def descriptor_below(transport: Any) -> FileDescriptor | None:
-    """What writes to the socket in the end; None if that is no FileDescriptor."""
+def tls_written_by(transport: Any) -> Any:
+    """Return the TLSMemoryBIOProtocol that gets unchanged what is written to a transport, or None.
+
+    A wrapper with a ``write`` of its own, such as a WebSocket's, changes it.
+    """
+    tls = tls_below(transport)
+    while transport is not tls and isinstance(transport, ProtocolWrapper):
+        if type(transport).write is not ProtocolWrapper.write:
+            return None
+        transport = transport.transport
+    return tls
+
+
+def tcp_socket(transport: Any) -> socket.socket | None:
+    """Return the socket below a transport; None if it is not one of TCP."""
     while isinstance(transport, ProtocolWrapper):
         transport = transport.transport
-    return transport if isinstance(transport, FileDescriptor) else None
+    if ITCPTransport.providedBy(transport) and ISystemHandle.providedBy(transport):
+        handle = transport.getHandle()
+        # Twisted's UNIX transports claim to be of TCP.
+        if isinstance(handle, socket.socket) and handle.family != socket.AF_UNIX:
+            return handle
+    return None
 
 
-def is_announced(transport: Any) -> bool:
-    """Whether a wrapper such as the PROXY protocol's has been told whose connection it is."""
-    descriptor = descriptor_below(transport)
-    if descriptor is None:
-        return False
-    below: object = descriptor.getPeer()  # type: ignore[no-untyped-call]
-    return bool(transport.getPeer() != below)
+# Receiving.
+
+
+def hand_over(transport: Any, before: object, after: object) -> bool:
+    """Have what a transport receives go to another protocol from now on.
+
+    Returns:
+        False if that cannot be done: then ``before`` has to pass on what it receives.
+    """
+    for receiver, name in _receivers(transport):
+        if getattr(receiver, name, None) is before:
+            setattr(receiver, name, after)
+            return True
+    return False
+
+
+def _receivers(transport: Any) -> Iterator[tuple[Any, str]]:
+    """Yield what passes on received bytes, and its attribute that says to which protocol."""
+    while isinstance(transport, ProtocolWrapper):
+        yield transport, "wrappedProtocol"
+        transport = transport.transport
+    yield transport, "protocol"
+
+
+def reactor_of(descriptor: FileDescriptor) -> Any:
+    """Return what a socket is read by; None if :func:`set_reactor` cannot change it."""
+    return getattr(descriptor, "reactor", None)
+
+
+def set_reactor(descriptor: FileDescriptor, reactor: Any) -> None:
+    """Have a socket read by another provider of IReactorFDSet, from its next resumption on."""
+    descriptor.reactor = reactor
+
+
+# Writing.
+
+
+def writes_directly(transport: Any) -> bool:
+    """Return whether :func:`write_some` works: on a plain socket, without TLS."""
+    # Not by hasattr alone: a TLS wrapper lends the attributes of the socket below it.
+    return (
+        isinstance(transport, FileDescriptor)
+        and not is_tls(transport)
+        and hasattr(transport, "startWriting")
+        and hasattr(transport, "writeSomeData")
+    )
+
+
+def write_some(transport: Any, data: bytes) -> int | BaseException:
+    """Write to a socket at once, past the transport's buffer, which has to be empty.
+
+    Returns:
+        How many bytes the kernel has taken, or why the connection is lost.
+    """
+    taken: int | BaseException = transport.writeSomeData(data)
+    return taken
+
+
+def write_when_ready(transport: Any) -> None:
+    """Have the producer of a transport asked for more when the kernel has room again."""
+    transport.startWriting()
+
+
+@contextmanager
+def unbuffered(descriptor: FileDescriptor) -> Iterator[None]:
+    """Have any byte that a transport buffers count as a full buffer."""
+    # The attribute is the size of a read, too.
+    size = getattr(descriptor, "bufferSize", None)
+    if size is None:
+        yield
+        return
+    descriptor.bufferSize = 0
+    try:
+        yield
+    finally:
+        descriptor.bufferSize = size
+
+
+def write_pending(descriptor: FileDescriptor, pending: Callable[[], bool]) -> None:
+    """Have a transport write what it buffers, as far as the kernel takes it."""
+    if not hasattr(descriptor, "doWrite"):
+        return
+    for _ in range(_WRITES):
+        descriptor.doWrite()  # type: ignore[no-untyped-call]
+        if not pending():
+            break
+
+
+def write_at_once(tls: Any, data: bytes) -> None:
+    """Write to what :func:`tls_below` returned, without waiting for the end of the turn."""
+    from twisted.protocols.tls import TLSMemoryBIOProtocol
+
+    if "write" in vars(TLSMemoryBIOProtocol):
+        TLSMemoryBIOProtocol.write(tls, data)  # type: ignore[no-untyped-call]
+    else:
+        # The instance's own gathers until the next turn of the reactor.
+        tls.write(data)
+
+
+# Closing.
 
 
 def is_closing(transport: Any) -> bool:
-    """Whether the connection was to be closed from this side."""
-    descriptor = descriptor_below(transport)
-    return descriptor is not None and bool(descriptor.disconnecting)
+    """Return whether the connection was to be closed from this side."""
+    return bool(getattr(descriptor_below(transport), "disconnecting", False))
 
 
 def close_socket(transport: Any) -> None:
@@ -73,18 +227,12 @@ def close_socket(transport: Any) -> None:
     descriptor = descriptor_below(transport)
     if descriptor is None:
         transport.loseConnection()
-    else:
-        # loseConnection would wait until the socket is writable: for ever, if nobody reads.
+    elif hasattr(descriptor, "connectionLost"):
+        # loseConnection would wait until the socket is writable: for ever, if the peer reads none.
         done = Failure(ConnectionDone())  # type: ignore[no-untyped-call]
         descriptor.connectionLost(done)  # type: ignore[no-untyped-call]
-
-
-def write_at_once(tls: Any, data: bytes) -> None:
-    """Write to what :func:`tls_below` gave."""
-    from twisted.protocols.tls import TLSMemoryBIOProtocol
-
-    # The instance's own would gather until the next turn of the reactor.
-    TLSMemoryBIOProtocol.write(tls, data)  # type: ignore[no-untyped-call]
+    else:
+        transport.abortConnection()
 
 
 def close_below_tls(transport: Any) -> None:

@@ -1,1 +1,1 @@
-"""The page, and the protocol over WebSocket, on the ports of the server."""
+"""The web page, and the protocol over WebSocket, on the endpoints of the server."""

@@ -1,6 +1,7 @@
-"""The files of the page: all that is served by GET and HEAD, read once.
+"""The static files of the web page, read once at the start.
 
-What is not among them does not exist, so no path leads anywhere else.
+The server looks up the path of a request in a table of these files. Thus no path can reach another
+file.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import NamedTuple
 from twisted.web.resource import Resource
 from twisted.web.server import Request
 
-__all__ = ["HEADERS", "File", "Page", "answer", "read_files"]
+__all__ = ["HEADERS", "File", "StaticFiles", "answer", "read_files"]
 
 _STATIC = Path(__file__).parent / "static"
 
@@ -29,7 +30,7 @@ _TYPES = {
     ".webmanifest": b"application/manifest+json",
     ".woff2": b"font/woff2",
 }
-"""What files may be, by their suffix; others are not served."""
+"""Content types by file suffix; files with other suffixes are not served."""
 
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:;"
@@ -44,11 +45,11 @@ HEADERS = {
     b"referrer-policy": b"no-referrer",
     b"x-content-type-options": b"nosniff",
 }
-"""What every answer has."""
+"""Headers of every answer."""
 
 
 class File(NamedTuple):
-    """One file, as it is answered."""
+    """A file with the headers of its answer."""
 
     data: bytes
     content_type: bytes
@@ -56,7 +57,10 @@ class File(NamedTuple):
 
 
 def read_files(directory: Path = _STATIC) -> dict[bytes, File]:
-    """The files below a directory by the path in the URL; index.html is that of its directory."""
+    """Read the files below a directory; return them by URL path.
+
+    The URL path of an index.html is that of its directory.
+    """
     found = {}
     for path in sorted(directory.rglob("*")):
         content_type = _TYPES.get(path.suffix)
@@ -70,7 +74,7 @@ def read_files(directory: Path = _STATIC) -> dict[bytes, File]:
 
 
 def answer(request: Request, code: int, text: bytes, content_type: bytes = b"") -> bytes:
-    """Set what an answer has beside its body; returns the body."""
+    """Set the code and the headers of the response; return its body, which is empty for HEAD."""
     request.setResponseCode(code)
     request.responseHeaders.removeHeader(b"server")
     for name, value in HEADERS.items():
@@ -80,8 +84,8 @@ def answer(request: Request, code: int, text: bytes, content_type: bytes = b"") 
     return b"" if request.method == b"HEAD" else text
 
 
-class Page(Resource):
-    """All files; the path of a request is looked up as it is."""
+class StaticFiles(Resource):
+    """Serves the files; the path of a request is looked up without decoding."""
 
     isLeaf = True
 
@@ -90,14 +94,13 @@ class Page(Resource):
         self._files = files
 
     def render(self, request: Request) -> bytes:
-        """See IResource."""
         request.setHeader(b"cache-control", b"no-cache")
         if request.method not in (b"GET", b"HEAD"):
             request.setHeader(b"allow", b"GET, HEAD")
-            return answer(request, 405, b"there is nothing to change here\n")
+            return answer(request, 405, b"method not allowed: use GET or HEAD\n")
         file = self._files.get(request.path)
         if file is None:
-            return answer(request, 404, b"there is no such page\n")
+            return answer(request, 404, b"page not found\n")
         body = answer(request, 200, file.data, file.content_type)
-        # Not modified: it has no body then.
+        # A true result means that Twisted answers with 304, which has no body.
         return b"" if request.setETag(file.etag) else body

@@ -1,194 +1,160 @@
-"""HTTP on a connection of the server: twisted.web over what the connection writes by.
-
-The connection stays what it was, one of those without a login: it counts among those of its
-address, and ends when it takes too long. Its transport is twisted.web's through a
-:class:`Carrier` until it is closed, or until a WebSocket takes its place.
-"""
+"""A connection that speaks HTTP."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable
+from typing import Any
 
-from twisted.internet.interfaces import ITransport
+from twisted.internet.interfaces import IDelayedCall, ITransport
+from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
-from twisted.web.http import HTTPChannel
 from twisted.web.server import Site
+from wsproto.connection import Connection as WebSocket
 from zope.interface import implementer
 
-from chat_protocol.transport.output import output_for
+from chat_protocol.server.sessionless import Acceptor, SessionlessConnection
+from chat_protocol.server.state import ConnectionState
+from chat_protocol.transport.output import Output, output_for
 from chat_protocol.transport.sockets import is_tls
+from chat_protocol.web.channel import Channel
+from chat_protocol.web.websocket import WebSocketTransport
 
-if TYPE_CHECKING:
-    from chat_protocol.server.connection import ChatProtocol
-    from chat_protocol.web.websocket import Line
-
-__all__ = ["Carrier", "Channel", "WebSite"]
-
-REQUEST_SECONDS = 30.0
-"""From the beginning of a connection, or the end of an answer, to the end of the next request."""
+__all__ = ["HTTPConnection"]
 
 RESPONSE_BUFFER = 256 * 1024
-"""Bytes of answers that are not taken, from which on the next request waits."""
-
-_TOO_LONG = b"HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
-_TOO_LARGE = b"HTTP/1.1 413 Content Too Large\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
-
-
-class Channel(HTTPChannel):
-    """Requests without bodies, each within REQUEST_SECONDS, of 16 KiB with their headers."""
-
-    maxHeaders = 100
-    transport: Carrier
-
-    def resetTimeout(self) -> None:
-        """See TimeoutMixin: bytes that come one by one give a request no more time."""
-
-    def timeoutConnection(self) -> None:
-        """See TimeoutMixin."""
-        self.loseConnection()  # type: ignore[no-untyped-call]
-
-    def lineLengthExceeded(self, line: bytes) -> None:
-        """See LineReceiver: longer than all that a request may have."""
-        self.transport.write(_TOO_LONG)
-        self.loseConnection()  # type: ignore[no-untyped-call]
-
-    def allHeadersReceived(self) -> None:
-        """See HTTPChannel."""
-        if self.length != 0:
-            # Nothing here takes a body, and it would be kept in a file.
-            self.transport.write(_TOO_LARGE)
-            self.loseConnection()  # type: ignore[no-untyped-call]
-            return
-        super().allHeadersReceived()  # type: ignore[no-untyped-call]
-
-    def rawDataReceived(self, data: bytes) -> None:
-        """See LineReceiver: what came in behind a request."""
-        carrier = self.transport
-        if carrier.line is not None:
-            carrier.line.received(data)
-        elif not carrier.disconnecting:
-            super().rawDataReceived(data)
-
-
-class WebSite(Site):
-    """The pages, without a log of who looked at them."""
-
-    noisy = False
-    protocol: Callable[[], Channel] = Channel  # type: ignore[assignment]
-
-    def log(self, request: object) -> None:
-        """See Site."""
+"""Bytes of untaken answers above which the next request waits."""
 
 
 @implementer(ITransport)
-class Carrier:
-    """What twisted.web has for a transport: the output of a connection.
+class HTTPConnection(SessionlessConnection):
+    """A connection that speaks HTTP; twisted.web parses the requests and writes the answers to it.
+
+    Like any connection without a session, it counts for its address, and it is closed if the
+    client takes too long to log in. To log in, the client needs a WebSocket.
 
     Args:
-        connection: on which the first bytes are no frames.
-        site: makes the channels.
+        acceptor: the factory.
+        site: makes the channel that parses requests.
     """
 
-    unfinished = None
-    """The time of requests is taken by twisted.web."""
+    output: Output
+    paused = False
+    _channel: Channel | None
+    _resuming: IDelayedCall | None = None
 
-    def __init__(self, connection: ChatProtocol, site: Site) -> None:
-        self.connection = connection
-        self.below: Any = connection.transport
-        """The connection's own transport."""
-        self.line: Line | None = None
-        """What took the place of HTTP."""
-        self._unwritten = 0
-        connection.output.finish()
-        connection.carry(
-            self, self.below, output_for(self.below, connection.factory.turn, self), self.received
-        )
-        self.channel: Channel = site.buildProtocol(None)
-        self.channel.makeConnection(self)
+    def __init__(self, acceptor: Acceptor, site: Site) -> None:
+        super().__init__(acceptor)
+        self._site = site
+        self._unsent = 0
+        """Bytes written since the transport had taken everything."""
+
+    def connectionMade(self) -> None:
+        self.output = output_for(self.transport, self.acceptor.turn, self)
+        channel: Channel = self._site.buildProtocol(None)
+        self._channel = channel
+        channel.makeConnection(self)  # type: ignore[no-untyped-call]
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        super().connectionLost(reason)
+        if self._resuming is not None:
+            self._resuming.cancel()
+            self._resuming = None
+        self._end_http(reason)
 
     def received(self, data: bytes) -> None:
-        """Bytes came in."""
-        if self.connection.reads:
-            self.connection.heard = True
-            self.channel.dataReceived(data)  # type: ignore[no-untyped-call]
-            if self.line is not None:
-                self._leave()
+        """Answer requests."""
+        assert self._channel is not None
+        self._channel.dataReceived(data)  # type: ignore[no-untyped-call]
+        if self.upgraded:
+            self._end_http(connectionDone)
 
-    def _leave(self) -> None:
-        # Without cycles it goes at once.
-        channel = self.channel
-        del self.channel
-        channel.requests.clear()
-        channel.__dict__.pop("dataReceived", None)
-        channel.__dict__.pop("connectionLost", None)
-        channel.transport = None  # type: ignore[assignment]
+    def upgrade(self, websocket: WebSocket, answer: bytes) -> None:
+        """Hand the connection over to a ChatProtocol, with a WebSocket between.
 
-    def lost(self, reason: Failure) -> None:
-        """The connection is gone."""
-        channel = self.channel
-        channel.connectionLost(reason)  # type: ignore[no-untyped-call]
-        self._leave()
+        Args:
+            websocket: the WebSocket, after its handshake.
+            answer: the answer to the handshake.
+        """
+        self.output.finish()
+        chat = self.acceptor.chat_protocol()
+        transport = WebSocketTransport(chat, self.acceptor.log_limiter, websocket, answer)
+        self.hand_over(chat, transport)
+
+    def _end_http(self, reason: Failure) -> None:
+        # Without cycles the requests are freed at once.
+        channel, self._channel = self._channel, None
+        if channel is not None:
+            channel.connectionLost(reason)  # type: ignore[no-untyped-call]
+            self.output.disown()
+
+    @property
+    def upgraded(self) -> bool:
+        """Whether a WebSocket goes on with the connection."""
+        return self._after is not None
 
     @property
     def secure(self) -> bool:
         """Whether it is HTTPS."""
-        return is_tls(self.below)
+        return is_tls(self.transport)
 
-    @property
-    def is_idle(self) -> bool:
-        """Whether all that was written is taken."""
-        return self.connection.output.empty
+    def linger_when_drained(self) -> None:
+        if self.output.empty:
+            self.output.finish()
+            self.linger()
 
     # The output's side.
 
-    def output_drained(self) -> None:
-        """See Owner: what waits is answered now."""
-        self._unwritten = 0
-        self.connection.output_drained()
-        if self.channel.paused:
-            self.channel.paused = False
-            self.connection.release(self)
+    def output_taken(self) -> None:
+        """Answer the next request, or continue closing: the answers are taken."""
+        if self.output.backlog:
+            return
+        self._unsent = 0
+        if self.state is ConnectionState.ENDING:
+            self.linger_when_drained()
+        elif self.paused and self._resuming is None:
+            # Not in this turn: other connections come first.
+            self._resuming = self.acceptor.clock.callLater(0, self._resume)
+
+    def _resume(self) -> None:
+        self._resuming = None
+        if self.reads and self._channel is not None:
+            self.paused = self._channel.paused = False
+            self.transport.resumeProducing()
             self.received(b"")
 
     def output_unread(self, size: int) -> None:
-        """See Owner."""
-        self.connection.output_unread(size)
+        """Stop reading from a client that leaves answers untaken: it may not ask for more."""
+        limit = self.acceptor.limits.answer_buffer
+        if size > limit and not self.paused:
+            self._pause()
+            self.acceptor.rate_limiter.answers_untaken(self)
 
-    # ITransport
+    def _pause(self) -> None:
+        if self._channel is not None and self.reads:
+            self.paused = self._channel.paused = True
+            self.transport.pauseProducing()
+
+    # ITransport, for twisted.web.
 
     @property
     def disconnecting(self) -> bool:
-        """Whether nothing more is read."""
-        return not self.connection.reads
+        """Whether no more requests are read, nor anything else."""
+        return not self.reads and not self.upgraded
 
     def write(self, data: bytes) -> None:
-        """See ITransport."""
-        if self.line is not None:
-            self.line.write_raw(data)
-            return
-        self.connection.answer(data)
-        self._unwritten += len(data)
-        if self._unwritten > RESPONSE_BUFFER and not self.channel.paused:
-            self.channel.paused = True
-            self.connection.hold(self)
+        self.output.write(data)
+        self._unsent += len(data)
+        if self._unsent > RESPONSE_BUFFER and not self.paused:
+            self._pause()
 
     def writeSequence(self, data: Iterable[bytes]) -> None:
-        """See ITransport."""
         self.write(b"".join(data))
 
     def loseConnection(self) -> None:
-        """See ITransport."""
-        self.connection.close()
-
-    def abortConnection(self) -> None:
-        """End the connection at once."""
-        self.connection.cut_off()
+        self.close()
 
     def getPeer(self) -> Any:
-        """See ITransport."""
-        return self.below.getPeer()
+        return self.address or self.transport.getPeer()
 
     def getHost(self) -> Any:
-        """See ITransport."""
-        return self.below.getHost()
+        return self.transport.getHost()

@@ -1,50 +1,47 @@
-"""The page of a server: what takes the connections that speak HTTP."""
+"""The web site of a server: the page, and the WebSocket."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from twisted.internet.interfaces import IReactorTime
 from twisted.web.resource import IResource, Resource
 from twisted.web.server import Request
 
-from chat_protocol.web.files import Page, read_files
-from chat_protocol.web.http import REQUEST_SECONDS, Carrier, WebSite
-from chat_protocol.web.websocket import Messages
-
-if TYPE_CHECKING:
-    from chat_protocol.server.connection import ChatProtocol
+from chat_protocol.server.sessionless import Acceptor
+from chat_protocol.web.channel import REQUEST_SECONDS, ChannelSite
+from chat_protocol.web.files import StaticFiles, read_files
+from chat_protocol.web.handshake import Handshake
+from chat_protocol.web.http import HTTPConnection
 
 __all__ = ["Web"]
 
 
-class _Root(Resource):
-    """The WebSocket at /ws, and files everywhere else."""
+class _WebRoot(Resource):
+    """The WebSocket at /ws, and the static files at all other paths."""
 
-    def __init__(self, page: Page) -> None:
+    def __init__(self, files: StaticFiles) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self._page = page
-        self._messages = Messages()
+        self._files = files
+        self._handshake = Handshake()  # type: ignore[no-untyped-call]
 
     def getChildWithDefault(self, path: bytes, request: Request) -> IResource:
-        """See IResource."""
-        found: IResource = self._messages if request.path == b"/ws" else self._page
+        found: IResource = self._handshake if request.path == b"/ws" else self._files
         return found
 
 
 class Web:
-    """The page at / and the WebSocket at /ws; see protocol.opening.IWeb.
+    """Serves the page at / and the WebSocket at /ws; provides server.sniffer.IWeb.
 
     Args:
-        clock: for the time of requests.
-        directory: where the files of the page are; by default those of this package.
+        clock: for the timeouts of requests.
+        directory: the directory of the static files; None: the one of this package.
     """
 
     def __init__(self, clock: IReactorTime, directory: Path | None = None) -> None:
         files = read_files() if directory is None else read_files(directory)
-        self._site = WebSite(_Root(Page(files)), reactor=clock, timeout=REQUEST_SECONDS)  # type: ignore[no-untyped-call]
+        root = _WebRoot(StaticFiles(files))
+        self._site = ChannelSite(root, reactor=clock, timeout=REQUEST_SECONDS)  # type: ignore[no-untyped-call]
 
-    def begin(self, connection: ChatProtocol, data: bytes) -> None:
-        """See IWeb."""
-        Carrier(connection, self._site).received(data)
+    def http_connection(self, acceptor: Acceptor) -> HTTPConnection:
+        return HTTPConnection(acceptor, self._site)

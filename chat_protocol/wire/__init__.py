@@ -1,1 +1,1 @@
-"""The protocol as bytes: types, commands, frames. Imports nothing of Twisted."""
+"""The wire format: types, commands and frames. Does not import Twisted."""

@@ -1,15 +1,13 @@
-"""The fast path of messages: from bytes to bytes, without decoding each one.
+"""Bulk decoding: many frames of one command at once, from bytes to bytes.
 
-A Message that is passed on differs from the one that came in by its correlationId only, so long
-as ``from`` is the sender's own name and ``to`` is written in the recipient's normal form. The
-bytes of the two strings together, the *route*, repeat from message to message: whether they are
-of that kind is found out once, by the codec, and looked up afterwards. What remains to be
-checked is that the frame ends where the route and the time say, and that the text is UTF-8. A
-Publish to one user differs in its head and in how the route is written; it becomes the Message
-that it says the same as. Acks that follow each other say what the last of them says.
+A delivered Message differs from the received one in its correlationId only, provided that ``from``
+is the sender's name and ``to`` is the normalized name of the recipient. The bytes of these two
+strings are the *route*. Routes repeat, so the codec checks a route once, and later messages look it
+up. For each message it remains to check that the frame ends after the route and the time, and that
+the text is UTF-8. A Publish has another header and names its recipients in another way; it is
+converted to the equivalent Message. Of consecutive Acks, only the highest offset counts.
 
-Whatever is not plainly of that kind is left to :mod:`chat_protocol.wire.codec`; the two are
-tested against each other.
+All other frames are left to :mod:`chat_protocol.wire.codec`. Tests compare the results of both.
 """
 
 from __future__ import annotations
@@ -17,59 +15,69 @@ from __future__ import annotations
 import re
 import struct
 from collections.abc import Mapping
-from typing import Generic, NamedTuple, TypeVar
+from typing import Generic, NamedTuple, Protocol, TypeVar
 
-__all__ = ["ACK_SIZE", "Scan", "scan_acks", "scan_messages", "scan_publishes"]
+__all__ = ["ACK_SIZE", "Route", "Scan", "scan_acks", "scan_messages", "scan_publishes"]
+
+
+class Route(Protocol):
+    """The recipients of a Publish."""
+
+    @property
+    def tail(self) -> bytes:
+        """The name of the recipient, encoded as a string; the empty string unless there is one."""
+
 
 R = TypeVar("R")
+P = TypeVar("P", bound=Route)
 
 _MESSAGE = struct.Struct(">I3s4sH")
-"""Length, version and key, correlationId, and the size of the text."""
+"""Length, version and key, correlationId, size of the text."""
 _MESSAGE_KIND = struct.pack(">BH", 1, 0x0002)
 _DELIVERED = _MESSAGE_KIND + bytes(4)
 _DELIVERED_HEAD = struct.Struct(">I7sH")
 _PUBLISH = struct.Struct(">I3s4sQH")
-"""The same, with the publishing id in front of the size."""
+"""Length, version and key, correlationId, publishing id, size of the text."""
 _PUBLISH_KIND = struct.pack(">BH", 2, 0x0102)
 _ACK = struct.Struct(">11xQ")
-"""Its offset."""
+"""The offset of an Ack."""
 ACK_SIZE = _ACK.size
 _ACK_HEAD = struct.pack(">IBH", ACK_SIZE - 4, 2, 0x010A)
 _ACKS = re.compile(b"(?:" + re.escape(_ACK_HEAD) + b".{12})+", re.DOTALL)
 _TIME = 8
 _FIXED = _MESSAGE.size - 4 + _TIME
-"""Bytes of a payload but for its text and its route."""
+"""Size of a payload without its text and its route, in bytes."""
 _FIXED_PUBLISH = _PUBLISH.size - 4 + _TIME
 
 
 class Scan(NamedTuple, Generic[R]):
-    """Messages that follow each other from one sender to one recipient."""
+    """Consecutive messages from one sender along one route."""
 
     end: int
-    """Where the first byte stands that was not taken."""
+    """Position of the first byte that was not taken."""
     route: R
     correlation_ids: list[bytes]
     texts: list[bytes]
     frames: list[bytes]
-    """As a recipient of version 1 is to get them, length in front."""
+    """The messages as version 1 frames with correlationId 0."""
     publishing_id: int = 0
-    """Of the first; the others follow one by one. 0: none has one."""
+    """The publishing id of the first message; the ids are consecutive. 0: no message has an id."""
 
 
 def scan_messages(
     data: bytes, position: int, maximum: int, routes: Mapping[bytes, R], most: int | None = None
 ) -> Scan[R] | None:
-    """Take the Messages that stand at ``position`` and have one known route.
+    """Take the Messages at ``position`` that have one known route.
 
     Args:
-        data: bytes as they came in.
+        data: bytes as they were received.
         position: where a frame begins.
-        maximum: bytes of the longest payload; a longer one is not taken.
-        routes: the known routes, as wire.deliver.encode_route writes them.
-        most: bytes that are taken at most; None: all there are.
+        maximum: maximum size of a payload in bytes; a longer one is not taken.
+        routes: the known routes, as wire.frames.encode_route writes them.
+        most: maximum number of bytes to take; None: no maximum.
 
     Returns:
-        None if there is not even one that can be taken.
+        None if not even one can be taken.
     """
     end = len(data) if most is None else min(len(data), position + most)
     unpack = _MESSAGE.unpack_from
@@ -113,22 +121,22 @@ def scan_publishes(
     position: int,
     published: int,
     sender: bytes,
-    routes: Mapping[bytes, R],
+    routes: Mapping[bytes, P],
     most: int | None = None,
-) -> Scan[R] | None:
-    """Take the Publishes that stand at ``position``, go to one known user and are new.
+) -> Scan[P] | None:
+    """Take the Publishes at ``position`` that go to one known audience and are new.
 
     Args:
-        data: bytes as they came in.
+        data: bytes as they were received.
         position: where a frame begins.
-        published: the highest publishing id that may be known; only higher ones are taken, one
-            behind the other, or those that have none.
-        sender: the name, as a string of the protocol.
-        routes: the known users, as wire.deliver.encode_address writes them.
-        most: bytes that are taken at most; None: all there are.
+        published: the highest publishing id that may be stored; only higher consecutive ones are
+            taken, or Publishes without an id.
+        sender: the name of the sender, as a string of the protocol.
+        routes: the known users, as wire.frames.encode_address writes them.
+        most: maximum number of bytes to take; None: no maximum.
 
     Returns:
-        None if there is not even one that can be taken.
+        None if not even one can be taken.
     """
     end = len(data) if most is None else min(len(data), position + most)
     unpack, pack = _PUBLISH.unpack_from, _DELIVERED_HEAD.pack
@@ -152,8 +160,7 @@ def scan_publishes(
             if route is None or (publishing_id and publishing_id <= published):
                 return None
             address, first, next_id = found, publishing_id, publishing_id
-            # Behind the scope and the count of one stands the name.
-            delivered_route = sender + found[5:]
+            delivered_route = sender + route.tail
             fixed = _FIXED + len(delivered_route)
         elif found != address or publishing_id != next_id:
             break
@@ -176,10 +183,10 @@ def scan_publishes(
 
 
 def scan_acks(data: bytes, position: int) -> tuple[int, int]:
-    """Take the Acks that stand at ``position``.
+    """Take the Acks at ``position``.
 
     Returns:
-        Where the first byte stands that was not taken, and the highest offset.
+        The position of the first byte that was not taken, and the highest offset.
     """
     acks = _ACKS.match(data, position)
     if acks is None:

@@ -1,7 +1,7 @@
-"""Frames: bytes to commands and back (docs/protocol.md, "Frames").
+"""Encode commands to frames and decode payloads to commands (docs/protocol.md, "Frames").
 
-A *frame* is a uint32 length and that many bytes; those bytes alone are the *payload*: version,
-key, correlationId and the rest of the body.
+A *frame* is a uint32 length and that many bytes. Those bytes are the *payload*: version, key,
+correlationId and the fields of the command.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ __all__ = [
 ]
 
 MIN_FRAME = 7
-"""Bytes of the shortest payload: version, key and correlationId."""
+"""Size of the shortest payload, in bytes: version, key and correlationId."""
 
 MAX_FRAME_BEFORE_LOGIN = 66 * 1024
-"""Bytes of the longest payload on a connection without a session."""
+"""Size of the longest payload on a connection without a session, in bytes."""
 
 MAX_FRAME = 256 * 1024
-"""Bytes of the longest payload on a connection with a session."""
+"""Size of the longest payload on a connection with a session, in bytes."""
 
 HIGHEST_VERSION = REGISTRY.versions[-1]
 
@@ -44,7 +44,7 @@ _FRAME = struct.Struct(">IBHI")
 
 
 class Header(NamedTuple):
-    """What every payload begins with."""
+    """The first fields of every payload."""
 
     version: int
     key: int
@@ -52,29 +52,29 @@ class Header(NamedTuple):
 
 
 def decode_header(payload: bytes) -> Header:
-    """The first seven bytes of a payload of at least MIN_FRAME bytes, as they stand."""
+    """Decode the first 7 bytes of a payload of at least MIN_FRAME bytes, without checks."""
     return Header._make(_HEADER.unpack_from(payload))
 
 
 def declaration_of(header: Header) -> Declaration:
-    """The command that a header announces.
+    """Return the declaration of the command with this version and key.
 
-    A version above the highest known is read as the highest known.
+    A version above the highest known version is read as the highest known version.
 
     Raises:
         Malformed: the version is 0.
-        UnknownCommand: there is no such key in that version.
+        UnknownCommand: the version has no command with this key.
     """
     if header.version == 0:
-        raise Malformed("there is no version 0")
+        raise Malformed("version 0 does not exist")
     declared = REGISTRY.by_key(min(header.version, HIGHEST_VERSION), header.key)
     if declared is None:
-        raise UnknownCommand(f"0x{header.key:04X} is not a command of this version")
+        raise UnknownCommand(f"key 0x{header.key:04X} is not a command of this version")
     return declared
 
 
 def decode(payload: bytes) -> tuple[Header, Any]:
-    """The header and the command of a payload.
+    """Decode a payload to its header and its command.
 
     Raises:
         Malformed, UnknownCommand: see :func:`declaration_of` and :meth:`Declaration.decode`.
@@ -86,13 +86,13 @@ def decode(payload: bytes) -> tuple[Header, Any]:
 
 
 def encode(command: Any, correlation_id: int = 0, version: int | None = None) -> bytes:
-    """The whole frame of a command, its length in front.
+    """Encode a command to a frame, including its length.
 
     Args:
-        version: one that has the command; without it the lowest that has.
+        version: a version that has the command; by default the lowest of them.
 
     Raises:
-        ValueError: a value does not fit its field, or correlation_id its uint32.
+        ValueError: a value does not fit its field, or correlation_id is not a uint32.
     """
     declared = REGISTRY.of(type(command))
     body = declared.encode(command)
@@ -113,13 +113,13 @@ _CODES = {code: struct.pack(">H", code) for code in Code}
 def encode_answers(
     code: Code, correlation_ids: list[bytes], version: int = 1, detail: str = ""
 ) -> bytes:
-    """Responses with one code to many requests, in their order.
+    """Encode one Response with the same code for each of several requests, in their order.
 
     Args:
-        code: what they all say; version 1 is told what it knows.
-        correlation_ids: four bytes each, as they stood in the requests; at least one.
-        version: of the requests.
-        detail: for people; version 1 has no place for it.
+        code: the code; for version 1, :attr:`Code.version_1` is sent in its place.
+        correlation_ids: the correlationIds of the requests, 4 bytes each; at least one.
+        version: the version of the requests.
+        detail: text for people; not sent to version 1.
     """
     if version == 1:
         head, tail = _RESPONSE_HEAD, _CODES[code.version_1]

@@ -8,10 +8,10 @@ __all__ = ["Code"]
 
 
 class Code(IntEnum):
-    """What a Response says. Version 1 knows the codes 1 to 4 only.
+    """The result of a command, as a Response carries it. Version 1 has codes 1 to 4 only.
 
-    A code above 4 names an outcome precisely; :attr:`version_1` is what a version 1 client is
-    told in its place. The last three are said in a Close; version 1 sees the connection end.
+    To a version 1 client the server sends :attr:`version_1` in place of a code above 4. The last
+    three codes are sent in a Close. A version 1 connection is closed without a code.
     """
 
     OK = 0x0001
@@ -29,10 +29,11 @@ class Code(IntEnum):
     GOING_AWAY = 0x0109
     REPLACED = 0x010A
     HEARTBEAT_MISSED = 0x010B
+    OUT_OF_ORDER = 0x010C
 
     @property
     def version_1(self) -> Code:
-        """The code that stands for this one in a version 1 Response."""
+        """Return the code that a version 1 Response carries in place of this one."""
         if self <= Code.USER_ALREADY_LOGGED:
             return self
         return _VERSION_1.get(self, Code.ERROR)

@@ -1,6 +1,6 @@
-"""The commands of the protocol, declared (docs/protocol.md, "Commands").
+"""The commands of the protocol (docs/protocol.md, "Commands").
 
-Where the two versions of a command differ, the class of version 2 is named so.
+Where the versions of a command differ, the name of the version 2 class ends with 2.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ REGISTRY = Registry()
 
 
 class Scope:
-    """Whom a message goes to."""
+    """The recipients of a message: named users, or every registered user."""
 
     USERS = 0
     EVERYONE = 1
@@ -57,14 +57,14 @@ class Scope:
 @REGISTRY.declare(key=0x0001, versions=(1,), sender=Sender.CLIENT, exclusive=True)
 @dataclass(frozen=True, slots=True)
 class Login:
-    """Takes the name for this connection."""
+    """Log in: register the user if necessary and begin a session on this connection."""
 
     username: String
 
 
 @dataclass(frozen=True, slots=True)
 class LoginAnswer:
-    """How a version 2 login ended, and what the server grants."""
+    """The answer to a version 2 login: a code, and the properties that the server grants."""
 
     code: UInt16
     detail: String = ""
@@ -79,7 +79,7 @@ REGISTRY.declare(key=0x8001, versions=(2,), sender=Sender.SERVER)(LoginAnswer)
 )
 @dataclass(frozen=True, slots=True)
 class Login2:
-    """Takes the name for this connection, with wishes as properties."""
+    """Log in with properties, which docs/protocol.md lists."""
 
     username: String
     properties: Properties = field(default_factory=dict)
@@ -90,19 +90,19 @@ class Login2:
 )
 @dataclass(frozen=True, slots=True)
 class Message:
-    """A text to one user; the server passes it on with correlationId 0."""
+    """A message to one user; the server delivers it with correlationId 0."""
 
     message: String
     from_: String
     to: String
     time: UInt64
-    """Chosen by the sender and passed on untouched."""
+    """Chosen by the sender; the server does not interpret or change it."""
 
 
 @REGISTRY.declare(key=0x0003, versions=(1,), sender=Sender.SERVER)
 @dataclass(frozen=True, slots=True)
 class Response:
-    """How a command of the client's ended."""
+    """The answer to a command of the client."""
 
     code: UInt16
 
@@ -110,7 +110,7 @@ class Response:
 @REGISTRY.declare(key=0x0003, versions=(2,), sender=Sender.SERVER)
 @dataclass(frozen=True, slots=True)
 class Response2:
-    """How a command of the client's ended, with a word for people."""
+    """The answer to a command of the client, with a detail for people."""
 
     code: UInt16
     detail: String = ""
@@ -119,13 +119,13 @@ class Response2:
 @REGISTRY.declare(key=0x0009, versions=(1, 2), sender=Sender.CLIENT)
 @dataclass(frozen=True, slots=True)
 class CorrelationIdTest:
-    """Answered OK after a random delay of up to 4 seconds."""
+    """Answered with OK after a random delay of up to 4 s."""
 
 
 @REGISTRY.declare(key=0x0102, versions=(2,), sender=Sender.CLIENT, needs=Needs.LOGIN)
 @dataclass(frozen=True, slots=True)
 class Publish:
-    """A text to several users or to everyone, stored once however often it is sent."""
+    """A message to users or to everyone; the server stores it once, even if it is sent again."""
 
     publishing_id: UInt64
     message: String
@@ -137,7 +137,7 @@ class Publish:
 @REGISTRY.declare(key=0x0108, versions=(2,), sender=Sender.SERVER)
 @dataclass(frozen=True, slots=True)
 class Deliver:
-    """A message for this session, under the number it has for ever."""
+    """A message for this session, with its permanent offset."""
 
     offset: UInt64
     message: String
@@ -150,14 +150,14 @@ class Deliver:
 @REGISTRY.declare(key=0x010A, versions=(2,), sender=Sender.CLIENT, needs=Needs.LOGIN)
 @dataclass(frozen=True, slots=True)
 class Ack:
-    """Everything up to the offset has arrived for good; not answered."""
+    """Acknowledge all messages up to an offset; not answered."""
 
     offset: UInt64
 
 
 @dataclass(frozen=True, slots=True)
 class StoredMessage:
-    """One message of a conversation."""
+    """A message in a HistoryAnswer."""
 
     offset: UInt64
     message: String
@@ -170,7 +170,7 @@ class StoredMessage:
 @REGISTRY.declare(key=0x810B, versions=(2,), sender=Sender.SERVER)
 @dataclass(frozen=True, slots=True)
 class HistoryAnswer:
-    """Messages of a conversation, oldest first."""
+    """The answer to History: messages, oldest first."""
 
     code: UInt16
     detail: String = ""
@@ -190,7 +190,7 @@ class HistoryAnswer:
 )
 @dataclass(frozen=True, slots=True)
 class History:
-    """Asks for the newest messages of a conversation below an offset."""
+    """Request the newest messages of a conversation that have an offset below a given one."""
 
     with_: String
     before: UInt64
@@ -199,7 +199,7 @@ class History:
 
 @dataclass(frozen=True, slots=True)
 class UserStatus:
-    """One user, as the list has it."""
+    """A user in a UsersAnswer."""
 
     username: String
     online: Byte
@@ -210,7 +210,7 @@ class UserStatus:
 @REGISTRY.declare(key=0x810F, versions=(2,), sender=Sender.SERVER)
 @dataclass(frozen=True, slots=True)
 class UsersAnswer:
-    """Users in the order of their names' bytes."""
+    """The answer to Users: users, in the byte order of their names."""
 
     code: UInt16
     detail: String = ""
@@ -229,7 +229,7 @@ class UsersAnswer:
 )
 @dataclass(frozen=True, slots=True)
 class Users:
-    """Asks for users with names above one."""
+    """Request the users whose names sort after a given name."""
 
     after: String
     limit: UInt16
@@ -238,7 +238,7 @@ class Users:
 @REGISTRY.declare(key=0x0110, versions=(2,), sender=Sender.SERVER)
 @dataclass(frozen=True, slots=True)
 class Presence:
-    """A user came or went."""
+    """A user went online or offline."""
 
     username: String
     online: Byte
@@ -249,7 +249,7 @@ class Presence:
 @REGISTRY.declare(key=0x0116, versions=(2,), sender=Sender.CLIENT | Sender.SERVER)
 @dataclass(frozen=True, slots=True)
 class Close:
-    """The end of the connection, and why."""
+    """Announce the end of the connection, with the reason."""
 
     code: UInt16
     reason: String
@@ -258,4 +258,4 @@ class Close:
 @REGISTRY.declare(key=0x0117, versions=(2,), sender=Sender.CLIENT)
 @dataclass(frozen=True, slots=True)
 class Heartbeat:
-    """A sign of life, answered by one."""
+    """Keep the connection alive; the server answers with OK."""

@@ -1,4 +1,4 @@
-"""Frames of messages that go out, made from the bytes that came in; tested against the codec."""
+"""Encode the frames of delivered messages from received bytes; tests compare it with the codec."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from chat_protocol.wire.types import STRING, STRINGS
 
 __all__ = [
     "encode_address",
-    "encode_deliver",
+    "encode_deliver_route",
     "encode_delivered",
     "encode_delivers",
     "encode_route",
-    "encode_strings",
     "names_of",
+    "recipient_of",
     "text_of",
     "time_of",
 ]
@@ -29,26 +29,30 @@ _TIME = slice(-8, None)
 
 _DELIVER = struct.Struct(">I7sQH")
 _DELIVER_KIND = struct.pack(">BHI", 2, 0x0108, 0)
-_DELIVER_FIXED = _DELIVER.size - 4 + 1 + 8
 
 
 def encode_route(sender: str, recipient: str) -> bytes:
-    """The two strings behind the text of a Message: from ``sender`` to ``recipient``."""
+    """Encode ``from`` and ``to`` of a Message."""
     return STRING.encode(sender) + STRING.encode(recipient)
 
 
-def encode_address(recipient: str) -> bytes:
-    """What stands behind the text of a Publish to one user: the scope, and who it is."""
-    return b"\0" + STRINGS.encode((recipient,))
+def encode_address(scope: int, to: Sequence[str]) -> bytes:
+    """Encode scope and recipients of a Publish, the fields between its text and its time."""
+    return bytes((scope,)) + STRINGS.encode(to)
 
 
-def encode_strings(values: Sequence[str]) -> bytes:
-    """A ``[]string``, as the recipients of a Deliver are written."""
-    return STRINGS.encode(values)
+def encode_deliver_route(sender: str, address: bytes) -> bytes:
+    """Encode sender, scope and recipients of a Deliver, the fields between its text and its time.
+
+    Args:
+        sender: the name of the user who sent it.
+        address: see :func:`encode_address`.
+    """
+    return STRING.encode(sender) + address
 
 
 def encode_delivered(text: bytes, route: bytes, time: int) -> bytes:
-    """A version 1 Message as its recipient gets it, with correlationId 0.
+    """Encode the version 1 Message that its recipient gets, with correlationId 0.
 
     Args:
         text: UTF-8, at most 65,535 bytes.
@@ -61,59 +65,43 @@ def encode_delivered(text: bytes, route: bytes, time: int) -> bytes:
 
 
 def text_of(frame: bytes) -> bytes:
-    """The text of a version 1 Message, length in front."""
+    """Return the text of a version 1 Message frame."""
     return frame[_TEXT : _TEXT + int.from_bytes(frame[_TEXT_SIZE], "big")]
 
 
+def recipient_of(frame: bytes) -> str:
+    """Return ``to`` of a version 1 Message frame."""
+    start = _TEXT + int.from_bytes(frame[_TEXT_SIZE], "big")
+    start += 2 + int.from_bytes(frame[start : start + 2], "big")
+    return STRING.decode(frame, start)[0]
+
+
 def names_of(frame: bytes) -> tuple[str, str]:
-    """Who sent a version 1 Message, and who it is for."""
+    """Return ``from`` and ``to`` of a version 1 Message frame."""
     start = _TEXT + int.from_bytes(frame[_TEXT_SIZE], "big")
     sender, start = STRING.decode(frame, start)
-    recipient, _ = STRING.decode(frame, start)
-    return sender, recipient
+    return sender, STRING.decode(frame, start)[0]
 
 
 def time_of(frame: bytes) -> int:
-    """The time of a version 1 Message."""
+    """Return the time of a version 1 Message frame."""
     return int.from_bytes(frame[_TIME], "big")
 
 
-def encode_deliver(
-    offset: int, text: bytes, sender: str, scope: int, to: bytes, time: bytes
-) -> bytes:
-    """A Deliver, with correlationId 0.
-
-    Args:
-        offset: a uint64.
-        text: UTF-8, at most 65,535 bytes.
-        sender: its name.
-        scope: see wire.commands.Scope.
-        to: see :func:`encode_strings`.
-        time: a uint64, in its eight bytes.
-    """
-    name = STRING.encode(sender)
-    size = len(text)
-    length = _DELIVER_FIXED + size + len(name) + len(to)
-    head = _DELIVER.pack(length, _DELIVER_KIND, offset, size)
-    return b"%b%b%b%c%b%b" % (head, text, name, scope, to, time)
-
-
 def encode_delivers(
-    offset: int, texts: Sequence[bytes], sender: str, recipient: str, frames: Sequence[bytes]
+    offset: int, texts: Sequence[bytes], route: bytes, frames: Sequence[bytes]
 ) -> list[bytes]:
-    """Delivers of messages from one user to another, one by one as encode_deliver makes them.
+    """Encode Delivers of messages with consecutive offsets from one sender to one audience.
 
     Args:
-        offset: of the first.
-        texts: of the messages, each UTF-8 of at most 65,535 bytes.
-        sender: the name of theirs.
-        recipient: the one user that they are for.
-        frames: of each text one that ends with the eight bytes of its time.
+        offset: of the first message.
+        texts: of the messages, each UTF-8 of at most 65,535 bytes; there may be more of them.
+        route: see :func:`encode_deliver_route`.
+        frames: for each text a frame that ends with the eight bytes of its time.
     """
-    middle = STRING.encode(sender) + encode_address(recipient)
-    fixed = _DELIVER.size - 4 + len(middle) + 8
+    fixed = _DELIVER.size - 4 + len(route) + 8
     pack = _DELIVER.pack
     return [
-        pack(fixed + len(text), _DELIVER_KIND, number, len(text)) + text + middle + frame[_TIME]
-        for number, (text, frame) in enumerate(zip(texts, frames, strict=True), offset)
+        pack(fixed + len(text), _DELIVER_KIND, number, len(text)) + text + route + frame[_TIME]
+        for number, (text, frame) in enumerate(zip(texts, frames, strict=False), offset)
     ]

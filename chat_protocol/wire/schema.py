@@ -1,17 +1,17 @@
-"""How a command is declared, and what follows from its declaration.
+"""Declarations of commands.
 
-A command is a frozen dataclass whose fields are annotated with the types of
-:mod:`chat_protocol.wire.types`, in the order of the wire, under ``Registry.declare``::
+A command is a frozen dataclass, decorated with ``Registry.declare``. Its fields are annotated with
+the types of :mod:`chat_protocol.wire.types`, in the order of the wire::
 
     @REGISTRY.declare(key=0x010A, versions=(2,), sender=Sender.CLIENT, needs=Needs.LOGIN)
     @dataclass(frozen=True, slots=True)
     class Ack:
-        "Everything up to the offset has arrived for good."
+        "Acknowledge all messages up to an offset."
 
         offset: UInt64
 
-From that come the encoder, the decoder, the dispatch, the precondition that the dispatcher
-checks before any handler runs, and the table in docs/protocol.md.
+The encoder, the decoder, the dispatch table, the precondition that the dispatcher checks before it
+calls a handler, and the table in docs/protocol.md are derived from the declaration.
 """
 
 from __future__ import annotations
@@ -29,28 +29,28 @@ C = TypeVar("C")
 
 
 class Sender(Flag):
-    """Who may send a command."""
+    """The sides that may send a command."""
 
     CLIENT = auto()
     SERVER = auto()
 
 
 class Needs(Enum):
-    """What a command of the client's needs before it is handled."""
+    """The precondition of a client's command, checked before its handler runs."""
 
     NOTHING = "nothing"
     LOGIN = "a login"
 
 
 def fields_of(struct: type[Any]) -> tuple[tuple[str, FieldType[Any]], ...]:
-    """Name and type of each annotated field of a dataclass, in the order of the wire."""
+    """Return name and type of each annotated field of a dataclass, in the order of the wire."""
     hints = get_type_hints(struct, include_extras=True)
     return tuple((field.name, hints[field.name].__metadata__[0]) for field in fields(struct))
 
 
 @dataclass(frozen=True)
 class Declaration:
-    """What is known of one command."""
+    """The declaration of one command."""
 
     command: type[Any]
     key: int
@@ -58,28 +58,32 @@ class Declaration:
     sender: Sender
     needs: Needs
     answer: type[Any] | None
-    """The command that answers it where that is not a Response: with a code, a detail and what
-    was asked for, each field of which has a default."""
+    """The command that answers it, or None for a Response. Such an answer has a code, a detail and
+    the requested data; every field but the code has a default."""
     exclusive: bool
-    """What follows it on the connection waits until it is answered."""
+    """If true, later commands of the connection wait until this one is answered."""
     fields: tuple[tuple[str, FieldType[Any]], ...]
     body: Struct[Any]
 
     def encode(self, command: Any) -> bytes:
-        """The body behind the correlationId; ValueError names the field that does not fit."""
+        """Encode the fields that follow the correlationId.
+
+        Raises:
+            ValueError: a value does not fit its field; the text names the field.
+        """
         return self.body.encode(command)
 
     def decode(self, data: bytes, position: int) -> Any:
-        """The command whose body starts at ``position``; bytes behind it are ignored.
+        """Decode the command whose fields start at ``position``; ignore bytes after them.
 
         Raises:
-            Malformed: the body is too short, or a string in it is not UTF-8.
+            Malformed: the body is too short, or a string in it is not valid UTF-8.
         """
         return self.body.decode(data, position)[0]
 
 
 class Registry:
-    """The commands of every version, by key and by class."""
+    """The commands of all versions, by key and by class."""
 
     def __init__(self) -> None:
         self._by_key: dict[tuple[int, int], Declaration] = {}
@@ -87,7 +91,7 @@ class Registry:
 
     @property
     def versions(self) -> tuple[int, ...]:
-        """The versions that have commands, lowest first."""
+        """The versions that have commands, in ascending order."""
         return tuple(sorted({version for version, _ in self._by_key}))
 
     def __iter__(self) -> Iterator[Declaration]:
@@ -103,7 +107,11 @@ class Registry:
         answer: type[Any] | None = None,
         exclusive: bool = False,
     ) -> Callable[[type[C]], type[C]]:
-        """Register the decorated dataclass; a key can be taken only once in a version."""
+        """Register the decorated dataclass.
+
+        Raises:
+            ValueError: another command of that version has the key.
+        """
 
         def register(command: type[C]) -> type[C]:
             layout = fields_of(command)
@@ -114,7 +122,10 @@ class Registry:
             for version in versions:
                 other = self._by_key.get((version, key))
                 if other is not None:
-                    raise ValueError(f"key 0x{key:04X} is {other.command.__name__} already")
+                    raise ValueError(
+                        f"key 0x{key:04X} of version {version} is already declared for"
+                        f" {other.command.__name__}; choose another key"
+                    )
                 self._by_key[version, key] = declared
             self._by_class[command] = declared
             return command
@@ -122,9 +133,9 @@ class Registry:
         return register
 
     def by_key(self, version: int, key: int) -> Declaration | None:
-        """The command of that key in that version, if there is one."""
+        """Return the command with that key in that version, or None."""
         return self._by_key.get((version, key))
 
     def of(self, command: type[Any]) -> Declaration:
-        """The declaration of a command's class; KeyError if it was never declared."""
+        """Return the declaration of a command class; raise KeyError if there is none."""
         return self._by_class[command]

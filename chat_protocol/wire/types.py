@@ -1,6 +1,7 @@
-"""The data types of the protocol (docs/protocol.md, "Types"), as encoders and decoders.
+"""Encoders and decoders for the data types of the protocol (docs/protocol.md, "Types").
 
-A field of a command names its type with :data:`typing.Annotated`; the codec finds it there.
+A command declares the type of each field with :data:`typing.Annotated`. The codec reads it from
+there.
 """
 
 from __future__ import annotations
@@ -27,18 +28,22 @@ T = TypeVar("T")
 
 
 class FieldType(Protocol[T]):
-    """One data type of the wire."""
+    """One data type of the wire format."""
 
     name: str
-    """As docs/protocol.md writes it."""
-    smallest: int
-    """Bytes of the shortest value."""
+    """The name of the type in docs/protocol.md."""
+    min_size: int
+    """Size of the shortest value, in bytes."""
 
     def encode(self, value: T) -> bytes:
-        """The bytes of ``value``; ValueError if it does not fit the type."""
+        """Encode ``value``; raise ValueError if the type cannot represent it."""
 
     def decode(self, data: bytes, position: int) -> tuple[T, int]:
-        """The value at ``position`` and the position behind it; Malformed if it does not parse."""
+        """Return the value at ``position`` and the position after it.
+
+        Raises:
+            Malformed: the bytes do not parse.
+        """
 
 
 class _Integer:
@@ -46,7 +51,7 @@ class _Integer:
 
     def __init__(self, name: str, size: int, form: str) -> None:
         self.name = name
-        self.smallest = self.size = size
+        self.min_size = self.size = size
         self._struct = struct.Struct(form)
 
     def encode(self, value: int) -> bytes:
@@ -67,18 +72,18 @@ _LENGTH = _Integer("uint16", 2, ">H")
 
 
 class _String:
-    """UTF-8 behind its length in bytes, a uint16: at most 65,535 bytes."""
+    """A uint16 length in bytes, then UTF-8: at most 65,535 bytes."""
 
     name = "string"
-    smallest = 2
+    min_size = 2
 
     def encode(self, value: str) -> bytes:
         try:
             data = value.encode()
         except UnicodeEncodeError:
-            raise ValueError("a string holds a surrogate, which has no UTF-8") from None
+            raise ValueError("the string contains a surrogate, which UTF-8 cannot encode") from None
         if len(data) > 0xFFFF:
-            raise ValueError(f"a string of {len(data)} bytes, at most 65535 can be sent")
+            raise ValueError(f"the string has {len(data)} bytes; the maximum is 65535 bytes")
         return _LENGTH.encode(len(data)) + data
 
     def decode(self, data: bytes, position: int) -> tuple[str, int]:
@@ -89,15 +94,15 @@ class _String:
         try:
             return data[start:end].decode(), end
         except UnicodeDecodeError:
-            raise Malformed("a string is not UTF-8") from None
+            raise Malformed("the string is not valid UTF-8") from None
 
 
 class _Array(Generic[T]):
-    """Items of one type behind their number, a uint32."""
+    """A uint32 count, then that many items of one type."""
 
     def __init__(self, item: FieldType[T]) -> None:
         self.name = f"[]{item.name}"
-        self.smallest = 4
+        self.min_size = 4
         self._item = item
 
     def encode(self, value: Sequence[T]) -> bytes:
@@ -105,8 +110,8 @@ class _Array(Generic[T]):
 
     def decode(self, data: bytes, position: int) -> tuple[tuple[T, ...], int]:
         count, position = UINT32.decode(data, position)
-        if count * self._item.smallest > len(data) - position:
-            raise Malformed(f"the body ends inside a {self.name} of {count}")
+        if count * self._item.min_size > len(data) - position:
+            raise Malformed(f"the body ends inside a {self.name} of {count} items")
         items = []
         for _ in range(count):
             item, position = self._item.decode(data, position)
@@ -115,10 +120,10 @@ class _Array(Generic[T]):
 
 
 class _Map:
-    """Pairs of strings behind their number, a uint32; of two with one key the last counts."""
+    """A uint32 count, then that many pairs of strings; the last pair with a key wins."""
 
     name = "map"
-    smallest = 4
+    min_size = 4
 
     def encode(self, value: Mapping[str, str]) -> bytes:
         pairs = (STRING.encode(key) + STRING.encode(one) for key, one in value.items())
@@ -126,8 +131,8 @@ class _Map:
 
     def decode(self, data: bytes, position: int) -> tuple[dict[str, str], int]:
         count, position = UINT32.decode(data, position)
-        if count * 2 * STRING.smallest > len(data) - position:
-            raise Malformed(f"the body ends inside a map of {count}")
+        if count * 2 * STRING.min_size > len(data) - position:
+            raise Malformed(f"the body ends inside a map of {count} pairs")
         value = {}
         for _ in range(count):
             key, position = STRING.decode(data, position)
@@ -136,18 +141,23 @@ class _Map:
 
 
 class Struct(Generic[T]):
-    """Fields behind each other, as a class: the fields of a dataclass or a NamedTuple."""
+    """Consecutive fields, decoded to a dataclass or a NamedTuple.
+
+    Args:
+        name: the name of the type in docs/protocol.md.
+        construct: builds the value from the fields, in the order of the wire.
+        fields: name and type of each field.
+    """
 
     def __init__(
-        self, name: str, made: Callable[..., T], fields: Sequence[tuple[str, FieldType[Any]]]
+        self, name: str, construct: Callable[..., T], fields: Sequence[tuple[str, FieldType[Any]]]
     ) -> None:
         self.name = name
-        self.smallest = sum(type_.smallest for _, type_ in fields)
-        self._made = made
+        self.min_size = sum(type_.min_size for _, type_ in fields)
+        self._construct = construct
         self._fields = fields
 
     def encode(self, value: T) -> bytes:
-        """See FieldType."""
         parts = []
         for name, type_ in self._fields:
             try:
@@ -157,7 +167,6 @@ class Struct(Generic[T]):
         return b"".join(parts)
 
     def decode(self, data: bytes, position: int) -> tuple[T, int]:
-        """See FieldType."""
         values = []
         for name, type_ in self._fields:
             try:
@@ -165,7 +174,7 @@ class Struct(Generic[T]):
             except Malformed as error:
                 raise Malformed(f"{name}: {error.detail}") from None
             values.append(value)
-        return self._made(*values), position
+        return self._construct(*values), position
 
 
 BYTE = _Integer("byte", 1, ">B")
@@ -185,5 +194,5 @@ Properties = Annotated[Mapping[str, str], MAP]
 
 
 def array_of(item: FieldType[T]) -> FieldType[Any]:
-    """The type of any number of items."""
+    """Return the type of an array of ``item`` values."""
     return _Array(item)

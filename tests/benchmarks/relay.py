@@ -21,8 +21,8 @@ class WrongRelay(Relay):
         self._fault = fault
         self._seen = 0
 
-    def spoil(self, answers: bytearray, handed_on: bytearray, size: int) -> None:
-        count = len(handed_on) // size
+    def spoil(self, answers: bytearray, forwarded: bytearray, size: int) -> None:
+        count = len(forwarded) // size
         seen, self._seen = self._seen, self._seen + count
         # In the middle of several, so that what comes behind is in its place again.
         if not seen <= _FROM < seen + count or count < 4:
@@ -31,15 +31,15 @@ class WrongRelay(Relay):
         one, two = slice(size, 2 * size), slice(2 * size, 3 * size)
         answer, next_answer = slice(13, 26), slice(26, 39)
         if self._fault == "drop":
-            del handed_on[one]
+            del forwarded[one]
         elif self._fault == "drop the last":
-            del handed_on[-size:]
+            del forwarded[-size:]
         elif self._fault == "double":
-            handed_on[two.start : two.start] = handed_on[one]
+            forwarded[two.start : two.start] = forwarded[one]
         elif self._fault == "reorder":
-            handed_on[one], handed_on[two] = handed_on[two], handed_on[one]
+            forwarded[one], forwarded[two] = forwarded[two], forwarded[one]
         elif self._fault == "alter":
-            handed_on[2 * size - 20] ^= 1
+            forwarded[2 * size - 20] ^= 1
         elif self._fault == "refuse":
             answers[answer.stop - 1] = 2
         elif self._fault == "answer twice":

@@ -49,4 +49,4 @@ def test_the_figures_have_their_place() -> None:
 def test_a_case_that_does_not_exist_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["--cases", "nothing"])
-    assert "there is no case nothing" in capsys.readouterr().err
+    assert "unknown case nothing" in capsys.readouterr().err

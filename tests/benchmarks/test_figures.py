@@ -11,7 +11,7 @@ from benchmarks.figures import percentiles
 from benchmarks.picture import CURVES, draw_suite
 from benchmarks.report import BEGIN, END, table, write_into
 from benchmarks.schedule import intended_latencies
-from benchmarks.suite import Outcome
+from benchmarks.suite import CaseResult
 
 
 def test_percentiles() -> None:
@@ -33,7 +33,7 @@ def test_latency_counts_from_when_a_message_was_due() -> None:
 
 
 def test_a_table_has_medians_and_ratios_within_a_repetition() -> None:
-    outcome = Outcome(CASES["pairs-64"])
+    outcome = CaseResult(CASES["pairs-64"])
     for answered, floor in ((100.0, 200.0), (300.0, 400.0), (50.0, 500.0)):
         outcome.add("memory:", {"": {"answered": answered}})
         outcome.add("floor", {"": {"answered": floor}})
@@ -47,7 +47,7 @@ def test_a_table_has_medians_and_ratios_within_a_repetition() -> None:
 def test_a_document_without_marks_is_left_alone(tmp_path: Path) -> None:
     document = tmp_path / "page.md"
     document.write_text("text")
-    with pytest.raises(ValueError, match="no place for figures"):
+    with pytest.raises(ValueError, match="cannot write the figures"):
         write_into(document, "new")
     assert document.read_text() == "text"
 
@@ -62,11 +62,11 @@ def test_figures_are_written_between_the_marks(tmp_path: Path) -> None:
 def test_curves(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     picture = tmp_path / "curves.svg"
-    outcomes = [Outcome(CASES[name]) for name in CURVES]
+    outcomes = [CaseResult(CASES[name]) for name in CURVES]
     for label in ("1,000", "10,000"):
         sample = {"delivered": 1e3, "cpu": 1e-6, "delivery p50": 1e-3, "delivery p99": 1e-2}
         for outcome in outcomes:
             outcome.add("memory:", {label: sample})
     assert draw_suite(picture, outcomes)
     assert "memory: p99" in picture.read_text()
-    assert not draw_suite(picture, [Outcome(CASES["latency"])])
+    assert not draw_suite(picture, [CaseResult(CASES["latency"])])

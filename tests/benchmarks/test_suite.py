@@ -15,7 +15,7 @@ from benchmarks.loads import Plan
 from benchmarks.logins import logins
 from benchmarks.procfs import listener
 from benchmarks.program import main
-from benchmarks.servers import Ours
+from benchmarks.servers import ProjectServer
 from benchmarks.workers import run
 from tests.benchmarks.relay import RunningRelay
 from tests.docs.markdown import DOCS
@@ -62,7 +62,7 @@ def test_a_server_that_fails_has_no_figures(
 
 @pytest.mark.parametrize("store", ["memory:", "sqlite:"])
 def test_every_load_against_a_server(tmp_path: Path, store: str) -> None:
-    with Ours(store, tmp_path).running() as target:
+    with ProjectServer(store, tmp_path).running() as target:
         base = Plan(target.address, "", seconds=0.2, pairs=4)
         for number, (load, plan) in enumerate(
             (
@@ -87,7 +87,7 @@ def test_every_load_against_a_server(tmp_path: Path, store: str) -> None:
 
 
 def test_processes_share_the_pairs(tmp_path: Path) -> None:
-    with Ours("memory:", tmp_path).running() as target:
+    with ProjectServer("memory:", tmp_path).running() as target:
         plans = [Plan(target.address, f"t{n}", seconds=0.2, pairs=2) for n in range(2)]
         result, _ = run(loads.pairs, plans, lambda: None)
         alone, _ = run(loads.pairs, [replace(plans[0], prefix="t2")], lambda: None)
@@ -96,7 +96,7 @@ def test_processes_share_the_pairs(tmp_path: Path) -> None:
 
 
 def test_the_process_behind_a_port_is_found(tmp_path: Path) -> None:
-    with Ours("memory:", tmp_path).running() as target:
+    with ProjectServer("memory:", tmp_path).running() as target:
         assert listener(target.address[1]) == target.pid
 
 

@@ -41,6 +41,9 @@ class Result(NamedTuple):
     lost: list[tuple[str, str, int]]
     """Answered OK, and never there."""
     doubled: list[tuple[str, str, int]]
+    """Arrived twice on one connection."""
+    repeated: list[tuple[str, str, int]]
+    """Arrived again on a later connection."""
     disordered: list[tuple[str, str, int]]
     unanswered: list[tuple[str, str, int]]
     """Arrived although the answer never came."""
@@ -50,8 +53,12 @@ class Result(NamedTuple):
         return (
             f"{self.sent} sent, {self.accepted} answered OK, refused {dict(self.refused)},"
             f" {self.received} received; {len(self.lost)} lost, {len(self.doubled)} doubled,"
+            f" {len(self.repeated)} repeated,"
             f" {len(self.disordered)} out of order, {len(self.unanswered)} arrived unanswered"
         )
+
+
+_NEW_CONNECTION = -1
 
 
 class _User:
@@ -64,6 +71,7 @@ class _User:
         self.accepted: dict[str, list[int]] = defaultdict(list)
         self.refused: Counter[int] = Counter()
         self.received: dict[str, list[int]] = defaultdict(list)
+        """Numbers of messages by sender; _NEW_CONNECTION where another connection begins."""
         self.altered: list[str] = []
         self._sock: socket.socket | None = None
         self._try_at = 0.0
@@ -75,6 +83,11 @@ class _User:
     @property
     def idle(self) -> bool:
         return not self.outstanding and self._logged_in
+
+    def mark_connection(self) -> None:
+        """Note that another connection begins."""
+        for numbers in self.received.values():
+            numbers.append(_NEW_CONNECTION)
 
     def connect(self, now: float) -> None:
         """Try to, if it is time."""
@@ -91,6 +104,7 @@ class _User:
         sock.setblocking(False)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._sock = sock
+        self.mark_connection()
         self._in.clear()
         self._out = bytearray(wire.login(self.role.name, 0))
         self.outstanding.clear()
@@ -290,6 +304,7 @@ class Load:
             name = receiver.role.name
             fences = senders_of[name]
             with log_in_when_free(self.address, name) as client:
+                receiver.mark_connection()
                 for sender in sorted(fences - {name}):
                     with log_in_when_free(self.address, sender) as other:
                         assert other.send("fence", name) == wire.OK
@@ -316,20 +331,24 @@ class Load:
 
     @staticmethod
     def _note(user: _User, client: Client) -> None:
+        user.mark_connection()
         for text in client.inbox:
             if text.text != "fence":
                 user.received[text.sender].append(int(text.text.partition(":")[0]))
 
     def _result(self) -> Result:
-        lost, doubled, disordered, unanswered = [], [], [], []
+        lost, doubled, repeated, disordered, unanswered = [], [], [], [], []
         for sender in self._users:
             for to in set(sender.role.sends_to):
                 ends = (sender.role.name, to)
-                got = self._user(to).received[sender.role.name]
+                connections = _connections(self._user(to).received[sender.role.name])
+                got = [number for numbers in connections for number in numbers]
                 count = Counter(got)
                 accepted = set(sender.accepted[to])
                 lost += [(*ends, n) for n in sorted(accepted - set(count))]
-                doubled += [(*ends, n) for n, times in count.items() if times > 1]
+                for numbers in connections:
+                    doubled += [(*ends, n) for n, times in Counter(numbers).items() if times > 1]
+                repeated += [(*ends, n) for n, times in count.items() if times > 1]
                 unanswered += [(*ends, n) for n in sorted(set(count) - accepted)]
                 firsts = list(dict.fromkeys(got))
                 highest = 0
@@ -341,10 +360,27 @@ class Load:
             sum(user.number for user in self._users),
             self.accepted,
             sum((user.refused for user in self._users), Counter()),
-            sum(len(numbers) for user in self._users for numbers in user.received.values()),
+            sum(
+                number != _NEW_CONNECTION
+                for user in self._users
+                for numbers in user.received.values()
+                for number in numbers
+            ),
             lost,
             doubled,
+            repeated,
             disordered,
             unanswered,
             [text for user in self._users for text in user.altered],
         )
+
+
+def _connections(received: list[int]) -> list[list[int]]:
+    """Return the numbers that came on each connection."""
+    found: list[list[int]] = [[]]
+    for number in received:
+        if number == _NEW_CONNECTION:
+            found.append([])
+        else:
+            found[-1].append(number)
+    return found

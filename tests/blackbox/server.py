@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import IO
@@ -24,13 +24,29 @@ START_SECONDS = 30.0
 STOP_SECONDS = 40.0
 
 
-def free_port() -> int:
-    """A port that nobody listens on, outside the range the kernel gives to clients.
+def _ports() -> Iterator[int]:
+    """Yield ports outside the range that the kernel gives to clients, from a random one on.
 
-    A client that connects to a free port of that range, again and again, may meet itself.
+    A client that connects to a free port of that range again and again may connect to itself.
+    Each worker of pytest-xdist has its own ports, so that no worker takes the port of a server
+    that another worker is restarting.
     """
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    count = 12000 // workers
+    start = random.SystemRandom().randrange(count)
     while True:
-        port = random.SystemRandom().randrange(20000, 32000)
+        for number in range(count):
+            yield 20000 + worker * count + (start + number) % count
+
+
+_next_port = _ports()
+
+
+def free_port() -> int:
+    """Return a port on which no process listens."""
+    while True:
+        port = next(_next_port)
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
@@ -60,6 +76,7 @@ class Server:
         options: of ``chatserver``, beside ``--listen``.
         listen: endpoints; a TCP port of its own if there are none.
         address: where clients reach it, for endpoints given.
+        environment: variables that it gets beside those of this process.
     """
 
     def __init__(
@@ -68,8 +85,10 @@ class Server:
         options: Sequence[str] = (),
         listen: Sequence[str] = (),
         address: Address | None = None,
+        environment: Mapping[str, str] | None = None,
     ) -> None:
         self.directory = directory
+        self._environment = os.environ | (environment or {})
         if address is None:
             address = ("127.0.0.1", free_port())
             listen = [f"tcp:{address[1]}:interface=127.0.0.1"]
@@ -103,6 +122,7 @@ class Server:
         self._process = process = subprocess.Popen(
             [str(TWISTD), "-n", "--pidfile=", "chatserver", *self._options],
             cwd=self.directory,
+            env=self._environment,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

@@ -47,18 +47,12 @@ MIXED = [
 ]
 
 
-ON_THE_WAY = 1024 * 1024 + 256 * 1024
-"""Bytes (L10, and a page of a mailbox) that one who lags may see twice after a SIGKILL: S20."""
-
-
-def _check(result: Result, repeatable: int = 0) -> None:
-    """``repeatable``: messages that each receiver may see twice."""
+def _check(result: Result) -> None:
     assert not result.altered
     assert not result.refused
     assert not result.lost
     assert not result.disordered
-    doubled = Counter(receiver for _, receiver, _ in result.doubled)
-    assert all(count <= repeatable for count in doubled.values()), doubled
+    assert not result.doubled
 
 
 @pytest.mark.parametrize(
@@ -69,7 +63,11 @@ def _check(result: Result, repeatable: int = 0) -> None:
 def test_sigkill_in_the_middle_of_pipelined_load(
     start_server: StartServer, roles: list[Role], size: int
 ) -> None:
-    """Nothing answered OK is lost, nothing doubled, each sender's order kept."""
+    """Nothing answered OK is lost, each sender's order is kept.
+
+    Version 1 cannot acknowledge: the last moments before a kill may come again on the next
+    connection (S20; tests/fault/kills_version_1.py measures how long they are).
+    """
     chance = random.Random(SEED)
     server = start_server("--mailbox-limit", "0")
     load = Load(server.address, roles, size=size)
@@ -82,8 +80,7 @@ def test_sigkill_in_the_middle_of_pipelined_load(
     load.wait_for(500)
     result = load.finish()
     report(f"seed {SEED}, {KILLS} x SIGKILL: {result}")
-    # Short messages nobody here is too slow for.
-    _check(result, KILLS * ON_THE_WAY // size if size > 1000 else 0)
+    _check(result)
 
 
 @pytest.mark.parametrize(
@@ -112,6 +109,7 @@ def test_sigterm_in_the_middle_of_pipelined_load(
     result = load.finish()
     report(f"seed {SEED}, {KILLS} x SIGTERM, slowest {slowest:.2f} s: {result}")
     _check(result)
+    assert not result.repeated
     assert codes == [0] * KILLS
     assert not result.unanswered
 
@@ -120,8 +118,8 @@ def test_sigterm_in_the_middle_of_pipelined_load(
 def test_sigkill_while_a_mailbox_is_read(start_server: StartServer, size: int) -> None:
     """Nothing is lost and the order kept.
 
-    Version 1 has no way to say what has arrived: what the server had written and not yet noted
-    when it was killed comes once more. That is a page and a little at most each time.
+    Version 1 cannot acknowledge: what the server wrote in its last moments comes again. That is
+    nothing from before the last connection, whose positions are stored at its end.
     """
     chance = random.Random(SEED)
     server = start_server("--mailbox-limit", "0")
@@ -129,6 +127,7 @@ def test_sigkill_while_a_mailbox_is_read(start_server: StartServer, size: int) -
     got: list[int] = []
     sent = 0
     repeated = []
+    on_last_connection = 0
 
     def take(text: wire.Text) -> None:
         got.append(int(text.text.partition(":")[0]))
@@ -153,7 +152,8 @@ def test_sigkill_while_a_mailbox_is_read(start_server: StartServer, size: int) -
                 take(text)
         if before:
             repeated.append(got[before - 1] + 1 - got[before])
-            assert repeated[-1] >= 0, "lost"
+            assert 0 <= repeated[-1] <= on_last_connection, "lost, or from an earlier connection"
+        on_last_connection = len(got) - before
         assert got[before:] == list(range(got[before], got[-1] + 1))
         server.start()
     with Client(server.address, "alice") as alice, Client(server.address, "bob") as bob:
@@ -162,7 +162,6 @@ def test_sigkill_while_a_mailbox_is_read(start_server: StartServer, size: int) -
             take(text)
     report(f"seed {SEED}: {sent} sent, {len(got)} received, repeated after a kill {repeated}")
     assert list(dict.fromkeys(got)) == list(range(sent)), "lost or out of order"
-    assert max(repeated, default=0) <= 2000
 
 
 @pytest.mark.parametrize("source", ["mailbox", "live"])
@@ -194,8 +193,6 @@ def test_sigkill_while_a_receiver_does_not_read(start_server: StartServer, sourc
     assert second == list(range(second[0], count))
     assert second[0] <= len(first), "lost"
     report(f"{len(first)} before the end, {len(second)} after the start, of {count}")
-    # A page of 256 kB and what the kernel had not reported yet.
-    assert len(first) - second[0] <= 100
 
 
 @pytest.mark.parametrize("source", ["mailbox", "live"])

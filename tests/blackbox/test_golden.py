@@ -90,7 +90,7 @@ def test_a_text_arrives_as_it_was_written(pair: tuple[Client, Client], text: str
     assert bob.receive().text == text
 
 
-def test_texts_are_not_normalised(pair: tuple[Client, Client]) -> None:
+def test_texts_are_not_normalized(pair: tuple[Client, Client]) -> None:
     alice, bob = pair
     assert alice.send("e\u0301", bob.name) == wire.OK
     assert bob.receive().text == "e\u0301"

@@ -248,7 +248,7 @@ class TestLog:
         assert server.terminate() == 0
         assert self.SECRET not in server.log
 
-    def test_names_cannot_forge_lines_or_colours(self, start_server: StartServer) -> None:
+    def test_names_cannot_forge_lines_or_colors(self, start_server: StartServer) -> None:
         server = start_server()
         with Client(server.address) as client:
             assert client.login("x\n2026 [-] 'root' logged in") == wire.USER_NOT_FOUND
@@ -294,10 +294,10 @@ class TestLog:
         server = start_server("--status-interval", "0.1")
         register(server.address, "away")
         with Client(server.address, "alice"), log_in_when_free(server.address, "bob"):
-            server.wait_for_log("2 on-line ('alice', 'bob'), 1 off-line")
+            server.wait_for_log("2 online ('alice', 'bob'), 1 offline")
             time.sleep(0.5)
-        server.wait_for_log("0 on-line, 3 off-line")
-        assert server.log.count("2 on-line ('alice', 'bob'), 1 off-line") == 1
+        server.wait_for_log("0 online, 3 offline")
+        assert server.log.count("2 online ('alice', 'bob'), 1 offline") == 1
 
 
 def test_sigint_ends_the_server_in_good_order(tmp_path: Path) -> None:

@@ -109,7 +109,7 @@ def test_tls_on_endpoints_of_other_kinds(
                     assert bob.receive().text == text
         if kind == "ssl":
             ended(("127.0.0.1", port), wire.login("bob"))
-            server.wait_for_log("it speaks no TLS, and nothing else is spoken here")
+            server.wait_for_log("does not use TLS, and this endpoint takes nothing else")
         assert server.terminate() == 0
     server.check_log()
 
@@ -120,16 +120,16 @@ def test_what_comes_on_the_wrong_port_is_said(
     plain = start_server("--store", "memory:")
     with pytest.raises((ssl.SSLError, ConnectionError)):
         Client(plain.address, "alice", tls=trusted)
-    plain.wait_for_log("it begins a TLS handshake, and there is no TLS here")
+    plain.wait_for_log("the client starts TLS, and the server has no certificate")
     strict = start_server("--store", "memory:", "--certificate", "server.pem", "--require-tls")
     assert not isinstance(strict.address, str)
     assert ended(strict.address, wire.login("alice")) == b""
-    strict.wait_for_log("it uses no TLS, and --require-tls is given")
+    strict.wait_for_log("does not use TLS, and --require-tls is given")
     with Client(strict.address, "alice", tls=trusted) as alice:
         assert alice.still_works()
     with pytest.raises(ssl.SSLCertVerificationError):
         Client(strict.address, "bob", tls=ssl.create_default_context())
-    strict.wait_for_log("it does not trust the certificate's authority")
+    strict.wait_for_log("the client does not trust the authority")
 
 
 def test_a_certificate_is_exchanged_under_100_sessions(
@@ -145,13 +145,13 @@ def test_a_certificate_is_exchanged_under_100_sessions(
         assert _all_talk(sessions)
 
         certificate.write_text("broken")
-        server.wait_for_log("; the old certificate stays in use")
+        server.wait_for_log("the old one stays in use: ")
         with Client(server.address, tls=trusted) as other:
             assert shown(other) == before
 
         new = authority.server()
         new.write(certificate)
-        server.wait_for_log("New connections get the certificate")
+        server.wait_for_log("New connections use the certificate")
         assert _all_talk(sessions)
         assert {shown(one) for one in sessions} == {before}
         for n in range(10):
@@ -223,7 +223,7 @@ def test_a_certificate_of_strangers_or_revoked_gets_nobody_in(
             pytest.raises((ssl.SSLError, ConnectionError, EOFError)),
         ):
             client.login("alice")
-    server.wait_for_log("its own certificate is none of those that --client-authorities is for")
+    server.wait_for_log("is not signed by an authority in --client-authorities")
     good = authority.client("alice").write(tmp_path / "good.pem")
     with Client(server.address, "alice", tls=authority.trusted(good)) as alice:
         assert alice.still_works()
@@ -276,9 +276,9 @@ def test_tls_that_breaks_while_much_is_on_its_way_ends_the_connection(
     ("options", "said"),
     [
         (["--certificate", "nosuch.pem"], "cannot read nosuch.pem: No such file"),
-        (["--private-key", "server.pem"], "--private-key goes with --certificate"),
-        (["--require-tls"], "--require-tls goes with --certificate"),
-        (["--certificate="], "--certificate wants the path of a file"),
+        (["--private-key", "server.pem"], "--private-key requires --certificate"),
+        (["--require-tls"], "--require-tls requires --certificate"),
+        (["--certificate="], "--certificate: the path is empty"),
     ],
 )
 def test_what_cannot_be_is_said_at_the_start(tmp_path: Path, options: list[str], said: str) -> None:
@@ -310,7 +310,7 @@ def test_chatclient_verifies_and_shows_a_certificate(
     assert (done.returncode, done.stderr) == (0, "")
     done = run("--tls")
     assert done.returncode == 3
-    assert "of an authority that is not trusted" in done.stderr
+    assert "not signed by a trusted authority" in done.stderr
     assert "--ca FILE" in done.stderr
     done = run("--ca", "ca.pem")
     assert done.returncode == 1

@@ -1,4 +1,4 @@
-"""Running ``chatclient`` as its users do."""
+"""Running ``chatclient`` as a process."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def _arguments(server: ThreadServer | None, arguments: tuple[str, ...]) -> list[
 
 
 def _environ(**more: str) -> dict[str, str]:
-    """This one's environment, but for what hides a line that is not flushed."""
+    """Return this environment without PYTHONUNBUFFERED, which would hide a missing flush."""
     environ = {name: os.environ[name] for name in os.environ if name != "PYTHONUNBUFFERED"}
     return {**environ, "TZ": "UTC", **more}
 
@@ -36,7 +36,7 @@ def chatclient(
     stdout: IO[Any] | int = subprocess.PIPE,
     **environ: str,
 ) -> subprocess.CompletedProcess[bytes]:
-    """Run it to its end; whatever happens, no traceback may be on stderr."""
+    """Run it to its end; no traceback may be on stderr."""
     done = subprocess.run(
         _arguments(server, arguments),
         input=stdin,
@@ -51,7 +51,7 @@ def chatclient(
 
 
 def start(server: ThreadServer, *arguments: str) -> subprocess.Popen[bytes]:
-    """Start it with pipes; use it as a context manager."""
+    """Start it with pipes; use the result as a context manager."""
     return subprocess.Popen(
         _arguments(server, arguments),
         stdin=subprocess.PIPE,

@@ -1,4 +1,4 @@
-"""``chatadmin`` as its users meet it: words, JSON and exit codes."""
+"""``chatadmin`` from its user's side: sentences, JSON and exit codes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from chat_protocol.cli.admin import main as program
-from chat_protocol.cli.admin.main import Exit, main
+from chat_protocol.cli.admin.main import AdminExitCode, main
 from chat_protocol.cli.admin.options import EXIT_CODES
 from tests.stores.conftest import sqlite_store
 from tests.stores.helpers import commit, now, publication, publish, register, run
@@ -26,7 +26,7 @@ from tests.stores.helpers import commit, now, publication, publish, register, ru
 
 @pytest.fixture
 def store(tmp_path: Path) -> str:
-    """With three users and three messages, of a server that was stopped."""
+    """A stopped server's store with three users and three messages."""
     made = sqlite_store(tmp_path / "chat.db")
     now(made.open())
     alice, bob, _ = register(made, "alice", "bob", "ev\\i l")
@@ -50,7 +50,7 @@ ChatAdmin = Callable[..., Ran]
 
 @pytest.fixture
 def chatadmin(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> ChatAdmin:
-    # This process goes on as it is.
+    # Keep the niceness of the test process.
     monkeypatch.setattr(program, "_NICENESS", 0)
 
     def run_it(*arguments: object) -> Ran:
@@ -72,7 +72,7 @@ def test_the_help_names_every_exit_code(chatadmin: ChatAdmin) -> None:
     listed = {
         int(line.split()[0]) for line in EXIT_CODES.splitlines() if line[:5].strip().isdigit()
     }
-    assert listed == set(Exit)
+    assert listed == set(AdminExitCode)
     assert chatadmin("--version").out.startswith("chatadmin ")
 
 
@@ -92,10 +92,12 @@ def test_users(chatadmin: ChatAdmin, store: str) -> None:
         "waiting": 2,
     }
     shown = chatadmin("-s", store, "users", "show", "bob")
-    assert "bob: last login 1970-01-01T00:00:00Z, 2 messages wait, 3 from or to" in shown.out
+    assert (
+        "bob: last login 1970-01-01T00:00:00Z, 2 pending messages, 3 messages sent or" in shown.out
+    )
     assert chatadmin("-s", store, "users", "show", "bob", "--json").json["messages"] == 3
     deleted = chatadmin("-s", store, "users", "delete", "bob")
-    assert (deleted.code, deleted.out) == (0, "bob is deleted, and 3 messages with it\n")
+    assert (deleted.code, deleted.out) == (0, "deleted bob and 3 messages\n")
     again = chatadmin("-s", store, "users", "delete", "bob")
     assert (again.code, again.err) == (1, "chatadmin: there is no user bob\n")
     assert chatadmin("-s", store, "users", "show", " x").code == 1
@@ -109,20 +111,20 @@ def test_backup_restore_check_and_figures(chatadmin: ChatAdmin, store: str, tmp_
     again = chatadmin("-s", store, "backup", backup)
     assert (again.code, again.err) == (
         1,
-        f"chatadmin: {backup} is there already; --force replaces what it holds\n",
+        f"chatadmin: {backup} already exists; use --force to replace it\n",
     )
     forced = chatadmin("-s", store, "backup", backup, "--force", "--json")
     assert forced.json["bytes"] == backup.stat().st_size
     refused = chatadmin("-s", store, "restore", backup)
     assert (refused.code, "--force" in refused.err) == (1, True)
     assert chatadmin("-s", store, "restore", "--force", backup).code == 0
-    # The names of files are bytes, these no UTF-8.
+    # A file name that is not valid UTF-8.
     elsewhere = f"sqlite:{tmp_path}/else\udcffwhere.db"
     assert chatadmin("-s", elsewhere, "restore", backup).code == 0
     assert chatadmin("-s", elsewhere, "renumber").code == 0
     checked = chatadmin("-s", elsewhere, "check")
     assert checked.code == 0
-    assert checked.out.startswith("no fault found (looked at 3 users, 3 messages")
+    assert checked.out.startswith("no fault found (checked 3 users, 3 messages")
     assert chatadmin("-s", elsewhere, "check", "--json").json["faults"] == []
     figures = chatadmin("-s", elsewhere, "stats", "--json").json
     assert (figures["users"], figures["messages"], figures["waiting"]) == (3, 3, 2)
@@ -135,15 +137,13 @@ def test_purge_and_compact(chatadmin: ChatAdmin, store: str) -> None:
     purged = chatadmin("-s", store, "purge", "--older-than", "1d")
     assert (purged.code, purged.out) == (0, "0 messages removed\n")
     assert chatadmin("-s", store, "purge", "--older-than", "1d", "--json").json == {"messages": 0}
-    assert "bytes given back" in chatadmin("-s", store, "compact").out
+    assert "bytes returned to the file system" in chatadmin("-s", store, "compact").out
     for age in ("0", "soon"):
         wrong = chatadmin("-s", store, "purge", "--older-than", age)
         assert (wrong.code, "such as 90d" in wrong.err) == (2, True)
 
 
-def test_damage_is_told_with_a_code_of_its_own(
-    chatadmin: ChatAdmin, store: str, tmp_path: Path
-) -> None:
+def test_damage_has_its_own_exit_code(chatadmin: ChatAdmin, store: str, tmp_path: Path) -> None:
     with closing(sqlite3.connect(tmp_path / "chat.db")) as connection:
         connection.execute("INSERT INTO inbox VALUES (1, 1, 1)")
         connection.commit()
@@ -170,7 +170,7 @@ def test_damage_is_told_with_a_code_of_its_own(
         (["users"], 2, "required"),
     ],
 )
-def test_what_cannot_be_done(
+def test_errors_have_an_exit_code_and_a_sentence(
     arguments: list[str],
     code: int,
     sentence: str,
@@ -184,9 +184,7 @@ def test_what_cannot_be_done(
     assert sentence in done.err
 
 
-def test_a_backup_replaces_nothing_but_a_backup(
-    chatadmin: ChatAdmin, store: str, tmp_path: Path
-) -> None:
+def test_a_backup_replaces_only_backups(chatadmin: ChatAdmin, store: str, tmp_path: Path) -> None:
     (tmp_path / "notes").write_text("mine")
     (tmp_path / "chat.db-wal").touch()
     (tmp_path / "empty").touch()
@@ -215,11 +213,11 @@ def test_a_backup_replaces_nothing_but_a_backup(
     refused = chatadmin("--store", f"sqlite:{part}", "backup", tmp_path / "x")
     assert (refused.code, "is the store itself" in refused.err) == (1, True)
     assert part.exists()
-    # No lock, and nothing half done.
+    # No lock file and no partial file is left.
     assert not list(tmp_path.glob("empty?*"))
 
 
-def test_a_backup_replaces_no_store_that_is_in_use(
+def test_a_backup_does_not_replace_a_store_in_use(
     chatadmin: ChatAdmin, store: str, tmp_path: Path
 ) -> None:
     served, wal = tmp_path / "served", tmp_path / "served-wal"
@@ -233,7 +231,7 @@ def test_a_backup_replaces_no_store_that_is_in_use(
         assert (refused.code, "in use" in refused.err) == (1, True)
     killed = served.read_bytes(), wal.read_bytes()
     now(made.close())
-    # As after a SIGKILL: that it is ours stands in the log alone, which is not part of what comes.
+    # As after a SIGKILL: only the write-ahead log identifies the file as a chat store.
     assert b"Chat" not in killed[0][:100]
     served.write_bytes(killed[0])
     wal.write_bytes(killed[1])
@@ -244,9 +242,7 @@ def test_a_backup_replaces_no_store_that_is_in_use(
     assert "alice" in listed
 
 
-def test_a_restore_replaces_nothing_but_a_store(
-    chatadmin: ChatAdmin, store: str, tmp_path: Path
-) -> None:
+def test_a_restore_replaces_only_stores(chatadmin: ChatAdmin, store: str, tmp_path: Path) -> None:
     (tmp_path / "notes").write_text("mine")
     (tmp_path / "link").symlink_to(tmp_path / "chat.db-lock")
     lock = (tmp_path / "chat.db-lock").stat().st_ino
@@ -274,7 +270,7 @@ def test_a_restore_replaces_nothing_but_a_store(
     assert chatadmin("--store", new, "restore", tmp_path / "chat.db").code == 0
 
 
-def test_a_file_that_is_empty_is_said_to_be(chatadmin: ChatAdmin, tmp_path: Path) -> None:
+def test_an_empty_file_is_reported(chatadmin: ChatAdmin, tmp_path: Path) -> None:
     (tmp_path / "empty").touch()
     for command in (["stats"], ["renumber"]):
         done = chatadmin("--store", f"sqlite:{tmp_path / 'empty'}", *command)
@@ -282,7 +278,7 @@ def test_a_file_that_is_empty_is_said_to_be(chatadmin: ChatAdmin, tmp_path: Path
     assert not (tmp_path / "empty").stat().st_size
 
 
-def test_nothing_is_older_than_the_epoch(chatadmin: ChatAdmin, store: str) -> None:
+def test_a_purge_age_beyond_the_epoch(chatadmin: ChatAdmin, store: str) -> None:
     done = chatadmin("--store", store, "purge", "--older-than", "9999y")
     assert (done.code, done.out) == (0, "0 messages removed\n")
 
@@ -290,13 +286,13 @@ def test_nothing_is_older_than_the_epoch(chatadmin: ChatAdmin, store: str) -> No
 @pytest.mark.parametrize(
     ("content", "wrong"),
     [
-        (b"alice:1\nbert\xe4:2\n", "its line 2 is not UTF-8"),
-        (b"# users\n\nalice:1\nsome prose\n", "its line 4 is not name:password"),
-        (b"a:\0\n", "its line 1 is not name:password"),
-        (None, "no file of passwords"),
+        (b"alice:1\nbert\xe4:2\n", "line 2 is not valid UTF-8"),
+        (b"# users\n\nalice:1\nsome prose\n", "line 4 is not name:password"),
+        (b"a:\0\n", "line 1 is not name:password"),
+        (None, "is not a password file"),
     ],
 )
-def test_what_is_no_file_of_passwords_stays_as_it_is(
+def test_a_file_in_another_format_is_not_changed(
     content: bytes | None,
     wrong: str,
     chatadmin: ChatAdmin,
@@ -315,22 +311,25 @@ def test_what_is_no_file_of_passwords_stays_as_it_is(
     assert file.read_bytes() == before
 
 
-def test_a_lock_is_no_file_of_passwords(
+def test_a_lock_file_is_not_a_password_file(
     chatadmin: ChatAdmin, store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name, sentence in (("chat.db-lock", "belongs to"), (".", "cannot be read: Is a directory")):
+    for name, sentence in (
+        ("chat.db-lock", "belongs to"),
+        (".", f"cannot read {tmp_path}: Is a directory"),
+    ):
         monkeypatch.setattr(sys, "stdin", io.StringIO("password\n"))
         done = chatadmin("password", "set", "--file", tmp_path / name, "alice")
         assert (done.code, sentence in done.err) == (1, True)
     assert not (tmp_path / "chat.db-lock").stat().st_size
 
 
-def test_a_password_for_which_there_is_no_room(tmp_path: Path) -> None:
+def test_a_full_disk_keeps_the_password_file(tmp_path: Path) -> None:
     file = tmp_path / "passwords"
     file.write_text("alice:old\n")
 
     def no_room() -> None:
-        # Writing ends there, as on a disk that is full; without the signal, by an error.
+        # Writes beyond the limit fail as on a full disk; without SIGXFSZ they return an error.
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (4, 4))
 
@@ -341,7 +340,7 @@ def test_a_password_for_which_there_is_no_room(tmp_path: Path) -> None:
         preexec_fn=no_room,
     )
     assert done.returncode == 1
-    assert f"{file} cannot be written: File too large; nothing was changed" in done.stderr.decode()
+    assert f"cannot write {file}: File too large; nothing was changed" in done.stderr.decode()
     assert file.read_text() == "alice:old\n"
     assert [path.name for path in tmp_path.iterdir()] == ["passwords"]
 
@@ -353,37 +352,40 @@ def test_passwords(chatadmin: ChatAdmin, tmp_path: Path, monkeypatch: pytest.Mon
         monkeypatch.setattr(sys, "stdin", io.StringIO(f"{password}\nnot read\n"))
         return chatadmin("password", "set", "--file", file, name)
 
-    assert put("alice", "päss word").out == "alice has a password, from the next login on\n"
+    assert (
+        put("alice", "päss word").out
+        == "set the password of alice; it applies from the next login\n"
+    )
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     file.write_text(file.read_text() + "# by hand\nbob:1\nalicea:2\nbob:2")
     file.chmod(0o640)
-    assert put("bob", "new").out == "bob has another password, from the next login on\n"
+    assert put("bob", "new").out == "changed the password of bob; it applies from the next login\n"
     assert file.read_text() == "alice:päss word\n# by hand\nbob:new\nalicea:2\n"
     assert stat.S_IMODE(file.stat().st_mode) == 0o640
     assert [path.name for path in tmp_path.iterdir()] == ["passwords"]
     for name, password, sentence in (
-        ("alice", "a:b", "no colon"),
+        ("alice", "a:b", "with a colon"),
         ("alice", " x", "white space"),
         ("alice", "a\x00", "control character"),
         ("alice", "", "cannot be empty"),
-        ("a:b", "x", "name with a colon"),
+        ("a:b", "x", "a name with a colon"),
         ("", "x", "name"),
     ):
         refused = put(name, password)
         assert refused.code == 1
         assert sentence in refused.err
     cleared = chatadmin("password", "clear", "--file", file, "alice")
-    assert (cleared.code, cleared.out) == (0, "alice has no password any more\n")
+    assert (cleared.code, cleared.out) == (0, "removed the password of alice\n")
     assert file.read_text() == "# by hand\nbob:new\nalicea:2\n"
     again = chatadmin("password", "clear", "--file", file, "alice")
-    assert (again.code, "has no password of alice" in again.err) == (1, True)
+    assert (again.code, "has no password for alice" in again.err) == (1, True)
     missing = chatadmin("password", "clear", "--file", tmp_path / "no", "alice")
-    assert (missing.code, "there is no file" in missing.err) == (1, True)
+    assert (missing.code, "does not exist" in missing.err) == (1, True)
     nowhere = chatadmin("password", "set", "--file", tmp_path / "no" / "no", "alice")
     assert nowhere.code == 1
 
 
-def test_the_checker_of_twisted_reads_what_is_written(
+def test_twisteds_checker_reads_the_password_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from twisted.cred.checkers import FilePasswordDB
@@ -400,7 +402,7 @@ def test_the_checker_of_twisted_reads_what_is_written(
     assert checker.getUser(b"bob") == (b"bob", b"y")
 
 
-def test_it_is_a_program_and_a_reader_may_go_away(store: str) -> None:
+def test_a_reader_that_closes_the_output(store: str) -> None:
     program = Path(sys.executable).with_name("chatadmin")
     command = f"{program} --store {store} users list | head -n 1; exit ${{PIPESTATUS[0]}}"
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=True)

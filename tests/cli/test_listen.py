@@ -1,20 +1,20 @@
-"""Waiting for the next message, with a clock."""
+"""The idle timeout of ``listen``."""
 
 from __future__ import annotations
 
 from twisted.internet.defer import Deferred
 
-from chat_protocol.cli.script import _next
+from chat_protocol.cli.script import _next_message
 from chat_protocol.client import ReceivedMessage
-from tests.cli.talk import Opened, result
+from tests.cli.sessions import OpenedSession, result
 
 
-def listening(opened: Opened) -> Deferred[ReceivedMessage | None]:
-    return Deferred.fromCoroutine(_next(opened.clock, opened.session.client, 5.0))
+def listening(opened: OpenedSession) -> Deferred[ReceivedMessage | None]:
+    return Deferred.fromCoroutine(_next_message(opened.clock, opened.session.client, 5.0))
 
 
-def test_silence_is_none() -> None:
-    opened = Opened()
+def test_an_idle_timeout_returns_none() -> None:
+    opened = OpenedSession()
     opened.open()
     waiting = listening(opened)
     opened.clock.advance(4.9)
@@ -23,8 +23,8 @@ def test_silence_is_none() -> None:
     assert result(waiting) is None
 
 
-def test_a_message_ends_the_waiting() -> None:
-    opened = Opened()
+def test_a_message_cancels_the_idle_timeout() -> None:
+    opened = OpenedSession()
     opened.open()
     waiting = listening(opened)
     opened.network.deliver("hi")
@@ -34,15 +34,15 @@ def test_a_message_ends_the_waiting() -> None:
     assert opened.clock.getDelayedCalls() == []
 
 
-def test_without_a_connection_it_is_not_silence() -> None:
-    opened = Opened()
+def test_time_offline_does_not_count_as_idle() -> None:
+    opened = OpenedSession()
     opened.open()
     waiting = listening(opened)
     opened.network.down = True
     opened.network.lose()
     opened.clock.pump([1] * 20)
     assert not waiting.called
-    opened.come_back()
+    opened.reconnect()
     opened.clock.advance(4.9)
     assert not waiting.called
     opened.clock.advance(0.2)

@@ -6,24 +6,24 @@ from twisted.internet.testing import MemoryReactorClock
 from twisted.python.usage import UsageError
 
 from chat_protocol.cli.options import (
-    DEFAULT_PATIENCE,
+    DEFAULT_RECONNECT_TIMEOUT,
     Action,
-    History,
-    Interactive,
-    Listen,
-    Send,
-    Users,
+    HistoryAction,
+    InteractiveAction,
+    ListenAction,
+    SendAction,
+    UsersAction,
     parse,
 )
-from chat_protocol.cli.server import TLS, parse_server
+from chat_protocol.cli.server_address import TLSOptions, parse_server
 
 
-def test_nothing_is_a_conversation_with_the_default_server() -> None:
+def test_the_default_is_a_conversation_with_the_default_server() -> None:
     settings = parse([])
     assert settings.server.address == ("localhost", 5555)
     assert settings.user is None
     assert settings.timeout == 10.0
-    assert settings.action == Interactive()
+    assert settings.action == InteractiveAction()
 
 
 @pytest.mark.parametrize(
@@ -53,12 +53,14 @@ def test_options_stand_before_or_after_the_command(arguments: list[str]) -> None
     assert settings.server.address == ("host", 1)
     assert settings.user == "alice"
     assert settings.timeout == 3.0
-    assert settings.action == Send(("bob",), "hi", whole=False)
+    assert settings.action == SendAction(("bob",), "hi", whole=False)
 
 
 def test_text_from_stdin() -> None:
-    assert parse(["-u", "a", "send", "bob", "-"]).action == Send(("bob",), None, whole=False)
-    assert parse(["-u", "a", "send", "-w", "bob", "-"]).action == Send(("bob",), None, whole=True)
+    assert parse(["-u", "a", "send", "bob", "-"]).action == SendAction(("bob",), None, whole=False)
+    assert parse(["-u", "a", "send", "-w", "bob", "-"]).action == SendAction(
+        ("bob",), None, whole=True
+    )
 
 
 @pytest.mark.parametrize(
@@ -71,22 +73,22 @@ def test_text_from_stdin() -> None:
     ],
 )
 def test_several_recipients(arguments: list[str], to: tuple[str, ...]) -> None:
-    assert parse(["-u", "a", "send", *arguments]).action == Send(to, "hi", whole=False)
+    assert parse(["-u", "a", "send", *arguments]).action == SendAction(to, "hi", whole=False)
 
 
 @pytest.mark.parametrize(
     ("arguments", "action"),
     [
-        (["users"], Users(json=False)),
-        (["users", "--json"], Users(json=True)),
-        (["history"], History("", None, json=False)),
-        (["history", "bob"], History("bob", None, json=False)),
-        (["history", "-j", "-n", "3", "bob"], History("bob", 3, json=True)),
-        (["history", "bob", "--limit", "3", "-j"], History("bob", 3, json=True)),
-        (["history", "--", "-b"], History("-b", None, json=False)),
+        (["users"], UsersAction(json=False)),
+        (["users", "--json"], UsersAction(json=True)),
+        (["history"], HistoryAction("", None, json=False)),
+        (["history", "bob"], HistoryAction("bob", None, json=False)),
+        (["history", "-j", "-n", "3", "bob"], HistoryAction("bob", 3, json=True)),
+        (["history", "bob", "--limit", "3", "-j"], HistoryAction("bob", 3, json=True)),
+        (["history", "--", "-b"], HistoryAction("-b", None, json=False)),
     ],
 )
-def test_questions(arguments: list[str], action: Action) -> None:
+def test_users_and_history(arguments: list[str], action: Action) -> None:
     assert parse(["-u", "a", *arguments]).action == action
 
 
@@ -94,23 +96,23 @@ def test_questions(arguments: list[str], action: Action) -> None:
     ("arguments", "tls"),
     [
         ([], None),
-        (["--tls"], TLS()),
-        (["-u", "a", "listen", "--tls"], TLS()),
-        (["--ca", "ca.pem"], TLS("ca.pem")),
-        (["-u", "a", "users", "--certificate", "me.pem"], TLS(None, "me.pem")),
+        (["--tls"], TLSOptions()),
+        (["-u", "a", "listen", "--tls"], TLSOptions()),
+        (["--ca", "ca.pem"], TLSOptions("ca.pem")),
+        (["-u", "a", "users", "--certificate", "me.pem"], TLSOptions(None, "me.pem")),
     ],
 )
 @pytest.mark.parametrize("server", ["host:1", "[::1]:1", "::1"])
-def test_tls(arguments: list[str], tls: TLS | None, server: str) -> None:
+def test_tls(arguments: list[str], tls: TLSOptions | None, server: str) -> None:
     assert parse(["--server", server, *arguments]).server.tls == tls
 
 
-def test_tls_of_an_endpoint_string_stands_in_it() -> None:
-    with pytest.raises(UsageError, match="give HOST or HOST:PORT"):
+def test_tls_options_do_not_apply_to_an_endpoint_string() -> None:
+    with pytest.raises(UsageError, match="--certificate need HOST or HOST:PORT"):
         parse(["--server", "tcp:host:1", "--tls"])
 
 
-def test_a_file_that_cannot_be_used_is_named() -> None:
+def test_an_unusable_file_is_named() -> None:
     server = parse(["--server", "host:1", "--ca", "nosuch.pem"]).server
     with pytest.raises(UsageError, match=r"cannot read nosuch\.pem"):
         server.endpoint(MemoryReactorClock())
@@ -127,43 +129,43 @@ def test_a_password() -> None:
     assert not parse(["-u", "a", "listen"]).ask_password
 
 
-def test_a_password_is_not_in_what_could_be_logged() -> None:
+def test_the_password_is_not_in_the_repr() -> None:
     assert "secret" not in repr(parse(["--password", "secret"]))
 
 
 @pytest.mark.parametrize(
-    ("arguments", "patience"),
+    ("arguments", "reconnect_timeout"),
     [
         ([], None),
         (["listen"], None),
-        (["send", "bob", "hi"], DEFAULT_PATIENCE),
-        (["users"], DEFAULT_PATIENCE),
-        (["history"], DEFAULT_PATIENCE),
+        (["send", "bob", "hi"], DEFAULT_RECONNECT_TIMEOUT),
+        (["users"], DEFAULT_RECONNECT_TIMEOUT),
+        (["history"], DEFAULT_RECONNECT_TIMEOUT),
         (["listen", "--patience", "5"], 5),
         (["--patience", "5", "users"], 5),
         (["--no-reconnect", "users"], 0),
         (["listen", "--no-reconnect"], 0),
     ],
 )
-def test_how_long_a_lost_connection_may_be_away(
-    arguments: list[str], patience: float | None
-) -> None:
-    assert parse(["-u", "a", *arguments]).patience == patience
+def test_the_reconnect_timeout(arguments: list[str], reconnect_timeout: float | None) -> None:
+    assert parse(["-u", "a", *arguments]).reconnect_timeout == reconnect_timeout
 
 
 def test_text_that_looks_like_an_option() -> None:
-    assert parse(["-u", "a", "send", "--", "-b", "-x"]).action == Send(("-b",), "-x", whole=False)
+    assert parse(["-u", "a", "send", "--", "-b", "-x"]).action == SendAction(
+        ("-b",), "-x", whole=False
+    )
 
 
 def test_listen() -> None:
-    assert parse(["-u", "a", "listen"]).action == Listen(json=False, count=None, idle=None)
-    assert parse(["listen", "-u", "a", "-j", "-n", "3", "-i", "0.5"]).action == Listen(
+    assert parse(["-u", "a", "listen"]).action == ListenAction(json=False, count=None, idle=None)
+    assert parse(["listen", "-u", "a", "-j", "-n", "3", "-i", "0.5"]).action == ListenAction(
         json=True, count=3, idle=0.5
     )
 
 
 @pytest.mark.parametrize(
-    ("arguments", "says"),
+    ("arguments", "expected"),
     [
         (["--frob"], "frob"),
         (["frob"], "Unknown command: frob"),
@@ -172,46 +174,49 @@ def test_listen() -> None:
         (["-u", "a", "send"], "two arguments"),
         (["-u", "a", "send", "bob"], "two arguments"),
         (["-u", "a", "send", "bob", "hi", "there"], "two arguments"),
-        (["-u", "a", "send", "-w", "bob", "hi"], "--whole is for text from stdin"),
+        (["-u", "a", "send", "-w", "bob", "hi"], "--whole needs text from stdin"),
         (["-u", "a", "send", "", "hi"], "cannot be empty"),
         (["-u", "", "listen"], "cannot be empty"),
-        (["-u", "x" * 256, "listen"], "at most 255"),
-        (["-u", "a", "send", "bob", "ü" * 32768], "at most 65535"),
-        (["-u", "a", "send", "bob", "\udcff"], "not UTF-8"),
-        (["-u", "\udcff", "listen"], "not UTF-8"),
-        (["-u", "a", "send", "\udcff", "hi"], "not UTF-8"),
-        (["-u", "a", "send", "--to", "b", "--to", "\udcff", "hi"], "not UTF-8"),
-        (["-u", "a", "history", "\udcff"], "not UTF-8"),
-        (["--server", "tcp:\udcff:1"], "no such characters"),
-        (["-u", "a", "listen", "x"], "options only"),
-        (["-u", "a", "users", "x"], "options only"),
-        (["-u", "a", "history", "x", "y"], "one user at most"),
+        (["-u", "x" * 256, "listen"], "the maximum is 255"),
+        (["-u", "a", "send", "bob", "ü" * 32768], "the maximum is 65535"),
+        (["-u", "a", "send", "bob", "\udcff"], "not valid UTF-8"),
+        (["-u", "\udcff", "listen"], "not valid UTF-8"),
+        (["-u", "a", "send", "\udcff", "hi"], "not valid UTF-8"),
+        (["-u", "a", "send", "--to", "b", "--to", "\udcff", "hi"], "not valid UTF-8"),
+        (["-u", "a", "history", "\udcff"], "not valid UTF-8"),
+        (["--server", "tcp:\udcff:1"], "invalid characters"),
+        (["-u", "a", "listen", "x"], "only options"),
+        (["-u", "a", "users", "x"], "only options"),
+        (["-u", "a", "history", "x", "y"], "at most one user"),
         (["-u", "a", "history", ""], "cannot be empty"),
-        (["-u", "a", "history", "-n", "0"], "from 1 up"),
+        (["-u", "a", "history", "-n", "0"], "at least 1"),
         (["-u", "a", "send", "--to", "b", "c", "hi"], "one argument"),
         (["-u", "a", "send", "--all"], "one argument"),
         (["-u", "a", "send", "--all", "--to", "b", "hi"], "not both"),
         (["-u", "a", "send", "--to", "", "hi"], "cannot be empty"),
         (["--no-reconnect", "--patience", "3"], "not both"),
         (["--patience", "-3"], "above 0"),
-        (["--password", "x" * 65_536], "at most 65535"),
-        (["-u", "a", "listen", "-n", "0"], "from 1 up"),
-        (["-u", "a", "listen", "-n", "x"], "^--count wants a whole number from 1 up, not 'x'"),
-        (["-u", "a", "-t", "soon", "listen"], "^--timeout wants a number of seconds above 0"),
+        (["--password", "x" * 65_536], "the maximum is 65535"),
+        (["-u", "a", "listen", "-n", "0"], "at least 1"),
+        (
+            ["-u", "a", "listen", "-n", "x"],
+            "^--count must be a whole number of at least 1, not 'x'",
+        ),
+        (["-u", "a", "-t", "soon", "listen"], "^--timeout must be a number of seconds above 0"),
         (["-u", "a", "listen", "-i", "-1"], "above 0"),
         (["-u", "a", "-t", "nan", "listen"], "above 0"),
         (["-u", "a", "-t", "inf", "listen"], "above 0"),
-        (["--server", "a:0"], "no port 0"),
-        (["--server", "a:65536"], "no port 65536"),
+        (["--server", "a:0"], "port 0 is out of range"),
+        (["--server", "a:65536"], "port 65536 is out of range"),
         (["--server", ""], "give HOST"),
         (["--server", "a b"], "give HOST"),
         (["--server", "[::1"], "endpoint"),
-        (["--server", "[x]:1"], "no IPv6 address"),
+        (["--server", "[x]:1"], "must hold an IPv6 address"),
     ],
 )
-def test_usage_errors_are_sentences(arguments: list[str], says: str) -> None:
+def test_usage_errors_explain_the_problem(arguments: list[str], expected: str) -> None:
     reactor = MemoryReactorClock()
-    with pytest.raises(UsageError, match=says):
+    with pytest.raises(UsageError, match=expected):
         parse(arguments).server.endpoint(reactor)
 
 
@@ -254,7 +259,7 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
         ("unix:/run/chat", None),
     ],
 )
-def test_where_the_server_is(text: str, address: tuple[str, int] | None) -> None:
+def test_server_addresses(text: str, address: tuple[str, int] | None) -> None:
     assert parse_server(text).address == address
 
 
@@ -273,6 +278,6 @@ def test_the_endpoint_of_a_server(text: str, kind: type[object]) -> None:
 
 
 @pytest.mark.parametrize("text", ["frob:x", "tcp:host", "tcp:a:b:c:d:e:f:g"])
-def test_an_endpoint_that_cannot_be_made(text: str) -> None:
-    with pytest.raises(UsageError, match="no usable endpoint"):
+def test_an_invalid_endpoint(text: str) -> None:
+    with pytest.raises(UsageError, match="not a usable endpoint"):
         parse_server(text).endpoint(MemoryReactorClock())

@@ -1,4 +1,4 @@
-"""Lines to stdout, whose reader may be slow, or gone."""
+"""Output to slow and closed readers."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 
-from chat_protocol.cli.exit_codes import Exit, Failed, OutputClosed
+from chat_protocol.cli.exit_codes import CommandFailed, ExitCode, OutputClosed
 from chat_protocol.cli.output import Output
 from tests.cli.thread_server import PATIENCE
 
@@ -22,7 +22,7 @@ MORE_THAN_A_PIPE_HOLDS = 200_000
 
 
 class Pipe:
-    """A pipe that is stdout; not as a fixture, because pytest sets its own for each phase."""
+    """A pipe as stdout. Not a fixture, because pytest replaces stdout in each phase."""
 
     def __init__(self) -> None:
         self.reader, self._writer = os.pipe()
@@ -41,10 +41,10 @@ class Pipe:
             os.close(self.reader)
 
     async def read(self, size: int) -> None:
-        """Read until there is so much."""
+        """Read until ``size`` bytes have arrived."""
         end = time.monotonic() + PATIENCE
         while len(self.data) < size:
-            assert time.monotonic() < end, f"{len(self.data)} bytes came"
+            assert time.monotonic() < end, f"{len(self.data)} bytes arrived"
             try:
                 self.data += os.read(self.reader, 65536)
             except BlockingIOError:
@@ -62,7 +62,7 @@ def fired(deferred: Deferred[Any]) -> list[Any]:
 
 
 @pytest_twisted.ensureDeferred
-async def test_lines_are_out_when_it_fires_and_stay_in_order() -> None:
+async def test_lines_are_written_in_order_before_the_deferred_fires() -> None:
     with Pipe() as pipe:
         output = Output(reactor)
         output.write("one", "two")
@@ -73,8 +73,8 @@ async def test_lines_are_out_when_it_fires_and_stay_in_order() -> None:
 
 @pytest_twisted.ensureDeferred
 @pytest.mark.parametrize("blocking", [True, False])
-async def test_a_reader_that_is_slow_holds_up_nobody_else(blocking: bool) -> None:
-    """Not blocking is what others who have the descriptor can make it."""
+async def test_a_slow_reader_does_not_block_the_reactor(blocking: bool) -> None:
+    """Another process that shares the descriptor may have made it non-blocking."""
     with Pipe() as pipe:
         os.set_blocking(sys.stdout.fileno(), blocking)
         output = Output(reactor)
@@ -90,7 +90,7 @@ async def test_a_reader_that_is_slow_holds_up_nobody_else(blocking: bool) -> Non
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_reader_that_goes_away_while_it_is_waited_for() -> None:
+async def test_a_reader_that_closes_the_pipe_during_a_write() -> None:
     with Pipe() as pipe:
         output = Output(reactor)
         writing = output.write("x" * MORE_THAN_A_PIPE_HOLDS)
@@ -103,12 +103,12 @@ async def test_a_reader_that_goes_away_while_it_is_waited_for() -> None:
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_disk_that_is_full(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_full_disk(monkeypatch: pytest.MonkeyPatch) -> None:
     with open("/dev/full", "w") as full, monkeypatch.context() as patch:  # noqa: ASYNC230
         patch.setattr(sys, "stdout", full)
-        with pytest.raises(Failed, match="No space left") as caught:
+        with pytest.raises(CommandFailed, match="No space left") as caught:
             await Output(reactor).write("x")
-    assert caught.value.code is Exit.OUTPUT
+    assert caught.value.code is ExitCode.OUTPUT
 
 
 @pytest_twisted.ensureDeferred
@@ -119,7 +119,7 @@ async def test_no_stdout(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest_twisted.ensureDeferred
-async def test_whoever_waits_can_be_cancelled() -> None:
+async def test_a_write_can_be_canceled() -> None:
     with Pipe() as pipe:
         output = Output(reactor)
         writing = output.write("x" * MORE_THAN_A_PIPE_HOLDS)

@@ -1,4 +1,4 @@
-"""``chatclient`` in a process of its own: output, errors, exit codes."""
+"""``chatclient`` as a process: output, errors and exit codes."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_send(server: ThreadServer) -> None:
 
 
 def test_send_lines(server: ThreadServer) -> None:
-    """More of them than may be unanswered at a time."""
+    """More lines than the limit of messages in flight."""
     lines = [f"line {number} ü" for number in range(250)]
     text = "\n".join([*lines[:100], "", *lines[100:]]).encode()
     done = chatclient(server, "-u", "alice", "send", "bob", "-", stdin=text)
@@ -44,7 +44,7 @@ def test_send_lines(server: ThreadServer) -> None:
 
 
 def test_send_lines_waits_for_answers(server: ThreadServer) -> None:
-    """A server that is slow to store is not sent more and more."""
+    """A slow server does not get more messages than the limit."""
     done = chatclient(server, "-ualice", "-t0.5", "send", "mute", "-", stdin=b"x\n" * 300)
     assert done.returncode == 4
     assert server.unanswered == 100
@@ -56,8 +56,8 @@ def test_send_all_of_stdin_as_one(server: ThreadServer) -> None:
     assert server.received == [("alice", "bob", "one\ntwo")]
 
 
-def test_what_arrives_while_sending_is_not_lost(server: ThreadServer) -> None:
-    """The server has delivered it, so nobody else is going to show it."""
+def test_messages_received_while_sending_are_printed(server: ThreadServer) -> None:
+    """The server counts them as delivered, so they must be shown now."""
     done = chatclient(server, "-u", "bob", "send", "alice", "hi")
     assert done.returncode == 0
     assert [line.split(b"\t")[2] for line in done.stdout.splitlines()] == [
@@ -67,50 +67,55 @@ def test_what_arrives_while_sending_is_not_lost(server: ThreadServer) -> None:
     ]
 
 
-def test_what_arrives_just_behind_the_last_answer_is_not_lost(server: ThreadServer) -> None:
+def test_a_message_received_just_after_the_last_answer_is_printed(server: ThreadServer) -> None:
     done = chatclient(server, "-u", "late", "send", "late", "hi")
     assert (done.returncode, done.stdout.split(b"\t")[1:]) == (0, [b"late", b"hi\n"])
 
 
 @pytest.mark.parametrize(
-    ("arguments", "stdin", "code", "says"),
+    ("arguments", "stdin", "code", "expected"),
     [
         (["-u", "alice", "send", "nobody", "hi"], b"", 1, "no user named nobody"),
         (["-u", "alice", "send", "nobody", "-"], b"a\nb\nc\n", 1, "no user named nobody"),
         (["-u", "alice", "send", "full", "hi"], b"", 1, "may be full"),
-        (["-u", "taken", "send", "bob", "hi"], b"", 1, "taken is logged in already"),
+        (["-u", "taken", "send", "bob", "hi"], b"", 1, "taken is already logged in"),
         (["-u", "alice", "send", "bob"], b"", 2, "two arguments"),
-        (["-u", "alice", "send", "bob", "-"], b"ok\n\xff\n", 2, "line 2 of the input is not UTF-8"),
-        (["-u", "alice", "send", "bob", "-"], b"x" * 70_000, 2, "at most 65535"),
-        (["-u", "alice", "send", "-w", "bob", "-"], b"x\n" * 40_000, 2, "at most 65535"),
+        (
+            ["-u", "alice", "send", "bob", "-"],
+            b"ok\n\xff\n",
+            2,
+            "line 2 of the input is not valid UTF-8",
+        ),
+        (["-u", "alice", "send", "bob", "-"], b"x" * 70_000, 2, "the maximum is 65535"),
+        (["-u", "alice", "send", "-w", "bob", "-"], b"x\n" * 40_000, 2, "the maximum is 65535"),
         (["-u", "alice", "send", "-w", "bob", "-"], b"x" * 2_000_000, 2, "too long"),
         (["-u", "alice", "send", "hangup", "hi"], b"", 3, "the server closed the connection"),
-        (["-u", "alice", "send", "hangup", "hi"], b"", 3, "whether the message was stored is not"),
+        (["-u", "alice", "send", "hangup", "hi"], b"", 3, "may or may not have been stored"),
         (
             ["-u", "alice", "send", "--all", "hi"],
             b"",
             1,
             "version 1, which cannot send to everyone",
         ),
-        (["-u", "alice", "users"], b"", 1, "version 1, which has no Users"),
-        (["-u", "alice", "history"], b"", 1, "version 1, which has no History"),
+        (["-u", "alice", "users"], b"", 1, "version 1, which does not support Users"),
+        (["-u", "alice", "history"], b"", 1, "version 1, which does not support History"),
         (["-u", "alice", "-t", "0.2", "send", "mute", "hi"], b"", 4, "within 0.2 seconds"),
         (["-u", "mute", "-t", "0.2", "send", "bob", "hi"], b"", 4, "within 0.2 seconds"),
-        (["--server", "frob:x", "-u", "alice", "listen"], b"", 2, "no usable endpoint"),
+        (["--server", "frob:x", "-u", "alice", "listen"], b"", 2, "not a usable endpoint"),
     ],
 )
-def test_what_goes_wrong_is_a_sentence_and_a_code(
-    server: ThreadServer, arguments: list[str], stdin: bytes, code: int, says: str
+def test_errors_have_a_sentence_and_an_exit_code(
+    server: ThreadServer, arguments: list[str], stdin: bytes, code: int, expected: str
 ) -> None:
     done = chatclient(server, *arguments, stdin=stdin)
     assert done.stdout == b""
-    assert says in done.stderr.decode()
+    assert expected in done.stderr.decode()
     assert done.stderr.startswith(b"chatclient: ")
     assert done.stderr.count(b"\n") == 1
     assert done.returncode == code
 
 
-def test_nobody_listens() -> None:
+def test_a_refused_connection() -> None:
     with ThreadServer() as server:
         pass
     done = chatclient(server, "-u", "alice", "listen")
@@ -118,7 +123,7 @@ def test_nobody_listens() -> None:
     assert b"start the server" in done.stderr
 
 
-def test_listen_prints_one_message_a_line(server: ThreadServer) -> None:
+def test_listen_prints_one_message_per_line(server: ThreadServer) -> None:
     done = chatclient(server, "-u", "bob", "listen", "--count", "3")
     assert done.stdout.decode().splitlines() == [
         "2023-11-14T12:00:00+00:00\talice\tone",
@@ -136,17 +141,17 @@ def test_listen_prints_json(server: ThreadServer) -> None:
     assert (done.returncode, done.stderr) == (0, b"")
 
 
-def test_silence_ends_a_listen_without_count_well(server: ThreadServer) -> None:
+def test_idle_without_count_is_a_success(server: ThreadServer) -> None:
     done = chatclient(server, "-u", "bob", "listen", "--idle", "0.2")
     assert len(done.stdout.splitlines()) == 3
     assert (done.returncode, done.stderr) == (0, b"")
 
 
-def test_silence_before_the_count_is_reached_is_a_time_out(server: ThreadServer) -> None:
+def test_idle_before_the_count_is_reached_is_a_timeout(server: ThreadServer) -> None:
     done = chatclient(server, "-u", "bob", "listen", "--idle", "0.2", "--count", "4")
     assert len(done.stdout.splitlines()) == 3
     assert done.returncode == 4
-    assert done.stderr == b"chatclient: 3 of 4 messages came, and none for 0.2 seconds\n"
+    assert done.stderr == b"chatclient: received 3 of 4 messages, then none for 0.2 seconds\n"
 
 
 def test_listen_flushes_every_line(server: ThreadServer) -> None:
@@ -159,7 +164,7 @@ def test_listen_flushes_every_line(server: ThreadServer) -> None:
         assert process.wait(PATIENCE) == 143
 
 
-def test_ctrl_c_ends_in_order(server: ThreadServer) -> None:
+def test_ctrl_c_stops_in_order(server: ThreadServer) -> None:
     with start(server, "-u", "alice", "listen") as process:
         wait_for(lambda: "alice" in server.logins)
         process.send_signal(signal.SIGINT)
@@ -167,7 +172,7 @@ def test_ctrl_c_ends_in_order(server: ThreadServer) -> None:
     assert (process.returncode, errors) == (130, b"")
 
 
-def test_a_server_that_goes_away_ends_listen(server: ThreadServer) -> None:
+def test_a_lost_connection_ends_listen(server: ThreadServer) -> None:
     with start(server, "-u", "alice", "--no-reconnect", "listen") as process:
         wait_for(lambda: "alice" in server.connections)
         server.connections["alice"].shutdown(2)
@@ -176,26 +181,26 @@ def test_a_server_that_goes_away_ends_listen(server: ThreadServer) -> None:
     assert b"the server closed the connection" in errors
 
 
-def test_a_server_that_goes_away_ends_send_while_stdin_is_silent(server: ThreadServer) -> None:
+def test_a_lost_connection_ends_send_while_stdin_is_idle(server: ThreadServer) -> None:
     with start(server, "-u", "alice", "--no-reconnect", "send", "bob", "-") as process:
         wait_for(lambda: "alice" in server.connections)
         server.connections["alice"].shutdown(2)
         assert process.wait(PATIENCE) == 3
 
 
-def test_a_refusal_ends_send_while_stdin_is_silent(server: ThreadServer) -> None:
+def test_a_refusal_ends_send_while_stdin_is_idle(server: ThreadServer) -> None:
     with start(server, "-u", "alice", "send", "nobody", "-") as process:
         assert process.stdin is not None
         process.stdin.write(b"hi\n")
         assert process.wait(PATIENCE) == 1
 
 
-def test_of_many_lines_it_says_which_are_not_stored(server: ThreadServer) -> None:
+def test_send_reports_which_lines_were_not_stored(server: ThreadServer) -> None:
     lines = b"one\n\ntwo\nthree\n"
     done = chatclient(server, "-u", "alice", "send", "nobody", "-", stdin=lines)
     assert done.returncode == 1
     assert done.stderr.startswith(b"chatclient: line 1: no user named nobody")
-    assert done.stderr.endswith(b"; not stored of the first 4 lines: 1, 3 to 4\n")
+    assert done.stderr.endswith(b"; lines not stored among the first 4: 1, 3 to 4\n")
     long = b"one\n" + b"x" * 70_000 + b"\n"
     done = chatclient(server, "-u", "alice", "send", "bob", "-", stdin=long)
     assert (done.returncode, b"line 2 of the input has 70000 bytes" in done.stderr) == (2, True)
@@ -208,14 +213,14 @@ def test_a_text_may_begin_with_a_minus_sign(arguments: list[str], server: Thread
 
 @pytest.mark.parametrize("option", ["--help", "--version"])
 @pytest.mark.parametrize("unbuffered", ["", "1"])
-def test_help_that_nobody_can_read(option: str, unbuffered: str) -> None:
+def test_help_on_a_full_disk(option: str, unbuffered: str) -> None:
     with open("/dev/full", "w") as full:
         done = chatclient(None, option, stdout=full, PYTHONUNBUFFERED=unbuffered)
     assert done.returncode == 5
     assert done.stderr == b"chatclient: cannot write the output: No space left on device\n"
 
 
-def test_a_reader_that_went_away_is_noticed_before_a_message_is_taken(
+def test_a_closed_reader_is_noticed_before_the_next_message(
     server: ThreadServer,
 ) -> None:
     with start(server, "-u", "alice", "listen") as process:
@@ -239,14 +244,14 @@ def test_no_stdout_at_all(server: ThreadServer) -> None:
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="the system has no /dev/full")
-def test_a_full_disk_is_told(server: ThreadServer) -> None:
+def test_a_full_disk_is_reported(server: ThreadServer) -> None:
     with open("/dev/full", "wb") as full:
         done = chatclient(server, "-u", "bob", "listen", stdout=full)
     assert done.returncode == 5
     assert b"cannot write the output" in done.stderr
 
 
-def test_output_in_an_encoding_without_the_character(server: ThreadServer) -> None:
+def test_characters_outside_the_output_encoding_are_escaped(server: ThreadServer) -> None:
     server.deliveries["carol"] = frames.delivery("ü 漢")
     done = chatclient(
         server, "-u", "carol", "listen", "-n", "1", PYTHONIOENCODING="ascii", PYTHONUTF8="0"
@@ -266,14 +271,14 @@ def test_a_conversation_through_pipes(server: ThreadServer) -> None:
     assert server.received == [("alice", "bob", "hi")]
 
 
-def test_a_conversation_asks_for_a_name_until_one_is_accepted(server: ThreadServer) -> None:
+def test_a_conversation_prompts_for_a_name_until_one_is_accepted(server: ThreadServer) -> None:
     done = chatclient(server, stdin=b"taken\n\nalice\nbob: hi\n")
-    assert "* taken is logged in already" in done.stdout.decode()
+    assert "* taken is already logged in" in done.stdout.decode()
     assert done.returncode == 0
     assert server.received == [("alice", "bob", "hi")]
 
 
-def test_a_conversation_without_a_name_just_ends(server: ThreadServer) -> None:
+def test_a_conversation_without_a_name_ends(server: ThreadServer) -> None:
     done = chatclient(server)
     assert done.returncode == 0
     assert server.logins == []

@@ -1,4 +1,4 @@
-"""What is said of a connection that comes and goes, and when a run gives it up."""
+"""Notices about lost connections, and the end of a run."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from typing import Any
 import pytest
 from twisted.internet.defer import Deferred, succeed
 
-from chat_protocol.cli.exit_codes import Exit, Failed
-from chat_protocol.cli.in_flight import Unanswered
+from chat_protocol.cli.exit_codes import CommandFailed, ExitCode
+from chat_protocol.cli.in_flight import InFlight
 from chat_protocol.wire.codes import Code
 from chat_protocol.wire.commands import Close
-from tests.cli.talk import Opened, result
+from tests.cli.sessions import OpenedSession, result
 
 
-class Run(Opened):
-    """A session whose work is to wait for ``work``."""
+class Run(OpenedSession):
+    """A session whose work waits for the Deferred ``work``."""
 
-    def __init__(self, patience: float | None = None, password: str | None = None) -> None:
-        super().__init__(patience=patience, password=password)
+    def __init__(self, reconnect_timeout: float | None = None, password: str | None = None) -> None:
+        super().__init__(reconnect_timeout=reconnect_timeout, password=password)
         self.open()
         self.work: Deferred[str] = Deferred()
         self.running = Deferred.fromCoroutine(self.session.run(self._wait()))
@@ -27,26 +27,26 @@ class Run(Opened):
         return await self.work
 
     def finish(self) -> None:
-        """The work is done."""
+        """Finish the work."""
         self.work.callback("done")
         if self.network.protocol is not None:
             self.network.lose()
         assert result(self.running) == "done"
         assert self.clock.getDelayedCalls() == []
 
-    def fails(self) -> Failed:
-        """How it has ended; the server closes in order."""
+    def fails(self) -> CommandFailed:
+        """Close the connection from the server; return the error that ended the run."""
         self.turn()
         if self.network.protocol is not None:
             self.network.lose()
         self.turn()
-        with pytest.raises(Failed) as caught:
+        with pytest.raises(CommandFailed) as caught:
             result(self.running)
         assert self.clock.getDelayedCalls() == []
         return caught.value
 
 
-def test_the_result_comes_when_the_client_has_logged_out() -> None:
+def test_run_returns_after_the_logout() -> None:
     run = Run()
     run.work.callback("done")
     assert not run.running.called
@@ -55,144 +55,150 @@ def test_the_result_comes_when_the_client_has_logged_out() -> None:
     assert result(run.running) == "done"
 
 
-def test_a_lost_connection_is_told_once_and_so_is_its_return() -> None:
+def test_a_lost_and_a_restored_connection_are_reported_once() -> None:
     run = Run()
     run.network.down = True
     run.network.lose()
     run.turn()
-    assert len(run.said) == 1
-    assert run.said[0].startswith("connection lost: the server closed the connection; trying ag")
+    assert len(run.notices) == 1
+    assert run.notices[0].startswith(
+        "connection lost: the server closed the connection; retrying in"
+    )
     for _ in range(5):
         run.clock.advance(30)
         run.turn()
-    assert run.said[1:] == [
-        "not connected: nobody answers there; still trying, every 30 s at least"
+    assert run.notices[1:] == [
+        "not connected: the connection was refused; still retrying, at least every 30 s"
     ]
-    run.come_back()
-    assert run.said[2:] == ["connected again"]
+    run.reconnect()
+    assert run.notices[2:] == ["reconnected"]
     run.network.down = True
     run.network.lose()
     run.turn()
-    assert run.said[3].startswith("connection lost: ")
+    assert run.notices[3].startswith("connection lost: ")
     run.finish()
 
 
-def test_a_connection_that_is_not_back_in_time_ends_the_run() -> None:
-    run = Run(patience=60)
+def test_the_reconnect_timeout_ends_the_run() -> None:
+    run = Run(reconnect_timeout=60)
     run.network.down = True
     run.network.lose()
     run.turn()
     run.clock.pump([1] * 59)
     assert not run.running.called
     run.clock.advance(1)
-    problem = run.fails()
-    assert problem.code is Exit.CONNECTION
-    assert str(problem) == (
-        "example:5555: nobody answers there; the connection was not back within 60 seconds"
+    error = run.fails()
+    assert error.code is ExitCode.CONNECTION
+    assert str(error) == (
+        "example:5555: the connection was refused; could not reconnect within 60 seconds"
     )
 
 
-def test_the_patience_begins_anew_with_each_loss() -> None:
-    run = Run(patience=60)
+def test_the_reconnect_timeout_restarts_with_each_loss() -> None:
+    run = Run(reconnect_timeout=60)
     for _ in range(3):
         run.network.down = True
         run.network.lose()
         run.turn()
         run.clock.advance(20)
-        run.come_back()
+        run.reconnect()
     run.finish()
 
 
-def test_patience_that_ends_while_the_connection_is_away() -> None:
+def test_a_reconnect_timeout_set_while_offline() -> None:
     run = Run()
     run.network.down = True
     run.network.lose()
     run.clock.pump([10] * 20)
-    run.session.be_patient_for(5)
+    run.session.set_reconnect_timeout(5)
     run.clock.advance(5)
-    assert run.fails().code is Exit.CONNECTION
+    assert run.fails().code is ExitCode.CONNECTION
 
 
-def test_without_reconnecting_the_first_loss_is_the_end() -> None:
-    run = Run(patience=0)
+def test_without_reconnecting_the_first_loss_ends_the_run() -> None:
+    run = Run(reconnect_timeout=0)
     run.network.lose()
-    problem = run.fails()
-    assert problem.code is Exit.CONNECTION
-    assert str(problem) == "example:5555: the server closed the connection"
-    assert run.said == []
+    error = run.fails()
+    assert error.code is ExitCode.CONNECTION
+    assert str(error) == "example:5555: the server closed the connection"
+    assert run.notices == []
 
 
-def test_a_take_over_ends_it_with_a_sentence() -> None:
+def test_a_take_over_ends_the_run_with_a_sentence() -> None:
     run = Run()
     run.network.push(Close(Code.REPLACED, "logged in else\x1bwhere"))
-    problem = run.fails()
-    assert problem.code is Exit.CONNECTION
-    assert str(problem) == "example:5555: logged in else\\x1bwhere"
+    error = run.fails()
+    assert error.code is ExitCode.CONNECTION
+    assert str(error) == "example:5555: logged in else\\x1bwhere"
 
 
-def test_a_password_that_is_refused_after_a_loss_ends_it() -> None:
+def test_a_password_refused_after_a_loss_ends_the_run() -> None:
     run = Run(password="old")
     run.network.lose()
     run.network.refusal = Code.AUTHENTICATION_FAILED
     run.turn()
-    run.come_back()
-    problem = run.fails()
-    assert problem.code is Exit.REFUSED
-    assert str(problem) == "the server does not accept the password of alice"
+    run.reconnect()
+    error = run.fails()
+    assert error.code is ExitCode.REFUSED
+    assert str(error) == "the server rejected the password for alice"
 
 
 @pytest.mark.parametrize(
-    ("code", "password", "says"),
+    ("code", "password", "expected"),
     [
-        (Code.AUTHENTICATION_FAILED, None, "CHAT_PASSWORD, or with --ask-password or --password"),
-        (Code.AUTHENTICATION_FAILED, "x", "does not accept the password of alice"),
-        (Code.INVALID_USERNAME, None, "does not accept the name alice"),
-        (Code.USER_NOT_FOUND, None, "does not accept the name alice"),
-        (Code.USER_ALREADY_LOGGED, None, "alice is logged in already"),
-        (Code.UNAVAILABLE, None, "the server refused: "),
+        (
+            Code.AUTHENTICATION_FAILED,
+            None,
+            "set CHAT_PASSWORD in the environment, use --ask-password or --password",
+        ),
+        (Code.AUTHENTICATION_FAILED, "x", "rejected the password for alice"),
+        (Code.INVALID_USERNAME, None, "rejected the name alice"),
+        (Code.USER_NOT_FOUND, None, "rejected the name alice"),
+        (Code.USER_ALREADY_LOGGED, None, "alice is already logged in"),
+        (Code.UNAVAILABLE, None, "the server refused the request: "),
     ],
 )
-def test_a_login_that_is_refused(code: Code, password: str | None, says: str) -> None:
-    opened = Opened(password=password)
+def test_a_refused_login(code: Code, password: str | None, expected: str) -> None:
+    opened = OpenedSession(password=password)
     opened.network.refusal = code
     opening = Deferred.fromCoroutine(opened.session.open())
     opened.network.answer_login()
     opened.network.lose()
     opened.turn()
-    with pytest.raises(Failed, match=says) as caught:
+    with pytest.raises(CommandFailed, match=expected) as caught:
         result(opening)
-    assert caught.value.code is Exit.REFUSED
+    assert caught.value.code is ExitCode.REFUSED
     assert opened.clock.getDelayedCalls() == []
 
 
-def test_the_password_goes_to_the_server() -> None:
-    run = Opened(password="secret")
+def test_the_password_is_sent_to_the_server() -> None:
+    run = OpenedSession(password="secret")
     run.open()
     assert run.network.login.properties["password"] == "secret"
 
 
-def test_a_problem_ends_the_work_and_the_first_one_is_told() -> None:
+def test_the_first_reason_ends_the_run() -> None:
     run = Run()
-    run.session.end(Failed(Exit.TIMEOUT, "first"))
-    run.session.end(Failed(Exit.REFUSED, "second"))
+    run.session.end(CommandFailed(ExitCode.TIMEOUT, "first"))
+    run.session.end(CommandFailed(ExitCode.REFUSED, "second"))
     assert str(run.fails()) == "first"
 
 
-def test_a_problem_counts_even_if_the_work_ends_before_it_is_cancelled() -> None:
+def test_a_reason_counts_even_if_the_work_ends_before_it_is_canceled() -> None:
     run = Run()
-    run.session.end(Failed(Exit.TIMEOUT, "too late"))
+    run.session.end(CommandFailed(ExitCode.TIMEOUT, "too late"))
     run.work.callback("done")
     assert str(run.fails()) == "too late"
 
 
-def test_a_problem_that_comes_before_the_work_ends_it() -> None:
-    opened = Opened(patience=0)
+def test_a_reason_given_before_the_work_ends_the_run() -> None:
+    opened = OpenedSession(reconnect_timeout=0)
     opened.open()
     opened.network.lose()
     opened.turn()
     opened.turn()
     running = Deferred.fromCoroutine(opened.session.run(_wait_for(Deferred())))
-    with pytest.raises(Failed):
+    with pytest.raises(CommandFailed):
         result(running)
     assert opened.clock.getDelayedCalls() == []
 
@@ -201,7 +207,7 @@ async def _wait_for(deferred: Deferred[None]) -> None:
     await deferred
 
 
-def test_work_that_is_cancelled_from_outside_logs_out() -> None:
+def test_canceled_work_logs_out() -> None:
     run = Run()
     ended: list[Any] = []
     run.running.addBoth(ended.append)
@@ -211,28 +217,28 @@ def test_work_that_is_cancelled_from_outside_logs_out() -> None:
     assert len(ended) == 1
 
 
-# Answers that do not come.
+# Messages in flight.
 
 
-class Waiting(Opened):
+class Waiting(OpenedSession):
     def __init__(self) -> None:
         super().__init__()
         self.open()
-        self.unanswered = Unanswered(self.clock, self.session, timeout=10)
+        self.in_flight = InFlight(self.clock, self.session, timeout=10)
         self.answers: list[Deferred[None]] = []
 
     def add(self) -> None:
         answer: Deferred[None] = Deferred()
         self.answers.append(answer)
-        self.unanswered.add(answer)
+        self.in_flight.add(answer)
 
-    def run(self, at_most: int) -> Deferred[None]:
-        return Deferred.fromCoroutine(self.session.run(self.unanswered.at_most(at_most)))
+    def run(self, count: int) -> Deferred[None]:
+        return Deferred.fromCoroutine(self.session.run(self.in_flight.wait_until_at_most(count)))
 
 
-def test_there_are_few_enough() -> None:
+def test_waiting_until_few_enough_are_in_flight() -> None:
     waiting = Waiting()
-    waiting.unanswered.add(succeed(None))
+    waiting.in_flight.add(succeed(None))
     for _ in range(3):
         waiting.add()
     running = waiting.run(1)
@@ -244,18 +250,18 @@ def test_there_are_few_enough() -> None:
     assert waiting.clock.getDelayedCalls() == []
 
 
-def test_a_failure_is_an_answer_and_stays_one() -> None:
+def test_a_failure_counts_as_an_answer_and_is_passed_on() -> None:
     waiting = Waiting()
     waiting.add()
     running = waiting.run(0)
-    waiting.answers[0].errback(Failed(Exit.REFUSED, "no"))
+    waiting.answers[0].errback(CommandFailed(ExitCode.REFUSED, "no"))
     waiting.network.lose()
     result(running)
-    with pytest.raises(Failed):
+    with pytest.raises(CommandFailed):
         result(waiting.answers[0])
 
 
-def test_a_silent_server_ends_it() -> None:
+def test_a_server_that_does_not_answer_ends_the_run() -> None:
     waiting = Waiting()
     waiting.add()
     waiting.add()
@@ -267,24 +273,24 @@ def test_a_silent_server_ends_it() -> None:
     waiting.clock.advance(1)
     waiting.turn()
     waiting.network.lose()
-    with pytest.raises(Failed, match="did not answer within 10 seconds") as caught:
+    with pytest.raises(CommandFailed, match="did not answer within 10 seconds") as caught:
         result(running)
-    assert caught.value.code is Exit.TIMEOUT
+    assert caught.value.code is ExitCode.TIMEOUT
     assert waiting.clock.getDelayedCalls() == []
 
 
-def test_without_a_connection_nobody_is_silent() -> None:
+def test_time_offline_does_not_count_for_the_timeout() -> None:
     waiting = Waiting()
     waiting.add()
     running = waiting.run(0)
     waiting.network.down = True
     waiting.network.lose()
     waiting.clock.pump([5] * 20)
-    waiting.come_back()
+    waiting.reconnect()
     waiting.clock.advance(9)
     assert not running.called
     waiting.clock.advance(1)
     waiting.turn()
     waiting.network.lose()
-    with pytest.raises(Failed):
+    with pytest.raises(CommandFailed):
         result(running)

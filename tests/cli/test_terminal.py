@@ -22,7 +22,7 @@ from tests.cli.thread_server import PATIENCE, ThreadServer, wait_for
 _ESCAPES = re.compile(r"\x1b(?:\[[0-9;?]*[A-Za-z]|[=>])")
 
 OWN_TERMINAL = "import fcntl, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0)"
-"""Makes stdin what /dev/tty is."""
+"""Makes stdin the controlling terminal, /dev/tty."""
 
 
 class Screen:
@@ -35,7 +35,7 @@ class Screen:
 
     @property
     def text(self) -> str:
-        """All that was written, without what moves the cursor."""
+        """All output without escape sequences."""
         return _ESCAPES.sub("", self._data.decode(errors="replace"))
 
     def type(self, text: str) -> None:
@@ -52,20 +52,20 @@ class Screen:
             try:
                 self._data += os.read(self._descriptor, 65536)
             except OSError:
-                # So says Linux when the process has gone.
+                # Linux reports this when the process has ended.
                 time.sleep(0.01)
 
     def hang_up(self) -> None:
-        """The terminal goes away."""
+        """Close the terminal."""
         nothing = os.open(os.devnull, os.O_RDWR)
         os.dup2(nothing, self._descriptor)
         os.close(nothing)
 
     def end(self) -> int:
-        """The exit code, once all is read."""
+        """Read all output and return the exit code."""
         end = time.monotonic() + PATIENCE
         while self.process.poll() is None:
-            assert time.monotonic() < end, "it does not end"
+            assert time.monotonic() < end, "the process does not end"
             self.read()
         self.read(0)
         return self.process.returncode
@@ -76,7 +76,7 @@ def terminal(
     address: str, *arguments: str, command: list[str] = COMMAND, term: str = "xterm"
 ) -> Iterator[Screen]:
     ours, theirs = pty.openpty()
-    # Nobody here answers the question where the cursor is.
+    # This terminal does not answer cursor position requests.
     environ = {**os.environ, "TERM": term, "PROMPT_TOOLKIT_NO_CPR": "1", "COLUMNS": "80"}
     process = subprocess.Popen(
         [*command, "--server", address, *arguments],
@@ -101,12 +101,12 @@ def server() -> Iterator[ThreadServer]:
         yield server
 
 
-def test_a_name_is_asked_for(server: ThreadServer) -> None:
+def test_a_missing_username_is_prompted_for(server: ThreadServer) -> None:
     pytest.importorskip("prompt_toolkit")
     with terminal(server.address) as screen:
-        screen.wait_for("Your name:")
+        screen.wait_for("Username:")
         screen.type("taken\r")
-        screen.wait_for("taken is logged in already")
+        screen.wait_for("taken is already logged in")
         screen.type("alice\r")
         screen.wait_for("Connected to")
         screen.type("/quit\r")
@@ -127,7 +127,7 @@ def test_ctrl_c(server: ThreadServer, how: str) -> None:
         assert "Traceback" not in screen.text
 
 
-def test_a_lost_connection_ends_the_typing(server: ThreadServer) -> None:
+def test_a_lost_connection_ends_the_full_screen(server: ThreadServer) -> None:
     pytest.importorskip("prompt_toolkit")
     with terminal(server.address, "-u", "alice", "--no-reconnect") as screen:
         screen.wait_for("Connected to")
@@ -139,7 +139,7 @@ def test_a_lost_connection_ends_the_typing(server: ThreadServer) -> None:
         assert "Traceback" not in screen.text
 
 
-def test_a_terminal_that_goes_away(server: ThreadServer) -> None:
+def test_a_terminal_that_is_closed(server: ThreadServer) -> None:
     pytest.importorskip("prompt_toolkit")
     with terminal(server.address, "-u", "alice") as screen:
         screen.wait_for("Connected to")
@@ -147,8 +147,8 @@ def test_a_terminal_that_goes_away(server: ThreadServer) -> None:
         assert screen.process.wait(PATIENCE) == 141
 
 
-def test_line_by_line(server: ThreadServer) -> None:
-    """What is typed goes on while an answer is awaited."""
+def test_plain_mode_reads_lines_while_an_answer_is_pending(server: ThreadServer) -> None:
+    """Typing continues while an answer is pending."""
     with terminal(server.address, "-u", "alice", "--plain") as screen:
         screen.wait_for("Connected to")
         screen.type("mute: no answer\n")
@@ -159,21 +159,21 @@ def test_line_by_line(server: ThreadServer) -> None:
         assert "\x1b" not in screen._data.decode()
 
 
-def test_a_password_is_asked_for_and_not_shown(tmp_path: Path) -> None:
+def test_the_password_prompt_does_not_echo(tmp_path: Path) -> None:
     (tmp_path / "passwords").write_text("alice:secret\n")
     with Server(tmp_path, options=["--auth", "file:passwords"]) as server:
         host, port = server.address  # type: ignore[str-unpack,misc]
         arguments = ["-u", "alice", "users", "--ask-password"]
         command = [*COMMAND[:2], f"{OWN_TERMINAL}\n{COMMAND[2]}"]
         with terminal(f"{host}:{port}", *arguments, command=command) as screen:
-            screen.wait_for(f"Password of alice for {host}:{port}: ")
+            screen.wait_for(f"Password for alice at {host}:{port}: ")
             screen.type("secret\n")
             assert screen.end() == 0
             assert "alice\tonline" in screen.text
             assert "secret" not in screen.text
 
 
-def test_without_prompt_toolkit_it_says_how_to_get_it(server: ThreadServer) -> None:
+def test_without_prompt_toolkit_the_client_says_how_to_install_it(server: ThreadServer) -> None:
     command = [COMMAND[0], COMMAND[1], "import sys; sys.modules['prompt_toolkit'] = None\n"]
     command[2] += COMMAND[2]
     with terminal(server.address, "-u", "alice", command=command) as screen:
@@ -185,7 +185,7 @@ def test_without_prompt_toolkit_it_says_how_to_get_it(server: ThreadServer) -> N
         assert screen.end() == 0
 
 
-def test_a_terminal_that_cannot_move_its_cursor(server: ThreadServer) -> None:
+def test_a_dumb_terminal_gets_the_line_mode(server: ThreadServer) -> None:
     with terminal(server.address, "-u", "alice", term="dumb") as screen:
         screen.type("bob: hi\n")
         screen.wait_for("* stored for bob")

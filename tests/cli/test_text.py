@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chat_protocol.cli.intents import Say, ShowHistory
+from chat_protocol.cli.intents import SendText, ShowHistory
 from chat_protocol.cli.lines import parse_line
 from chat_protocol.cli.text import (
-    arrival,
+    as_display,
     as_json,
     as_line,
     as_record,
@@ -65,19 +65,19 @@ def message(
         ("\ud800", "\\ud800"),
     ],
 )
-def test_what_acts_is_shown_instead(text: str, shown: str) -> None:
+def test_control_characters_are_escaped(text: str, shown: str) -> None:
     assert visible(text) == shown
 
 
 @given(st.text())
-def test_nothing_that_is_shown_acts(text: str) -> None:
+def test_formatted_text_contains_no_control_characters(text: str) -> None:
     shown_all = (
         visible(text),
         quoted(text),
         excerpt(text),
         as_line(message(text, sender=text)),
         as_record(message(text, sender=text, to=(text, text))),
-        arrival(message(text, sender=text, to=(text, text)), NOON),
+        as_display(message(text, sender=text, to=(text, text)), NOON),
         user_as_line(UserInfo(text, True, 0)),
     )
     for shown in shown_all:
@@ -97,53 +97,55 @@ def test_nothing_that_is_shown_acts(text: str) -> None:
         ("b\x1bob", "b\\x1bob"),
     ],
 )
-def test_a_name_is_quoted_where_it_could_mislead(name: str, shown: str) -> None:
+def test_ambiguous_names_are_quoted(name: str, shown: str) -> None:
     assert quoted(name) == shown
 
 
 @given(st.text(st.characters(categories=["L", "N", "P", "S", "Zs"]), min_size=1))
 def test_a_quoted_name_can_be_typed(name: str) -> None:
-    assert parse_line(f"{quoted(name)}: hi") == Say((name,), "hi")
-    assert parse_line(f"/msg {quoted(name)} hi") == Say((name,), "hi")
-    assert parse_line(f"{quoted(name)}, {quoted(name)}: hi") == Say((name, name), "hi")
-    assert parse_line(f"/msg {quoted(name)},x hi") == Say((name, "x"), "hi")
+    assert parse_line(f"{quoted(name)}: hi") == SendText((name,), "hi")
+    assert parse_line(f"/msg {quoted(name)} hi") == SendText((name,), "hi")
+    assert parse_line(f"{quoted(name)}, {quoted(name)}: hi") == SendText((name, name), "hi")
+    assert parse_line(f"/msg {quoted(name)},x hi") == SendText((name, "x"), "hi")
     assert parse_line(f"/history {quoted(name)} 5") == ShowHistory(name, 5)
 
 
-def test_an_arrival_has_its_local_time() -> None:
-    assert arrival(message(), NOON, "alice") == "[13:00:00] bob: hi"
+def test_a_message_shows_its_local_time() -> None:
+    assert as_display(message(), NOON, "alice") == "[13:00:00] bob: hi"
 
 
-def test_an_arrival_of_another_day_has_its_date() -> None:
-    assert arrival(message(sent_at=1_699_876_800), NOON, "alice") == "[2023-11-13 13:00:00] bob: hi"
+def test_a_message_of_another_day_shows_its_date() -> None:
+    assert (
+        as_display(message(sent_at=1_699_876_800), NOON, "alice") == "[2023-11-13 13:00:00] bob: hi"
+    )
 
 
 @pytest.mark.parametrize("sent_at", [0, 1, 10**11 - 1, 10**17 - 1, 2**63, 2**64 - 1])
-def test_any_time_can_be_shown(sent_at: int) -> None:
+def test_any_timestamp_can_be_shown(sent_at: int) -> None:
     odd = message(sent_at=sent_at)
-    assert arrival(odd, NOON, "alice").endswith("] bob: hi")
+    assert as_display(odd, NOON, "alice").endswith("] bob: hi")
     assert as_line(odd).endswith("\tbob\thi")
     assert json.loads(as_json(odd))["time"] == sent_at
 
 
-def test_a_time_outside_the_calendar_is_said_to_be_unknown() -> None:
+def test_a_time_outside_the_calendar_is_shown_as_unknown() -> None:
     odd = message(sent_at=10**40)
-    assert arrival(odd, NOON, "alice") == "[??:??:??] bob: hi"
+    assert as_display(odd, NOON, "alice") == "[??:??:??] bob: hi"
     assert as_line(odd) == "-\tbob\thi"
     assert json.loads(as_json(odd))["iso"] is None
 
 
-def test_a_sender_cannot_look_like_a_message_of_somebody_else() -> None:
+def test_a_sender_name_cannot_imitate_another_message() -> None:
     odd = message(sender="carol: pay me\n[13:00:01] dave")
-    assert arrival(odd, NOON, "alice") == '[13:00:00] "carol: pay me\\n[13:00:01] dave": hi'
+    assert as_display(odd, NOON, "alice") == '[13:00:00] "carol: pay me\\n[13:00:01] dave": hi'
 
 
-def test_a_line_has_three_columns_whatever_is_in_them() -> None:
+def test_a_line_always_has_three_columns() -> None:
     odd = message("a\tb\nc\\n", sender="b\tob")
     assert as_line(odd) == "2023-11-14T13:00:00+01:00\tb\\tob\ta\\tb\\nc\\\\n"
 
 
-def test_json_is_ascii_on_one_line_and_says_all() -> None:
+def test_json_is_one_line_of_ascii_with_all_fields() -> None:
     line = as_json(message("a\nü\x7f\u202e"))
     assert line.isascii()
     assert line.isprintable()
@@ -163,23 +165,25 @@ def test_json_of_a_message_to_everyone() -> None:
     assert (found["to"], found["everyone"], found["offset"]) == ([], True, 7)
 
 
-def test_recipients_are_shown_unless_it_is_oneself() -> None:
+def test_recipients_are_shown_unless_the_user_is_the_only_one() -> None:
     several = message(to=("alice", "b, c", "all users"))
-    assert arrival(several, NOON, "alice") == ('[13:00:00] bob to alice, "b, c", "all users": hi')
-    assert arrival(message(to=(), everyone=True), NOON, "alice") == (
+    assert as_display(several, NOON, "alice") == (
+        '[13:00:00] bob to alice, "b, c", "all users": hi'
+    )
+    assert as_display(message(to=(), everyone=True), NOON, "alice") == (
         "[13:00:00] bob to all users: hi"
     )
-    assert arrival(message(), NOON) == "[13:00:00] bob to alice: hi"
+    assert as_display(message(), NOON) == "[13:00:00] bob to alice: hi"
 
 
-def test_many_recipients_are_counted_for_people_and_named_for_programs() -> None:
+def test_long_recipient_lists_are_cut_for_people_but_not_for_programs() -> None:
     names = tuple(f"user{number}" for number in range(10))
     assert quoted_list(names).endswith("user6 and 3 more")
     assert quoted_list(names[:8]).endswith("user6, user7")
     assert as_record(message(to=names)).count("user") == 10
 
 
-def test_a_record_has_four_columns_whatever_is_in_them() -> None:
+def test_a_record_always_has_four_columns() -> None:
     odd = message("a\tb", sender="b\tob", to=("c\tarol", "d"))
     assert as_record(odd) == '2023-11-14T13:00:00+01:00\tb\\tob\t"c\\tarol", d\ta\\tb'
     assert as_record(message(to=(), everyone=True)).split("\t")[2] == "all users"

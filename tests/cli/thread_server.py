@@ -1,10 +1,10 @@
-"""A small server in threads, for clients in this process and in others.
+"""A small version 1 server in threads, for clients in this and other processes.
 
-It knows the protocol only through :mod:`frames`. What it does depends on the names:
+It uses only :mod:`frames` for the protocol. Its behavior depends on the names:
 
 =========  ===========================================================
 login      ``taken``: in use; ``mute``: no answer; else OK, then the frames given for the name
-message    to ``nobody``: unknown; ``full``: an error without a reason; ``mute``: no answer;
+message    to ``nobody``: unknown; ``full``: an Error without a reason; ``mute``: no answer;
            ``hangup``: it closes the connection; else OK, and from ``late`` to ``late`` it is
            delivered a moment later
 =========  ===========================================================
@@ -21,16 +21,16 @@ from types import TracebackType
 from tests.client import frames
 
 PATIENCE = 10.0
-"""Seconds until something that a test waits for is not going to happen."""
+"""Seconds to wait for an expected event."""
 
 
 class ThreadServer:
     def __init__(self, deliveries: dict[str, bytes] | None = None) -> None:
         self.deliveries = deliveries or {}
         self.received: list[tuple[str, str, str]] = []
-        """Sender, recipient and text of the messages answered OK."""
+        """Sender, recipient and text of the messages answered with OK."""
         self.unanswered = 0
-        """How many messages were not answered."""
+        """Number of messages that were not answered."""
         self.logins: list[str] = []
         self.connections: dict[str, socket.socket] = {}
         self._listener = socket.create_server(("127.0.0.1", 0))
@@ -52,7 +52,7 @@ class ThreadServer:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        # Closing does not wake a thread in accept; shutting down does.
+        # close() does not wake a thread in accept(); shutdown() does.
         self._listener.shutdown(socket.SHUT_RDWR)
         for connection in list(self._open):
             with suppress(OSError):
@@ -62,7 +62,7 @@ class ThreadServer:
         self._listener.close()
 
     def push(self, name: str, data: bytes) -> None:
-        """Send bytes to a user who is logged in, or will be in a moment."""
+        """Send bytes to a user, waiting for the login if necessary."""
         wait_for(lambda: name in self.connections)
         self.connections[name].sendall(data)
 
@@ -88,7 +88,7 @@ class ThreadServer:
                 if not data:
                     break
                 whole, rest = frames.split(rest + data)
-                # A client that has gone takes no answers.
+                # The client may have closed the connection.
                 with suppress(OSError):
                     for frame in whole:
                         if not self._handle(connection, frame):
@@ -124,9 +124,9 @@ class ThreadServer:
 
 
 def wait_for(condition: object) -> None:
-    """Wait until a callable is true."""
+    """Wait until ``condition()`` is true."""
     assert callable(condition)
     end = time.monotonic() + PATIENCE
     while not condition():
-        assert time.monotonic() < end, "it did not happen"
+        assert time.monotonic() < end, "the condition did not become true"
         time.sleep(0.01)

@@ -1,4 +1,4 @@
-"""The bytes of the protocol, written without the package's codec."""
+"""Encoding and decoding of protocol bytes, independent of the package's codec."""
 
 from __future__ import annotations
 
@@ -10,11 +10,14 @@ LOGIN, MESSAGE, RESPONSE, TEST = 1, 2, 3, 9
 PUBLISH, DELIVER, ACK, HISTORY, USERS = 0x0102, 0x0108, 0x010A, 0x010B, 0x010F
 PRESENCE, CLOSE, HEARTBEAT = 0x0110, 0x0116, 0x0117
 ANSWER = 0x8000
-"""The bit in the key of an answer that is no Response."""
+"""The key bit of an answer other than Response."""
 
 OK, ERROR, NOT_FOUND, ALREADY_LOGGED = 1, 2, 3, 4
 UNKNOWN_COMMAND, WRONG_PASSWORD, MAILBOX_FULL, UNAVAILABLE = 0x0101, 0x0105, 0x0106, 0x0108
 GOING_AWAY, REPLACED, HEARTBEAT_MISSED = 0x0109, 0x010A, 0x010B
+OUT_OF_ORDER, MALFORMED = 0x010C, 0x0100
+UNASSIGNED = 0x7001
+"""A code from the range for private use, unknown to every client."""
 
 
 class Frame(NamedTuple):
@@ -46,7 +49,7 @@ def delivery(
 
 
 def strings_of(texts: Iterable[str]) -> bytes:
-    """An array."""
+    """Encode an array of strings."""
     items = [string(text) for text in texts]
     return struct.pack(">I", len(items)) + b"".join(items)
 
@@ -107,7 +110,7 @@ class Publish(NamedTuple):
 
 
 def publish(body: bytes) -> Publish:
-    """What a Publish says."""
+    """Decode the body of a Publish."""
     (publishing_id,) = struct.unpack_from(">Q", body)
     (text,) = strings(body[8:], 1)
     rest = body[8 + len(string(text)) :]
@@ -118,7 +121,7 @@ def publish(body: bytes) -> Publish:
 
 
 def properties(body: bytes) -> tuple[str, dict[str, str]]:
-    """The name and the properties of a Login."""
+    """Decode the name and the properties of a Login."""
     (name,) = strings(body, 1)
     rest = body[len(string(name)) :]
     (count,) = struct.unpack_from(">I", rest)
@@ -128,13 +131,13 @@ def properties(body: bytes) -> tuple[str, dict[str, str]]:
 
 
 def offset(body: bytes) -> int:
-    """What an Ack says."""
+    """Decode the body of an Ack."""
     (found,) = struct.unpack(">Q", body)
     return int(found)
 
 
 def split(data: bytes) -> tuple[list[Frame], bytes]:
-    """The whole frames at the beginning of ``data``, and what is left."""
+    """Split ``data`` into whole frames and the rest."""
     frames = []
     while len(data) >= 4:
         (length,) = struct.unpack_from(">I", data)
@@ -151,7 +154,7 @@ def _read(payload: bytes) -> Frame:
 
 
 def strings(body: bytes, count: int) -> list[str]:
-    """The first strings of a body."""
+    """Decode the first strings of a body."""
     found = []
     for _ in range(count):
         (length,) = struct.unpack_from(">H", body)

@@ -1,4 +1,4 @@
-"""A client on transports in memory, with the server's end in the hands of the test."""
+"""A client on in-memory transports; the test plays the server."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ NOW = 1_700_000_000_123_456_789
 
 @implementer(IStreamClientEndpoint)
 class Endpoint:
-    """Attempts to connect that the test ends."""
+    """Connection attempts that the test completes."""
 
     def __init__(self) -> None:
         self.attempts: list[tuple[IProtocolFactory, Deferred[IProtocol]]] = []
@@ -41,7 +41,7 @@ class Endpoint:
         self.attempts = [one for one in self.attempts if one[1] is not attempt]
 
     def accept(self, transport: StringTransport) -> IProtocol:
-        """The oldest attempt has a connection."""
+        """Let the oldest attempt succeed."""
         factory, attempt = self.attempts.pop(0)
         protocol = factory.buildProtocol(IPv4Address("TCP", "192.0.2.1", 5555))
         assert protocol is not None
@@ -50,24 +50,24 @@ class Endpoint:
         return protocol
 
     def refuse(self) -> None:
-        """The oldest attempt fails."""
+        """Let the oldest attempt fail."""
         self.attempts.pop(0)[1].errback(ConnectError())
 
 
 class Highest(Random):
-    """Every delay is as long as it may be."""
+    """A random source that always returns the maximum."""
 
     def uniform(self, a: float, b: float) -> float:
         return b
 
 
 class Line:
-    """A client that is started, and its present connection.
+    """A started client and its current connection.
 
     Args:
-        version: of the session that it gets at once; None: none, and no connection.
-        granted: properties of that login.
-        options: of the client.
+        version: protocol version of the initial session; None: do not connect.
+        granted: properties of the login answer.
+        options: options of the client.
     """
 
     def __init__(
@@ -89,14 +89,14 @@ class Line:
     # The connection.
 
     def connect(self) -> None:
-        """The attempt under way, or the one that the client waits to make, has a connection."""
+        """Let the current or next attempt succeed."""
         if not self.endpoint.attempts:
             self.wait()
         self.transport = StringTransport()
         self.protocol = self.endpoint.accept(self.transport)
 
     def wait(self) -> float:
-        """Until the next attempt; the seconds that it took."""
+        """Advance the clock to the next attempt; return the seconds passed."""
         start = self.clock.seconds()
         while not self.endpoint.attempts:
             pending = [call.getTime() for call in self.clock.getDelayedCalls()]
@@ -104,7 +104,7 @@ class Line:
         return self.clock.seconds() - start
 
     def log_in(self, version: int = 2, **granted: str) -> dict[str, str]:
-        """Answer the Login with OK; what the client has asked for."""
+        """Answer the Login with OK; return the properties that the client sent."""
         (frame,) = self.sent()
         assert (frame.version, frame.key) == (2, frames.LOGIN)
         name, asked = frames.properties(frame.body)
@@ -121,20 +121,20 @@ class Line:
         self.push(frames.login_answer(frame.correlation_id, code, detail))
 
     def reconnect(self, version: int = 2, **granted: str) -> dict[str, str]:
-        """Lose the connection and log in again; what the client has asked for."""
+        """Lose the connection and log in again; return the properties that the client sent."""
         self.lose(ConnectionLost())
         self.connect()
         return self.log_in(version, **granted)
 
     def lose(self, reason: Exception | None = None) -> None:
-        """The connection ends."""
+        """End the connection."""
         assert self.protocol is not None
         protocol, self.protocol = self.protocol, None
         protocol.connectionLost(Failure(reason or ConnectionDone()))
         self.turn()
 
     def turn(self) -> None:
-        """A turn of the reactor."""
+        """Run one turn of the reactor."""
         self.clock.advance(0)
 
     # The bytes.
@@ -144,26 +144,26 @@ class Line:
         return data
 
     def sent(self) -> list[frames.Frame]:
-        """What the client has written since the last call; always whole frames."""
+        """Return the frames written since the last call."""
         whole, rest = frames.split(self.written())
         assert rest == b""
         self.transport.clear()
         return whole
 
     def push(self, *data: bytes) -> None:
-        """Bytes from the server, in one segment."""
+        """Deliver bytes from the server in one segment."""
         assert self.protocol is not None
         self.protocol.dataReceived(b"".join(data))
 
     def answer(self, frame: frames.Frame, code: int = frames.OK, detail: str = "") -> None:
-        """A Response in the version of the request."""
+        """Send a Response in the version of the request."""
         if frame.version == 1:
             self.push(frames.response(frame.correlation_id, code))
         else:
             self.push(frames.response_2(frame.correlation_id, code, detail))
 
     def published(self) -> list[tuple[int, str]]:
-        """Publishing id and text of each Publish since the last call; there is nothing else."""
+        """Return id and text of each Publish since the last call; allow no other frame."""
         found = []
         for frame in self.sent():
             assert frame.key == frames.PUBLISH
@@ -172,7 +172,7 @@ class Line:
         return found
 
     def acknowledged(self) -> list[int]:
-        """The offset of each Ack since the last call; there is nothing else."""
+        """Return the offset of each Ack since the last call; allow no other frame."""
         found = []
         for frame in self.sent():
             assert (frame.key, frame.correlation_id) == (frames.ACK, 0)
@@ -183,7 +183,7 @@ class Line:
         for frame in self.sent():
             self.answer(frame, code)
 
-    # What is left.
+    # State.
 
     @property
     def reading(self) -> bool:
@@ -191,11 +191,11 @@ class Line:
 
     @property
     def idle(self) -> bool:
-        """Whether nothing is left in the reactor."""
+        """Whether no timers and no attempts are left."""
         return not self.clock.getDelayedCalls() and not self.endpoint.attempts
 
     def stop(self) -> None:
-        """Stop it in order, whatever it does."""
+        """Stop the client in any state."""
         stopping = self.client.stopService()
         if self.protocol is not None:
             self.lose()
@@ -204,13 +204,13 @@ class Line:
 
 
 def message_time(frame: frames.Frame) -> int:
-    """The time of a Message."""
+    """Return the time of a Message."""
     (time,) = struct.unpack(">Q", frame.body[-8:])
     return int(time)
 
 
 def result(deferred: Deferred[T]) -> T:
-    """What a Deferred has fired with; raises what it failed with."""
+    """Return the result of a fired Deferred, or raise its error."""
     found: list[T | Failure] = []
     deferred.addBoth(found.append)
     assert found, "the Deferred has not fired"
@@ -223,7 +223,7 @@ def result(deferred: Deferred[T]) -> T:
 
 
 def silence(*deferreds: Deferred[Any]) -> None:
-    """Their failures are of no interest."""
+    """Ignore the failures of Deferreds."""
     for deferred in deferreds:
         deferred.addErrback(lambda _: None)
 

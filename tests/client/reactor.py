@@ -11,6 +11,6 @@ __all__ = ["in_reactor"]
 
 
 def in_reactor(function: Callable[[], Coroutine[Any, Any, None]]) -> Callable[[], object]:
-    """Run a coroutine function as a test, in the reactor of the test run."""
+    """Run a coroutine function as a test in the reactor of the test run."""
     decorated: Callable[[], object] = pytest_twisted.ensureDeferred(function)
     return decorated

@@ -1,4 +1,4 @@
-"""The real server, in this process, on a port of its own."""
+"""The real server in this process, on its own port."""
 
 from __future__ import annotations
 
@@ -12,16 +12,17 @@ from chat_protocol.client import ChatClient
 from chat_protocol.domain.limits import Limits
 from chat_protocol.service.server import ChatService
 from chat_protocol.stores.registry import store_from_url
+from tests.blackbox.server import free_port
 
 HOST = "127.0.0.1"
 
 
 class RealServer:
-    """A server that can be stopped and started again where it was.
+    """A server that can be stopped and restarted on the same port.
 
     Args:
         url: of its store.
-        options: more arguments of ChatService.
+        options: further arguments of ChatService.
     """
 
     def __init__(self, url: str = "memory:", **options: Any) -> None:
@@ -29,7 +30,7 @@ class RealServer:
         self._options = options
         self._service: ChatService | None = None
         self._clients: list[ChatClient] = []
-        self.port = 0
+        self.port = free_port()
 
     async def start(self) -> None:
         from twisted.internet import reactor
@@ -39,8 +40,6 @@ class RealServer:
         service = ChatService(reactor, store, [("tcp", endpoint)], Limits(), **self._options)
         service.startService()
         await service.when_serving()
-        address: Any = service.ports[0].getHost()
-        self.port = address.port
         self._service = service
 
     async def stop(self) -> None:
@@ -49,7 +48,7 @@ class RealServer:
         await service.stopService()
 
     async def client(self, name: str, **options: Any) -> ChatClient:
-        """One that is on-line."""
+        """Return a client that is online."""
         from twisted.internet import reactor
 
         endpoint = TCP4ClientEndpoint(reactor, HOST, self.port, timeout=5)
@@ -68,7 +67,7 @@ class RealServer:
 
 @asynccontextmanager
 async def serving(url: str = "memory:", **options: Any) -> AsyncIterator[RealServer]:
-    """A server that runs, and nothing left behind."""
+    """Run a server and stop it, with its clients, at the end."""
     server = RealServer(url, **options)
     await server.start()
     try:

@@ -1,4 +1,4 @@
-"""How often it is tried to get on-line, and after how long."""
+"""Delays between connection attempts."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ class Extreme(Random):
         return b if self._upper else a
 
 
-def test_delays_double_up_to_the_longest() -> None:
+def test_delays_double_up_to_the_maximum() -> None:
     backoff = Backoff(Extreme(True))
     delays = [backoff.next() for _ in range(9)]
     assert delays == [0.5, 1, 2, 4, 8, 16, MAX_DELAY, MAX_DELAY, MAX_DELAY]
     assert delays[0] == FIRST_DELAY
 
 
-def test_delays_are_never_shorter_than_a_quarter_of_the_longest() -> None:
+def test_delays_are_at_least_a_quarter_of_the_bound() -> None:
     long, short = Backoff(Extreme(True)), Backoff(Extreme(False))
     for _ in range(9):
         assert short.next() == long.next() / 4
@@ -45,12 +45,12 @@ def test_delays_differ_from_client_to_client() -> None:
     assert all(FIRST_DELAY / 4 <= delay <= FIRST_DELAY for delay in delays)
 
 
-def test_the_longest_delay_does_not_overflow() -> None:
+def test_the_maximum_delay_does_not_overflow() -> None:
     backoff = Backoff(Extreme(True))
     assert max(backoff.next() for _ in range(5000)) == MAX_DELAY
 
 
-def test_after_a_success_delays_begin_anew() -> None:
+def test_a_success_resets_the_delays() -> None:
     backoff = Backoff(Extreme(True))
     backoff.next(), backoff.next()
     backoff.succeeded()
@@ -58,7 +58,7 @@ def test_after_a_success_delays_begin_anew() -> None:
 
 
 @pytest.mark.parametrize(("upper", "delay"), [(True, SPREAD), (False, 0)])
-def test_a_server_that_goes_away_spreads_its_clients_once(upper: bool, delay: float) -> None:
+def test_a_shutdown_spreads_one_delay(upper: bool, delay: float) -> None:
     backoff = Backoff(Extreme(upper))
     backoff.spread()
     assert backoff.next() == delay
@@ -68,7 +68,7 @@ def test_a_server_that_goes_away_spreads_its_clients_once(upper: bool, delay: fl
 # Attempts.
 
 
-def test_attempts_go_on_with_growing_delays() -> None:
+def test_attempts_continue_with_growing_delays() -> None:
     line = Line(None)
     delays = []
     for _ in range(8):
@@ -80,7 +80,7 @@ def test_attempts_go_on_with_growing_delays() -> None:
     assert line.client.state is State.ONLINE
 
 
-def test_the_application_says_what_the_longest_delay_is() -> None:
+def test_the_application_sets_the_maximum_delay() -> None:
     line = Line(None, max_delay=3)
     delays = []
     for _ in range(5):
@@ -93,8 +93,8 @@ def test_the_application_says_what_the_longest_delay_is() -> None:
     ("failures", "seconds", "delay"),
     [(2, 0.9, 2.0), (2, 1.1, FIRST_DELAY), (5, 1.9, 16.0), (5, 2.1, FIRST_DELAY)],
 )
-def test_a_session_that_lasts_is_a_success(failures: int, seconds: float, delay: float) -> None:
-    """Longer than the last delay, or than LASTING."""
+def test_a_stable_session_resets_the_delays(failures: int, seconds: float, delay: float) -> None:
+    """A session is stable if it outlasts the last delay, or LASTING."""
     line = Line(None)
     for _ in range(failures):
         line.endpoint.refuse()
@@ -106,7 +106,7 @@ def test_a_session_that_lasts_is_a_success(failures: int, seconds: float, delay:
     assert line.wait() == pytest.approx(delay)
 
 
-def test_a_server_that_ends_each_session_at_once_is_not_hammered() -> None:
+def test_short_sessions_do_not_reset_the_delays() -> None:
     line = Line(None)
     delays = []
     for _ in range(6):
@@ -117,7 +117,7 @@ def test_a_server_that_ends_each_session_at_once_is_not_hammered() -> None:
     assert delays == [0.5, 1, 2, 4, 8, 16]
 
 
-def test_an_attempt_that_fails_is_told_with_its_cause() -> None:
+def test_a_failed_attempt_is_reported_with_its_cause() -> None:
     line = Line(None)
     line.endpoint.refuse()
     line.turn()

@@ -1,4 +1,4 @@
-"""What a server says before it ends the connection, and what the client does then."""
+"""A Close from the server, and the client's reaction."""
 
 from __future__ import annotations
 
@@ -16,18 +16,20 @@ from tests.client import frames
 from tests.client.line import Line, result, silence
 
 
-def test_a_session_that_is_replaced_ends_the_client() -> None:
+def test_a_replaced_session_stops_the_client() -> None:
     line = Line(granted={"session": "first"})
     unanswered, receiving = line.client.send("bob", "1"), line.client.receive()
     answered = line.client.send("bob", "2")
     _, second = line.sent()
     line.push(frames.close(frames.REPLACED, "by the other one"))
     assert line.client.state is State.CLOSING
-    assert line.sent() == [], "the server reads no more"
+    assert line.sent() == [], "nothing is sent after the Close"
     line.answer(second)
     assert result(answered) is None
     line.lose()
-    with pytest.raises(Replaced, match=r"by the other one; whether .* is not known"):
+    with pytest.raises(
+        Replaced, match=r"by the other one; the message may or may not have been stored"
+    ):
         result(unanswered)
     with pytest.raises(Replaced, match="by the other one"):
         result(receiving)
@@ -38,7 +40,7 @@ def test_a_session_that_is_replaced_ends_the_client() -> None:
     assert line.idle
 
 
-def test_a_client_that_was_replaced_can_be_started_again_and_finds_its_name_in_use() -> None:
+def test_a_replaced_client_can_be_restarted_and_finds_its_name_in_use() -> None:
     line = Line(granted={"session": "first"})
     line.push(frames.close(frames.REPLACED))
     line.lose()
@@ -51,20 +53,20 @@ def test_a_client_that_was_replaced_can_be_started_again_and_finds_its_name_in_u
         result(waiting)
 
 
-def test_a_server_that_goes_away_is_tried_again_within_the_spread() -> None:
+def test_the_client_reconnects_within_the_spread_after_going_away() -> None:
     line = Line()
     sent = [line.client.send("bob", str(number)) for number in range(3)]
     first, *_ = line.sent()
     line.push(frames.close(frames.GOING_AWAY, "restarting"))
     line.answer(first)
-    assert result(sent[0]) is None, "answers still come"
+    assert result(sent[0]) is None, "answers still count"
     later = line.client.send("bob", "3")
     assert line.sent() == []
     line.lose()
     offline = line.events[-1]
     assert isinstance(offline, Offline)
     assert offline.retry_in == SPREAD
-    assert str(offline.reason) == "the server ended the connection: restarting"
+    assert str(offline.reason) == "the server closed the connection: restarting"
     assert line.wait() == SPREAD
     line.connect()
     line.log_in()
@@ -72,17 +74,28 @@ def test_a_server_that_goes_away_is_tried_again_within_the_spread() -> None:
     silence(*sent, later)
 
 
-def test_a_missed_heartbeat_reconnects() -> None:
+@pytest.mark.parametrize(
+    ("close", "reason"),
+    [
+        (frames.close(frames.HEARTBEAT_MISSED), "code 0x010B"),
+        (frames.close(frames.UNASSIGNED), "code 0x7001"),
+        (frames.close(frames.UNASSIGNED, "maintenance"), "maintenance"),
+    ],
+)
+def test_a_close_with_another_or_an_unknown_code_reconnects(close: bytes, reason: str) -> None:
     line = Line()
-    line.push(frames.close(frames.HEARTBEAT_MISSED))
+    line.push(close)
     line.lose()
     assert line.wait() == FIRST_DELAY
     line.connect()
     line.log_in()
+    _, offline, _ = line.events
     assert [type(event) for event in line.events] == [Online, Offline, Online]
+    assert isinstance(offline, Offline)
+    assert str(offline.reason) == f"the server closed the connection: {reason}"
 
 
-def test_a_server_that_says_close_and_does_not_is_cut() -> None:
+def test_a_server_that_announces_close_but_stays_is_aborted() -> None:
     line = Line(granted={"heartbeat": "1"})
     sent = line.client.send("bob", "1")
     publish, *_ = line.sent()
@@ -90,7 +103,7 @@ def test_a_server_that_says_close_and_does_not_is_cut() -> None:
     line.clock.advance(CLOSE_TIMEOUT - 0.1)
     assert line.sent() == [], "no heartbeats"
     line.answer(publish)
-    assert result(sent) is None, "the silence of a server that ends is none"
+    assert result(sent) is None, "the announced end is not treated as silence"
     assert not line.transport.disconnected
     line.clock.advance(0.1)
     assert line.transport.disconnected

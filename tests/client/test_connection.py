@@ -1,4 +1,4 @@
-"""The client against bytes: what it writes, what it makes of what it reads."""
+"""The client's frames: what it writes, and how it handles what it reads."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ from importlib.metadata import version
 import pytest
 from twisted.internet.error import ConnectionLost
 
-from chat_protocol.client import DEFAULT_TIMEOUT, Offline, State
-from chat_protocol.client.connection import CLOSE_TIMEOUT
+from chat_protocol.client import Offline, State
 from chat_protocol.errors import (
     FrameLengthError,
     InternalFault,
@@ -24,7 +23,7 @@ from tests.client import frames
 from tests.client.line import NOW, Line, message_time, result, silence
 
 
-def test_login_is_the_one_of_version_1_with_properties_behind_it() -> None:
+def test_login_is_a_version_1_login_followed_by_properties() -> None:
     line = Line(None, heartbeat=30, window=250)
     line.connect()
     (frame,) = line.sent()
@@ -44,7 +43,7 @@ def test_login_is_the_one_of_version_1_with_properties_behind_it() -> None:
     )
 
 
-def test_login_asks_for_what_the_application_wants() -> None:
+def test_login_sends_the_properties_of_the_options() -> None:
     line = Line(None, password="secret", presence=True, heartbeat=0, window=7)
     line.connect()
     asked = line.log_in()
@@ -54,7 +53,7 @@ def test_login_asks_for_what_the_application_wants() -> None:
     assert "session" not in asked
 
 
-def test_a_publish_says_to_whom_and_when() -> None:
+def test_a_publish_has_recipient_and_time() -> None:
     line = Line()
     sent = line.client.send("bob", "hällo")
     (frame,) = line.sent()
@@ -72,7 +71,7 @@ def test_a_publish_to_several_and_to_everyone() -> None:
     silence(*sent)
 
 
-def test_a_message_of_version_1_says_from_whom_and_when() -> None:
+def test_a_version_1_message_has_sender_and_time() -> None:
     line = Line(1)
     sent = line.client.send("bob", "hällo")
     (frame,) = line.sent()
@@ -94,7 +93,7 @@ def test_correlation_id_test_has_an_empty_body(session: int) -> None:
 
 
 @pytest.mark.parametrize("session", [1, 2])
-def test_answers_out_of_order_find_their_requests(session: int) -> None:
+def test_answers_in_any_order_match_their_requests(session: int) -> None:
     line = Line(session)
     first, second = line.client.send("bob", "1"), line.client.send("nobody", "2")
     one, other = line.sent()
@@ -118,7 +117,9 @@ def test_answers_out_of_order_find_their_requests(session: int) -> None:
         (2, 0xFFFF, InternalFault),
     ],
 )
-def test_what_is_refused_fails_by_its_code(session: int, code: int, error: type[Exception]) -> None:
+def test_a_refusal_raises_the_error_for_its_code(
+    session: int, code: int, error: type[Exception]
+) -> None:
     line = Line(session)
     sent = line.client.send("bob", "1")
     line.answer_all(code)
@@ -127,7 +128,7 @@ def test_what_is_refused_fails_by_its_code(session: int, code: int, error: type[
     assert line.client.state is State.ONLINE
 
 
-def test_the_detail_of_a_refusal_is_its_text() -> None:
+def test_the_detail_of_a_refusal_is_the_error_text() -> None:
     line = Line()
     sent = line.client.send("bob", "1")
     line.answer(line.sent()[0], frames.MAILBOX_FULL, "bob has 10000 messages")
@@ -135,11 +136,30 @@ def test_the_detail_of_a_refusal_is_its_text() -> None:
         result(sent)
 
 
+def test_an_unknown_code_is_shown_with_its_detail() -> None:
+    line = Line()
+    with_detail, without = line.client.send("bob", "1"), line.client.send("bob", "2")
+    first, second = line.sent()
+    line.answer(first, frames.UNASSIGNED, "bob is on vacation")
+    line.answer(second, frames.UNASSIGNED)
+    with pytest.raises(InternalFault, match="answered with code 0x7001: bob is on vacation"):
+        result(with_detail)
+    with pytest.raises(InternalFault, match=r"answered with code 0x7001$"):
+        result(without)
+    assert line.client.state is State.ONLINE
+
+
+def test_the_detail_of_malformed_is_the_error_text() -> None:
+    line = Line()
+    sent = line.client.send("bob", "1")
+    line.answer(line.sent()[0], frames.MALFORMED, "the Deliver would be 12 bytes too long")
+    with pytest.raises(Malformed, match="12 bytes too long"):
+        result(sent)
+
+
 @pytest.mark.parametrize("session", [None, 1, 2])
 @pytest.mark.parametrize("text", ["x" * 65_536, "ä" * 32_768, "\ud800"])
-def test_what_no_string_can_hold_is_a_value_error_and_not_sent(
-    text: str, session: int | None
-) -> None:
+def test_a_text_too_long_for_a_string_is_a_value_error(text: str, session: int | None) -> None:
     line = Line(session)
     calls = line.clock.getDelayedCalls()
     for refused in (line.client.send("bob", text), line.client.send(["bob", text], "text")):
@@ -157,37 +177,37 @@ def test_the_longest_text_is_sent(session: int) -> None:
     assert result(sent) is None
 
 
-def test_what_no_frame_can_hold_is_a_value_error_and_not_sent() -> None:
-    """A server ends the connection for it: sent again and again it would never be on-line."""
+def test_a_message_too_long_for_a_frame_is_a_value_error() -> None:
+    """A server would close the connection, and each resend would close it again."""
     line = Line()
     names = ["n" * 255 + str(number) for number in range(1000)]
-    with pytest.raises(ValueError, match="at most 262144 can be sent"):
+    with pytest.raises(ValueError, match="the maximum is 262144"):
         result(line.client.send(names, "x" * 60_000))
     assert line.sent() == []
 
 
-def test_what_this_server_takes_no_frame_of_is_a_value_error_and_not_sent() -> None:
+def test_a_message_above_the_servers_frame_limit_is_a_value_error() -> None:
     line = Line(granted={"max_frame_length": "100"})
     too_long, fits = line.client.send("bob", "x" * 100), line.client.send("bob", "x")
-    with pytest.raises(ValueError, match="at most 100 can be sent"):
+    with pytest.raises(ValueError, match="the maximum is 100"):
         result(too_long)
     assert line.published() == [(2, "x")]
     silence(fits)
 
 
-def test_a_question_that_no_field_can_hold_is_a_value_error() -> None:
+def test_a_query_value_out_of_range_is_a_value_error() -> None:
     line = Line()
     with pytest.raises(ValueError, match="limit"):
         result(line.client.users(limit=65_536))
 
 
-def test_nobody_is_nobody() -> None:
+def test_an_empty_list_of_recipients_is_a_value_error() -> None:
     line = Line()
     with pytest.raises(ValueError, match="at least one user"):
         result(line.client.send([], "text"))
 
 
-def test_an_answer_to_nothing_is_ignored() -> None:
+def test_an_unknown_correlation_id_is_ignored() -> None:
     line = Line()
     line.push(frames.response(4711), frames.response_2(0))
     assert line.client.state is State.ONLINE
@@ -196,7 +216,7 @@ def test_an_answer_to_nothing_is_ignored() -> None:
 
 @pytest.mark.parametrize("correlation_id", [0, 99])
 def test_a_delivery_is_received_whatever_its_correlation_id(correlation_id: int) -> None:
-    """The Python server passes on that of the sender's request."""
+    """The published Python server keeps the correlation id of the sender's request."""
     line = Line(1)
     line.push(frames.delivery("hi", "bob", "alice", 17, correlation_id))
     message = result(line.client.receive())
@@ -204,7 +224,7 @@ def test_a_delivery_is_received_whatever_its_correlation_id(correlation_id: int)
     assert (message.recipients, message.everyone, message.offset) == (("alice",), False, 0)
 
 
-def test_a_delivery_is_no_answer_even_with_the_id_of_a_request() -> None:
+def test_a_delivery_with_the_id_of_a_request_does_not_answer_it() -> None:
     line = Line(1)
     sent = line.client.send("bob", "1")
     (frame,) = line.sent()
@@ -214,7 +234,7 @@ def test_a_delivery_is_no_answer_even_with_the_id_of_a_request() -> None:
     assert result(sent) is None
 
 
-def test_a_command_that_only_clients_send_is_no_answer() -> None:
+def test_a_client_command_from_the_server_answers_nothing() -> None:
     line = Line()
     sent = line.client.send("bob", "1")
     (frame,) = line.sent()
@@ -224,7 +244,7 @@ def test_a_command_that_only_clients_send_is_no_answer() -> None:
     assert result(sent) is None
 
 
-def test_a_deliver_of_version_2_says_all_there_is() -> None:
+def test_a_version_2_deliver_sets_all_fields() -> None:
     line = Line()
     line.push(frames.deliver(7, "hi", "bob", 0, ["alice", "carol"]))
     line.push(frames.deliver(9, "all", "bob", 1, []))
@@ -236,7 +256,7 @@ def test_a_deliver_of_version_2_says_all_there_is() -> None:
     assert (message.recipients, message.everyone, message.offset) == ((), True, 9)
 
 
-def test_bytes_in_any_portions() -> None:
+def test_frames_split_into_single_bytes() -> None:
     line = Line()
     data = b"".join(frames.deliver(number + 1, str(number)) for number in range(5))
     for position in range(len(data)):
@@ -254,13 +274,13 @@ def test_bytes_in_any_portions() -> None:
     ],
 )
 @pytest.mark.parametrize("session", [1, 2])
-def test_what_the_client_does_not_know_is_ignored(data: bytes, session: int) -> None:
+def test_unknown_commands_are_ignored(data: bytes, session: int) -> None:
     line = Line(session)
     line.push(data + frames.delivery("next"))
     assert result(line.client.receive()).text == "next"
 
 
-def test_bytes_behind_the_known_fields_are_ignored() -> None:
+def test_bytes_after_the_known_fields_are_ignored() -> None:
     line = Line()
     sent = line.client.send("bob", "1")
     (frame,) = line.sent()
@@ -291,12 +311,12 @@ def test_a_higher_version_is_read_as_the_highest_known() -> None:
     ],
 )
 @pytest.mark.parametrize("session", [1, 2])
-def test_nonsense_from_the_server_ends_the_connection(
+def test_an_invalid_frame_aborts_the_connection(
     data: bytes, cause: type[Exception], session: int
 ) -> None:
     line = Line(session)
     line.push(data + frames.delivery("behind the nonsense"))
-    assert line.transport.disconnected, "not cut"
+    assert line.transport.disconnected, "not aborted"
     line.lose(ConnectionLost())
     offline = line.events[-1]
     assert isinstance(offline, Offline)
@@ -307,7 +327,7 @@ def test_nonsense_from_the_server_ends_the_connection(
         result(line.client.receive())
 
 
-def test_a_server_that_closes_is_told_from_one_that_is_lost() -> None:
+def test_a_close_and_a_loss_have_different_reasons() -> None:
     line = Line()
     line.lose()
     line.connect()
@@ -316,131 +336,3 @@ def test_a_server_that_closes_is_told_from_one_that_is_lost() -> None:
     assert str(reasons[0]) == "the server closed the connection"
     assert str(reasons[1]).startswith("the connection was lost")
     assert isinstance(reasons[1].__cause__, ConnectionLost)
-
-
-# Heartbeats.
-
-
-def test_heartbeats_are_sent_at_half_the_granted_interval() -> None:
-    line = Line(granted={"heartbeat": "10"}, heartbeat=30)
-    line.clock.advance(4.9)
-    assert line.sent() == []
-    line.clock.advance(0.1)
-    (frame,) = line.sent()
-    assert frame == frames.Frame(2, frames.HEARTBEAT, 0, b"")
-    line.answer(frame)
-    line.clock.advance(5)
-    assert [frame.key for frame in line.sent()] == [frames.HEARTBEAT]
-
-
-@pytest.mark.parametrize("granted", ["0", "", "-3", "x"])
-def test_no_heartbeats_unless_they_are_granted(granted: str) -> None:
-    line = Line(granted={"heartbeat": granted}, heartbeat=30)
-    assert line.clock.getDelayedCalls() == []
-    line.clock.advance(1000)
-    assert line.sent() == []
-
-
-def test_no_heartbeats_in_version_1() -> None:
-    line = Line(1)
-    assert line.clock.getDelayedCalls() == []
-
-
-def test_a_silent_server_is_given_up_after_twice_the_interval() -> None:
-    line = Line(granted={"heartbeat": "10"})
-    line.clock.advance(1)
-    line.push(frames.presence("bob", 1))
-    # Heard at 1 s, so from the look at 5 s on there is silence.
-    line.clock.pump([4, 5, 5, 5])
-    assert not line.transport.disconnected
-    line.clock.advance(5)
-    assert line.transport.disconnected
-    line.lose(ConnectionLost())
-    offline = line.events[-1]
-    assert isinstance(offline, Offline)
-    assert str(offline.reason) == "the server has been silent for 20 seconds"
-    line.stop()
-
-
-def test_a_server_that_answers_is_not_given_up() -> None:
-    line = Line(granted={"heartbeat": "10"})
-    for _ in range(20):
-        line.clock.advance(5)
-        line.answer_all()
-    assert not line.transport.disconnected
-
-
-def test_a_reactor_that_stood_still_is_no_silence() -> None:
-    line = Line(granted={"heartbeat": "10"})
-    line.clock.advance(1000)
-    assert not line.transport.disconnected
-    line.answer_all()
-
-
-# The end.
-
-
-def test_time_out_of_a_login() -> None:
-    line = Line(None)
-    line.connect()
-    line.clock.advance(DEFAULT_TIMEOUT)
-    assert line.transport.disconnected
-    line.lose(ConnectionLost())
-    offline = line.events[-1]
-    assert isinstance(offline, Offline)
-    assert str(offline.reason) == "the server did not answer within 10 seconds"
-    line.connect()
-    line.log_in()
-    assert line.client.state is State.ONLINE
-
-
-def test_stopping_says_close_in_version_2_and_waits_for_the_end() -> None:
-    line = Line()
-    sent, stopping = line.client.send("bob", "1"), line.client.stopService()
-    publish, close = line.sent()
-    assert (close.version, close.key) == (2, frames.CLOSE)
-    assert close.body == b"\0\1\0\0"
-    assert not line.transport.disconnecting
-    line.answer(publish)
-    assert result(sent) is None
-    line.answer(close)
-    assert not stopping.called
-    line.lose()
-    assert result(stopping) is None
-    assert line.idle
-
-
-def test_stopping_closes_the_connection_in_version_1() -> None:
-    line = Line(1)
-    sent, stopping = line.client.send("bob", "1"), line.client.stopService()
-    assert [frame.key for frame in line.sent()] == [frames.MESSAGE]
-    assert line.transport.disconnecting
-    assert not stopping.called
-    line.lose()
-    assert result(stopping) is None
-    with pytest.raises(NotConnected, match=r"has disconnected; whether .* is not known"):
-        result(sent)
-    assert line.idle
-
-
-@pytest.mark.parametrize("session", [1, 2])
-def test_a_server_that_does_not_close_is_cut(session: int) -> None:
-    line = Line(session)
-    stopping = line.client.stopService()
-    line.clock.advance(CLOSE_TIMEOUT - 0.1)
-    assert not line.transport.disconnected
-    line.clock.advance(0.1)
-    assert line.transport.disconnected
-    assert not stopping.called
-    line.lose(ConnectionLost())
-    assert result(stopping) is None
-    assert line.idle
-
-
-def test_a_stopped_client_sends_no_heartbeats() -> None:
-    line = Line(granted={"heartbeat": "2"})
-    line.client.stopService()
-    line.sent()
-    line.clock.advance(CLOSE_TIMEOUT - 0.1)
-    assert line.sent() == []
-    line.lose()

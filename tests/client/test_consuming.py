@@ -1,4 +1,4 @@
-"""Messages that are taken one after the other: loops, callbacks, and what holds them back."""
+"""Receiving in loops and callbacks, and backpressure."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def texts(line: Line, into: list[str]) -> Deferred[None]:
     return Deferred.fromCoroutine(loop())
 
 
-def test_the_loop_goes_on_over_lost_connections_and_ends_after_the_stop() -> None:
+def test_the_loop_survives_reconnects_and_ends_after_the_stop() -> None:
     line = Line()
     seen: list[str] = []
     line.push(frames.deliver(1, "before"))
@@ -39,7 +39,7 @@ def test_the_loop_goes_on_over_lost_connections_and_ends_after_the_stop() -> Non
     assert seen == ["before", "while", "after"]
 
 
-def test_why_the_client_gave_up_comes_out_of_the_loop() -> None:
+def test_the_loop_raises_why_the_client_gave_up() -> None:
     line = Line()
     seen: list[str] = []
     loop = texts(line, seen)
@@ -68,7 +68,7 @@ def test_leaving_the_loop_loses_nothing() -> None:
 # Callbacks.
 
 
-def test_a_callback_gets_the_next_message_when_it_is_done_with_the_last() -> None:
+def test_the_next_callback_waits_for_the_previous_one() -> None:
     line = Line()
     seen: list[str] = []
     done: list[Deferred[None]] = []
@@ -107,7 +107,7 @@ def test_a_callback_can_be_a_coroutine_function() -> None:
 
 
 @pytest.mark.parametrize("later", [False, True])
-def test_what_a_callback_raises_ends_the_consuming_and_acknowledges_nothing(later: bool) -> None:
+def test_an_exception_in_a_callback_ends_consume_without_acknowledging(later: bool) -> None:
     line = Line()
 
     async def callback(message: ReceivedMessage) -> None:
@@ -126,7 +126,7 @@ def test_what_a_callback_raises_ends_the_consuming_and_acknowledges_nothing(late
     assert line.client.resume_state.offset == 0
 
 
-def test_a_cancelled_consuming_cancels_its_callback_and_acknowledges_nothing() -> None:
+def test_canceling_consume_cancels_its_callback_without_acknowledging() -> None:
     line = Line()
     busy: Deferred[None] = Deferred()
     consuming = line.client.consume(lambda _: busy)
@@ -158,7 +158,7 @@ def test_stopping_from_a_callback() -> None:
     assert line.idle
 
 
-def test_a_callback_that_waits_for_the_stop() -> None:
+def test_a_callback_may_await_the_stop() -> None:
     line = Line()
 
     async def callback(message: ReceivedMessage) -> None:
@@ -173,7 +173,7 @@ def test_a_callback_that_waits_for_the_stop() -> None:
     assert line.idle
 
 
-def test_a_callback_may_send_and_wait_for_it() -> None:
+def test_a_callback_may_send_and_await_it() -> None:
     line = Line()
     answers: list[str] = []
 
@@ -190,10 +190,10 @@ def test_a_callback_may_send_and_wait_for_it() -> None:
     assert result(consuming) is None
 
 
-# Reading in version 1, which has no window.
+# Backpressure in version 1, which has no window.
 
 
-def test_reading_stops_at_the_limit_and_goes_on_below_half_of_it() -> None:
+def test_reading_pauses_at_the_limit_and_resumes_below_half_of_it() -> None:
     line = Line(1, max_unread=10 * 1000)
     text = "x" * 1000
     count = 0
@@ -209,8 +209,8 @@ def test_reading_stops_at_the_limit_and_goes_on_below_half_of_it() -> None:
     assert taken == 5
 
 
-def test_a_burst_is_held_back_at_the_limit_and_loses_nothing() -> None:
-    """What one read brought beyond the limit stays as it is, in order."""
+def test_a_burst_pauses_reading_and_loses_nothing() -> None:
+    """Frames that one read delivers beyond the limit are kept in order."""
     line = Line(1, max_unread=1000)
     line.push(*(frames.delivery(str(number)) for number in range(100)))
     assert not line.reading
@@ -219,7 +219,7 @@ def test_a_burst_is_held_back_at_the_limit_and_loses_nothing() -> None:
     assert line.reading
 
 
-def test_a_slow_callback_stops_the_reading() -> None:
+def test_a_slow_callback_pauses_reading() -> None:
     line = Line(1, max_unread=1000)
     busy: Deferred[None] = Deferred()
     consuming = line.client.consume(lambda message: busy)
@@ -233,8 +233,8 @@ def test_a_slow_callback_stops_the_reading() -> None:
     consuming.cancel()
 
 
-def test_a_request_goes_on_reading_behind_the_limit() -> None:
-    """The answer comes behind messages; who waits for it does not take those."""
+def test_a_pending_request_raises_the_limit() -> None:
+    """The answer follows messages that a caller awaiting it does not take."""
     line = Line(1, max_unread=1000)
     line.push(frames.delivery("x" * 1000))
     assert not line.reading
@@ -246,7 +246,7 @@ def test_a_request_goes_on_reading_behind_the_limit() -> None:
     assert not line.reading
 
 
-def test_a_request_reads_on_to_a_limit_too() -> None:
+def test_reading_pauses_at_the_raised_limit() -> None:
     line = Line(1, max_unread=1000)
     sent = line.client.send("bob", "1")
     for _ in range(UNREAD_LIMIT_FACTOR):
@@ -258,14 +258,14 @@ def test_a_request_reads_on_to_a_limit_too() -> None:
         result(sent)
 
 
-def test_what_waits_when_the_connection_ends_can_be_received() -> None:
+def test_messages_buffered_at_the_end_can_be_received() -> None:
     line = Line(1, max_unread=1000)
     line.push(*(frames.delivery(str(number)) for number in range(100)))
     line.lose()
     assert take(line, 100) == [str(number) for number in range(100)]
 
 
-def test_version_2_never_stops_reading() -> None:
+def test_version_2_never_pauses_reading() -> None:
     line = Line(2, max_unread=10)
     line.push(*(frames.deliver(number + 1, "x" * 1000) for number in range(100)))
     assert line.reading
@@ -274,7 +274,7 @@ def test_version_2_never_stops_reading() -> None:
     assert result(sent) is None
 
 
-def test_what_waits_is_not_in_the_way_of_the_next_login() -> None:
+def test_unread_messages_do_not_block_the_next_login() -> None:
     line = Line(2, max_unread=10)
     line.push(*(frames.deliver(number + 1, "x" * 1000) for number in range(100)))
     line.lose(ConnectionLost())
@@ -284,7 +284,7 @@ def test_what_waits_is_not_in_the_way_of_the_next_login() -> None:
     assert line.client.state is State.ONLINE
 
 
-def test_what_waits_counts_after_the_next_login_in_version_1() -> None:
+def test_unread_messages_count_after_a_version_1_login() -> None:
     line = Line(1, max_unread=1000)
     line.push(frames.delivery("x" * 1000))
     line.reconnect(1)

@@ -14,33 +14,33 @@ def inbox(sent: list[int] | None = None) -> Inbox:
     return Inbox(0, True, ([] if sent is None else sent).append)
 
 
-def test_messages_come_in_their_order() -> None:
+def test_messages_are_returned_in_order() -> None:
     box = inbox()
     box.put(message("a"), 1)
     box.put(message("b"), 1)
     assert [result(box.take()).text for _ in range(2)] == ["a", "b"]
 
 
-def test_size_is_the_weight_of_what_waits() -> None:
+def test_size_is_the_weight_of_the_queue() -> None:
     box = inbox()
     box.put(message("a"), 5)
     box.put(message("b", 3), 7)
-    assert (box.size, box.numbered) == (12, 1)
+    assert (box.size, box.numbered_count) == (12, 1)
     result(box.take())
-    assert (box.size, box.numbered) == (7, 1)
+    assert (box.size, box.numbered_count) == (7, 1)
     result(box.take())
-    assert (box.size, box.numbered) == (0, 0)
+    assert (box.size, box.numbered_count) == (0, 0)
 
 
-def test_what_is_handed_out_at_once_weighs_nothing() -> None:
+def test_a_message_for_a_waiting_receiver_weighs_nothing() -> None:
     box = inbox()
     taker = box.take()
     box.put(message("a", 1), 5)
     assert result(taker).text == "a"
-    assert (box.size, box.numbered) == (0, 0)
+    assert (box.size, box.numbered_count) == (0, 0)
 
 
-def test_a_taker_that_asks_again_in_its_callback_acknowledges() -> None:
+def test_receiving_again_in_a_callback_acknowledges() -> None:
     sent: list[int] = []
     box = inbox(sent)
     box.take().addCallback(lambda _: silence(box.take()))
@@ -48,18 +48,18 @@ def test_a_taker_that_asks_again_in_its_callback_acknowledges() -> None:
     assert sent == [1]
 
 
-def test_who_waits_anew_while_the_others_are_told_waits_for_the_next_time() -> None:
+def test_a_deferred_added_while_others_fire_waits_for_the_next_event() -> None:
     waiters: Waiters[int] = Waiters()
     again = []
     first = waiters.wait().addCallback(lambda _: again.append(waiters.wait()))
-    waiters.succeed(1)
+    waiters.fire(1)
     assert first.called
     assert not again[0].called
-    waiters.succeed(2)
+    waiters.fire(2)
     assert result(again[0]) == 2
 
 
-def test_a_cancelled_one_is_passed_over() -> None:
+def test_a_canceled_deferred_is_skipped() -> None:
     waiters: Waiters[int] = Waiters()
     first, second = waiters.wait(), waiters.wait()
     silence(first)

@@ -1,4 +1,4 @@
-"""Starting and stopping, at any moment; what observers are told of it."""
+"""Starting and stopping in any state, and the events that observers get."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.client import frames
 from tests.client.line import Endpoint, Line, result, silence
 
 
-def test_every_public_name_is_there() -> None:
+def test_every_public_name_exists() -> None:
     for name in chat_protocol.client.__all__:
         assert getattr(chat_protocol.client, name) is not None
 
@@ -28,7 +28,7 @@ def test_every_public_name_is_there() -> None:
 # Events.
 
 
-def test_what_observers_are_told() -> None:
+def test_events_for_observers() -> None:
     line = Line(granted={"pending": "7"})
     line.push(frames.presence("bob", 1, 17), frames.presence("bob", 0, 18))
     line.reconnect(1)
@@ -44,7 +44,7 @@ def test_what_observers_are_told() -> None:
     assert line.client.stopped_by_application
 
 
-def test_an_observer_that_raises_is_logged_and_harms_nobody(
+def test_an_exception_in_an_observer_is_logged_and_contained(
     logged_failures: list[Failure],
 ) -> None:
     line = Line(None)
@@ -67,7 +67,7 @@ def test_an_observer_that_raises_is_logged_and_harms_nobody(
     logged_failures.clear()
 
 
-def test_an_observer_that_is_removed_is_told_no_more() -> None:
+def test_a_removed_observer_gets_no_more_events() -> None:
     line = Line(None)
     seen: list[Event] = []
 
@@ -83,7 +83,7 @@ def test_an_observer_that_is_removed_is_told_no_more() -> None:
     assert [type(event) for event in seen] == [Online, Online, PresenceChanged]
 
 
-def test_on_line_is_told_before_the_messages() -> None:
+def test_online_is_reported_before_messages() -> None:
     line = Line(None)
     order: list[object] = []
     line.client.add_observer(lambda event: order.append(type(event)))
@@ -94,7 +94,7 @@ def test_on_line_is_told_before_the_messages() -> None:
     assert order == [Online, "a"]
 
 
-# Where it is stopped.
+# Stopping.
 
 
 def stop_and_check(line: Line) -> None:
@@ -113,14 +113,14 @@ def test_stop_while_connecting() -> None:
     assert [type(event) for event in line.events] == [Ended]
 
 
-def test_stop_while_it_waits_to_connect() -> None:
+def test_stop_during_the_delay_before_an_attempt() -> None:
     line = Line(None)
     line.endpoint.refuse()
     line.turn()
     stop_and_check(line)
 
 
-def test_stop_while_it_logs_in() -> None:
+def test_stop_during_the_login() -> None:
     line = Line(None)
     waiting = line.client.when_online()
     line.connect()
@@ -137,7 +137,7 @@ def test_stop_while_it_logs_in() -> None:
     assert line.idle
 
 
-def test_stop_while_the_server_ends_the_connection() -> None:
+def test_stop_while_the_server_closes_the_connection() -> None:
     line = Line()
     line.push(frames.close(frames.GOING_AWAY))
     stopping = line.client.stopService()
@@ -148,7 +148,7 @@ def test_stop_while_the_server_ends_the_connection() -> None:
     assert line.idle
 
 
-def test_stop_while_a_broken_connection_is_cut() -> None:
+def test_stop_while_a_connection_is_being_aborted() -> None:
     line = Line()
     line.push(b"HTTP/1.1")
     stopping = line.client.stopService()
@@ -158,7 +158,7 @@ def test_stop_while_a_broken_connection_is_cut() -> None:
     assert line.idle
 
 
-def test_stop_while_a_refused_client_ends() -> None:
+def test_stop_while_a_refused_client_is_stopping() -> None:
     line = Line(None)
     line.connect()
     line.refuse_login(frames.WRONG_PASSWORD)
@@ -167,18 +167,18 @@ def test_stop_while_a_refused_client_ends() -> None:
     assert result(stopping) is None
     (ended,) = line.events
     assert isinstance(ended, Ended)
-    assert ended.reason is not None, "the reason that came first"
+    assert ended.reason is not None, "the first reason is kept"
     assert line.idle
 
 
-def test_stop_twice_fires_both_when_all_is_over() -> None:
+def test_stopping_twice_fires_both_deferreds() -> None:
     line = Line()
     first, second = line.client.stopService(), line.client.stopService()
     states: list[State] = []
     for one in (first, second):
         one.addCallback(lambda _: states.append(line.client.state))
     assert [frame.key for frame in line.sent()] == [frames.CLOSE]
-    assert not line.transport.disconnecting, "the server's answer is waited for"
+    assert not line.transport.disconnecting, "the client waits for the server's answer"
     line.lose()
     assert states == [State.STOPPED, State.STOPPED]
     assert line.events[1:] == [Ended(None)]
@@ -186,7 +186,7 @@ def test_stop_twice_fires_both_when_all_is_over() -> None:
     assert line.idle
 
 
-def test_stop_before_it_was_started() -> None:
+def test_stop_before_start() -> None:
     line = Line(None)
     line.stop()
     client = ChatClient(line.endpoint, "alice", line.clock)
@@ -196,7 +196,7 @@ def test_stop_before_it_was_started() -> None:
     assert result(client.stopService()) is None
 
 
-def test_to_cancel_the_stop_stops_the_waiting_only() -> None:
+def test_canceling_the_stop_only_stops_the_waiting() -> None:
     line = Line()
     sent = line.client.send("bob", "text")
     stopping = line.client.stopService()
@@ -215,7 +215,7 @@ def test_to_cancel_the_stop_stops_the_waiting_only() -> None:
 # Starting.
 
 
-def test_start_twice_connects_once() -> None:
+def test_starting_twice_connects_once() -> None:
     line = Line(None)
     line.client.startService()
     assert len(line.endpoint.attempts) == 1
@@ -242,7 +242,7 @@ def test_start_again_after_a_stop() -> None:
     assert [type(event) for event in line.events] == [Online, Ended, Online, Ended]
 
 
-def test_start_while_it_stops_does_nothing() -> None:
+def test_start_during_a_stop_does_nothing() -> None:
     line = Line()
     stopping = line.client.stopService()
     line.client.startService()
@@ -252,29 +252,27 @@ def test_start_while_it_stops_does_nothing() -> None:
     assert line.idle
 
 
-@pytest.mark.parametrize(
-    "who", ["who stops", "an observer", "who receives", "who sends", "who waits"]
-)
-def test_whoever_is_told_of_the_end_may_start_it_again(who: str) -> None:
+@pytest.mark.parametrize("who", ["stop", "observer", "receive", "send", "when_online"])
+def test_callbacks_of_the_end_may_restart_the_client(who: str) -> None:
     line = Line()
     line.lose()
 
     def start(result: object) -> None:
         line.client.startService()
 
-    if who == "an observer":
+    if who == "observer":
         line.client.add_observer(
             lambda event: line.client.startService() if isinstance(event, Ended) else None
         )
-    elif who != "who stops":
+    elif who != "stop":
         told: dict[str, Callable[[], Deferred[Any]]] = {
-            "who receives": line.client.receive,
-            "who sends": lambda: line.client.send("bob", "text"),
-            "who waits": line.client.when_online,
+            "receive": line.client.receive,
+            "send": lambda: line.client.send("bob", "text"),
+            "when_online": line.client.when_online,
         }
         told[who]().addErrback(start)
     stopping = line.client.stopService()
-    if who == "who stops":
+    if who == "stop":
         stopping.addCallback(start)
     assert result(stopping) is None
     assert line.client.state is State.CONNECTING
@@ -287,7 +285,7 @@ def test_whoever_is_told_of_the_end_may_start_it_again(who: str) -> None:
 
 
 @pytest.mark.parametrize("event", [Online, Offline, PresenceChanged])
-def test_an_observer_may_stop_it(event: type[Event]) -> None:
+def test_an_observer_may_stop_the_client(event: type[Event]) -> None:
     line = Line(None)
     stopping: list[Deferred[None]] = []
     line.client.add_observer(
@@ -302,8 +300,8 @@ def test_an_observer_may_stop_it(event: type[Event]) -> None:
     assert line.idle
 
 
-def test_who_learns_that_it_was_not_stored_may_stop_it() -> None:
-    """In version 1, in the middle of the end of the connection."""
+def test_the_errback_of_a_message_may_stop_the_client() -> None:
+    """In version 1 the errback runs while the connection is ending."""
     line = Line(1)
     stopping: list[Deferred[None]] = []
     sent = line.client.send("bob", "text")
@@ -315,7 +313,7 @@ def test_who_learns_that_it_was_not_stored_may_stop_it() -> None:
     assert line.idle
 
 
-def test_it_is_a_service_like_any_other() -> None:
+def test_the_client_works_as_a_child_service() -> None:
     line = Line(None)
     line.stop()
     parent = MultiService()
@@ -330,7 +328,7 @@ def test_it_is_a_service_like_any_other() -> None:
     assert line.client.state is State.STOPPED
 
 
-def test_a_client_that_gives_up_is_no_running_service() -> None:
+def test_a_client_that_gave_up_is_not_running() -> None:
     line = Line()
     line.push(frames.close(frames.REPLACED))
     line.lose()
@@ -342,7 +340,7 @@ def test_a_client_that_gives_up_is_no_running_service() -> None:
 
 
 @pytest.mark.parametrize("version", [None, 1, 2])
-def test_whoever_is_told_of_the_end_may_start_and_stop_it_again(version: int | None) -> None:
+def test_an_observer_of_the_end_may_restart_and_stop_the_client(version: int | None) -> None:
     line = Line(version)
     again: list[Deferred[None]] = []
 
@@ -359,8 +357,8 @@ def test_whoever_is_told_of_the_end_may_start_and_stop_it_again(version: int | N
     assert line.events[-2:] == [Ended(None), Ended(None)]
 
 
-def test_stop_while_an_attempt_takes_its_time_to_be_cancelled() -> None:
-    """ClientService tells of such an end in the middle of a step."""
+def test_stop_while_an_attempt_is_slow_to_cancel() -> None:
+    """ClientService reports this end during a state change."""
     cleaned: Deferred[None] = Deferred()
 
     class Slow(Endpoint):

@@ -1,4 +1,4 @@
-"""Getting on-line, staying there, and when that is given up."""
+"""Logging in, staying online, and permanent refusals."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from chat_protocol.errors import (
 from tests.client import frames
 from tests.client.line import Line, result, silence
 
-# Who waits for it.
+# Waiting for the login.
 
 
 def test_when_online_fires_with_the_login() -> None:
@@ -37,7 +37,7 @@ def test_when_online_fires_with_the_login() -> None:
     assert result(line.client.when_online()) is None
 
 
-def test_when_online_puts_up_with_so_many_failures() -> None:
+def test_when_online_fails_after_the_given_number_of_failures() -> None:
     line = Line(None)
     waiting = {failures: line.client.when_online(failures) for failures in (1, 2, 3)}
     patient = line.client.when_online()
@@ -54,7 +54,7 @@ def test_when_online_puts_up_with_so_many_failures() -> None:
     assert result(patient) is None
 
 
-def test_a_login_that_is_refused_for_now_counts_as_a_failure() -> None:
+def test_a_temporary_refusal_counts_as_a_failure() -> None:
     line = Line(None)
     waiting = line.client.when_online(1)
     line.connect()
@@ -68,7 +68,19 @@ def test_a_login_that_is_refused_for_now_counts_as_a_failure() -> None:
     line.log_in()
 
 
-def test_a_cancelled_wait_is_forgotten() -> None:
+def test_a_login_refused_with_an_unknown_code_shows_the_code_and_the_detail() -> None:
+    line = Line(None)
+    waiting = line.client.when_online(1)
+    line.connect()
+    line.refuse_login(frames.UNASSIGNED, "maintenance until noon")
+    line.lose(ConnectionLost())
+    with pytest.raises(InternalFault, match="code 0x7001: maintenance until noon"):
+        result(waiting)
+    line.connect()
+    line.log_in()
+
+
+def test_a_canceled_wait_is_removed() -> None:
     line = Line(None)
     waiting, other = line.client.when_online(1), line.client.when_online(1)
     waiting.cancel()
@@ -82,7 +94,7 @@ def test_a_cancelled_wait_is_forgotten() -> None:
 
 
 @pytest.mark.parametrize("how", ["online", "failure", "end"])
-def test_who_is_told_may_cancel_the_next(how: str) -> None:
+def test_a_callback_may_cancel_the_next_waiter(how: str) -> None:
     line = Line(None)
     first, second, third = (line.client.when_online(1) for _ in range(3))
     silence(second)
@@ -120,7 +132,7 @@ def state_of(line: Line) -> State:
         (frames.ALREADY_LOGGED, UserAlreadyLogged),
     ],
 )
-def test_refusals_that_end_the_client(code: int, error: type[ChatError]) -> None:
+def test_permanent_refusals_stop_the_client(code: int, error: type[ChatError]) -> None:
     line = Line(None)
     waiting: Deferred[Any] = line.client.when_online()
     sent: Deferred[Any] = line.client.send("bob", "1")
@@ -141,7 +153,7 @@ def test_refusals_that_end_the_client(code: int, error: type[ChatError]) -> None
     assert line.idle
 
 
-def test_a_refusal_of_version_1_ends_the_client_too() -> None:
+def test_a_version_1_refusal_stops_the_client() -> None:
     line = Line(None)
     waiting = line.client.when_online()
     line.connect()
@@ -156,7 +168,7 @@ def test_a_refusal_of_version_1_ends_the_client_too() -> None:
     ("code", "error"),
     [(frames.ERROR, InternalFault), (0x0107, RateLimited), (0xFFFF, InternalFault)],
 )
-def test_refusals_after_which_it_is_tried_again(code: int, error: type[ChatError]) -> None:
+def test_temporary_refusals_are_retried(code: int, error: type[ChatError]) -> None:
     line = Line(None)
     line.connect()
     line.refuse_login(code)
@@ -170,7 +182,7 @@ def test_refusals_after_which_it_is_tried_again(code: int, error: type[ChatError
 
 
 @pytest.mark.parametrize("username", ["\ud800", "x" * 65_536])
-def test_a_name_that_no_string_can_hold_ends_the_client(username: str) -> None:
+def test_a_name_that_cannot_be_encoded_stops_the_client(username: str) -> None:
     line = Line(None)
     line.client.username = username
     waiting = line.client.when_online()
@@ -181,15 +193,15 @@ def test_a_name_that_no_string_can_hold_ends_the_client(username: str) -> None:
         result(waiting)
 
 
-def test_a_password_that_no_string_can_hold_is_a_value_error() -> None:
+def test_a_password_that_is_too_long_is_a_value_error() -> None:
     with pytest.raises(ValueError, match="string"):
         Line(None, password="x" * 65_536)
 
 
-# A session of one's own that is in the way.
+# A name in use by the client's own earlier session.
 
 
-def test_a_name_in_use_after_a_lost_session_is_tried_again_with_the_token() -> None:
+def test_a_name_in_use_after_a_lost_session_is_retried_with_the_token() -> None:
     line = Line(granted={"session": "first"})
     line.lose(ConnectionLost())
     for _ in range(2):
@@ -205,8 +217,8 @@ def test_a_name_in_use_after_a_lost_session_is_tried_again_with_the_token() -> N
 
 
 @pytest.mark.parametrize("how", ["lost", "silent"])
-def test_a_name_in_use_after_a_login_of_unknown_outcome_is_tried_again(how: str) -> None:
-    """The server may have a session whose answer did not arrive."""
+def test_a_name_in_use_after_a_login_of_unknown_outcome_is_retried(how: str) -> None:
+    """The server may have a session whose login answer was lost."""
     line = Line(None)
     line.connect()
     if how == "silent":
@@ -220,7 +232,7 @@ def test_a_name_in_use_after_a_login_of_unknown_outcome_is_tried_again(how: str)
     line.log_in()
 
 
-def test_a_token_of_an_earlier_process_is_shown_at_once() -> None:
+def test_the_token_of_an_earlier_process_is_sent_at_once() -> None:
     line = Line(None, resume=ResumeState(session="before"))
     line.connect()
     (frame,) = line.sent()
@@ -238,14 +250,14 @@ def test_a_version_1_server_gives_no_token() -> None:
     assert "session" not in line.reconnect(1)
 
 
-def test_the_token_is_not_shown_to_people() -> None:
+def test_the_token_is_not_in_the_repr() -> None:
     assert "secret" not in repr(ResumeState(1, 2, "secret"))
 
 
-# What the client knows of it.
+# The version and the errors.
 
 
-def test_a_version_1_connection_that_is_lost_is_tried_again() -> None:
+def test_a_lost_version_1_connection_is_retried() -> None:
     line = Line(1)
     line.lose()
     line.connect()
@@ -256,7 +268,7 @@ def test_a_version_1_connection_that_is_lost_is_tried_again() -> None:
     assert line.client.version == 1
 
 
-def test_version_is_known_while_on_line() -> None:
+def test_version_is_known_while_online() -> None:
     line = Line(None)
     assert line.client.version is None
     line.connect()
@@ -270,7 +282,7 @@ def test_version_is_known_while_on_line() -> None:
     assert line.client.version == 1
 
 
-def test_an_error_is_a_new_one_for_each() -> None:
+def test_each_waiter_gets_its_own_error() -> None:
     line = Line(None)
     waiting: list[Deferred[None]] = [line.client.when_online() for _ in range(2)]
     line.connect()

@@ -1,4 +1,4 @@
-"""Messages that come: acknowledged, dropped when they come again, held back in version 1."""
+"""Incoming messages: acknowledgement and deduplication."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.client.line import Line, result, silence, take
 # Acknowledging.
 
 
-def test_to_ask_for_the_next_acknowledges_the_one_before() -> None:
+def test_receiving_the_next_message_acknowledges_the_previous_one() -> None:
     line = Line()
     line.push(frames.deliver(3, "a"), frames.deliver(5, "b"))
     assert take(line) == ["a"]
@@ -27,7 +27,7 @@ def test_to_ask_for_the_next_acknowledges_the_one_before() -> None:
     assert line.client.resume_state.offset == 5
 
 
-def test_what_comes_while_somebody_waits_is_acknowledged_with_the_next() -> None:
+def test_a_message_for_a_waiting_receiver_is_acknowledged_with_the_next() -> None:
     line = Line()
     receiving = line.client.receive()
     line.push(frames.deliver(3, "a"))
@@ -37,20 +37,20 @@ def test_what_comes_while_somebody_waits_is_acknowledged_with_the_next() -> None
     assert line.acknowledged() == [3]
 
 
-def test_acknowledging_by_hand() -> None:
+def test_manual_acknowledgement() -> None:
     line = Line(acknowledge=False)
     line.push(*(frames.deliver(number, str(number)) for number in (1, 2, 3)))
     one, two, three = (result(line.client.receive()) for _ in range(3))
     assert line.acknowledged() == []
     line.client.acknowledge(two)
     line.client.acknowledge(one)
-    assert line.acknowledged() == [2], "all before it are taken as well"
+    assert line.acknowledged() == [2], "this acknowledges all before it"
     line.client.acknowledge(three)
     assert line.acknowledged() == [3]
     assert line.client.resume_state.offset == 3
 
 
-def test_by_hand_what_was_taken_last_can_be_acknowledged_in_the_automatic_way_too() -> None:
+def test_the_last_message_can_be_acknowledged_manually_in_automatic_mode() -> None:
     line = Line()
     line.push(frames.deliver(1, "a"))
     line.client.acknowledge(result(line.client.receive()))
@@ -59,8 +59,8 @@ def test_by_hand_what_was_taken_last_can_be_acknowledged_in_the_automatic_way_to
     assert line.acknowledged() == []
 
 
-def test_what_was_not_taken_cannot_be_acknowledged() -> None:
-    """A message out of the history, say."""
+def test_an_untaken_message_cannot_be_acknowledged() -> None:
+    """Such as a message from the history."""
     line = Line(acknowledge=False)
     line.push(frames.deliver(1, "a"), frames.deliver(2, "b"))
     take(line)
@@ -80,21 +80,21 @@ def test_version_1_acknowledges_nothing() -> None:
     assert line.sent() == []
 
 
-# What comes again.
+# Duplicates.
 
 
-def test_what_was_seen_is_dropped_when_it_comes_again() -> None:
+def test_a_duplicate_is_dropped() -> None:
     line = Line()
     line.push(frames.deliver(1, "a"), frames.deliver(2, "b"))
     assert take(line) == ["a"]
     line.reconnect()
     line.push(frames.deliver(1, "a"), frames.deliver(2, "b"), frames.deliver(3, "c"))
-    assert line.acknowledged() == [], "they wait for the application"
+    assert line.acknowledged() == [], "the application has not taken them"
     assert take(line, 2) == ["b", "c"]
     assert line.acknowledged() == [1, 2]
 
 
-def test_what_was_acknowledged_is_acknowledged_again_when_it_comes_again() -> None:
+def test_a_duplicate_of_an_acknowledged_message_is_acknowledged_again() -> None:
     """The acknowledgement was lost with the connection."""
     line = Line()
     line.push(frames.deliver(1, "a"), frames.deliver(2, "b"))
@@ -106,7 +106,7 @@ def test_what_was_acknowledged_is_acknowledged_again_when_it_comes_again() -> No
     assert line.acknowledged() == [2]
 
 
-def test_what_is_acknowledged_while_there_is_no_connection_counts() -> None:
+def test_an_acknowledgement_while_offline_counts() -> None:
     line = Line(acknowledge=False)
     line.push(frames.deliver(1, "a"), frames.deliver(2, "b"))
     message = result(line.client.receive())
@@ -119,7 +119,7 @@ def test_what_is_acknowledged_while_there_is_no_connection_counts() -> None:
     assert take(line) == ["b"]
 
 
-def test_what_an_earlier_process_has_taken_is_acknowledged_and_dropped() -> None:
+def test_messages_taken_by_an_earlier_process_are_acknowledged_and_dropped() -> None:
     line = Line(resume=ResumeState(offset=5))
     line.push(frames.deliver(4, "a"), frames.deliver(5, "b"), frames.deliver(6, "c"))
     assert line.acknowledged() == [4, 5]
@@ -127,7 +127,7 @@ def test_what_an_earlier_process_has_taken_is_acknowledged_and_dropped() -> None
     assert line.client.resume_state.offset == 5
 
 
-def test_what_waits_outlives_the_connection() -> None:
+def test_queued_messages_survive_the_connection() -> None:
     line = Line()
     line.push(frames.deliver(1, "a"), frames.deliver(2, "b"))
     line.lose(ConnectionLost())
@@ -138,7 +138,7 @@ def test_what_waits_outlives_the_connection() -> None:
     assert line.acknowledged() == [1]
 
 
-def test_a_receive_outlives_the_connection() -> None:
+def test_a_pending_receive_survives_the_connection() -> None:
     line = Line()
     receiving = line.client.receive()
     line.reconnect()
@@ -146,7 +146,7 @@ def test_a_receive_outlives_the_connection() -> None:
     assert result(receiving).text == "a"
 
 
-def test_version_1_drops_nothing_and_undoes_no_offset() -> None:
+def test_version_1_drops_no_duplicates_and_keeps_the_offset() -> None:
     line = Line(2)
     line.push(frames.deliver(1, "a"))
     take(line)
@@ -156,17 +156,17 @@ def test_version_1_drops_nothing_and_undoes_no_offset() -> None:
     assert line.client.resume_state.offset == 1
 
 
-def test_a_server_that_ignores_the_window_is_left() -> None:
+def test_a_server_that_exceeds_the_window_is_disconnected() -> None:
     line = Line()
     line.push(*(frames.deliver(number + 1, "x") for number in range(DEFAULT_WINDOW)))
     assert not line.transport.disconnected
     line.push(frames.deliver(DEFAULT_WINDOW + 1, "x"))
     assert line.transport.disconnected
     line.lose(ConnectionLost())
-    assert "more than the window of 250 messages" in str(line.events[-1])
+    assert "the server exceeded the window of 250 messages" in str(line.events[-1])
 
 
-def test_the_window_is_as_granted() -> None:
+def test_the_granted_window_is_used() -> None:
     line = Line(granted={"window": "400"}, window=0)
     line.push(*(frames.deliver(number + 1, "x") for number in range(400)))
     take(line, 100)
@@ -174,17 +174,17 @@ def test_the_window_is_as_granted() -> None:
     assert not line.transport.disconnected
 
 
-# Who takes them.
+# Receivers.
 
 
-def test_takers_are_served_in_their_order() -> None:
+def test_receivers_are_served_in_order() -> None:
     line = Line()
     first, second = line.client.receive(), line.client.receive()
     line.push(frames.deliver(1, "a"), frames.deliver(2, "b"))
     assert (result(first).text, result(second).text) == ("a", "b")
 
 
-def test_a_cancelled_taker_takes_nothing() -> None:
+def test_a_canceled_receiver_takes_nothing() -> None:
     line = Line()
     taker = line.client.receive()
     taker.cancel()
@@ -194,7 +194,7 @@ def test_a_cancelled_taker_takes_nothing() -> None:
     assert take(line) == ["a"]
 
 
-def test_after_the_end_what_had_come_can_be_taken() -> None:
+def test_received_messages_can_be_taken_after_the_end() -> None:
     line = Line()
     line.push(frames.deliver(1, "a"))
     stopping = line.client.stopService()
@@ -206,7 +206,7 @@ def test_after_the_end_what_had_come_can_be_taken() -> None:
         take(line)
 
 
-def test_what_waited_at_the_end_is_there_after_the_next_start() -> None:
+def test_queued_messages_survive_a_restart_of_the_client() -> None:
     line = Line()
     line.push(frames.deliver(1, "a"), frames.deliver(2, "b"))
     line.stop()
@@ -218,7 +218,7 @@ def test_what_waited_at_the_end_is_there_after_the_next_start() -> None:
     assert take(line, 2) == ["b", "c"]
 
 
-def test_the_end_reaches_all_takers_even_if_one_cancels_another() -> None:
+def test_the_end_reaches_all_receivers_even_if_one_cancels_another() -> None:
     line = Line()
     first, second, third = (line.client.receive() for _ in range(3))
     silence(first, second)

@@ -1,4 +1,4 @@
-"""What is unanswered when a connection is lost is sent again: once, in order."""
+"""Messages in flight are resent after a reconnect, once and in order."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from twisted.python.failure import Failure
 
 from chat_protocol.client import Online
 from chat_protocol.errors import (
+    OutOfOrder,
     Unavailable,
     UserNotFound,
 )
@@ -17,7 +18,7 @@ from tests.client.line import Line, result, send, silence
 # Resending.
 
 
-def test_what_is_unanswered_is_sent_again_in_order_before_anything_new() -> None:
+def test_messages_in_flight_are_resent_in_order_before_new_ones() -> None:
     line = Line(in_flight=4)
     sent = send(line, *"abcdef")
     _, b, _, d = line.sent()
@@ -33,7 +34,7 @@ def test_what_is_unanswered_is_sent_again_in_order_before_anything_new() -> None
     silence(*sent)
 
 
-def test_what_is_sent_again_is_the_same_but_for_its_correlation_id() -> None:
+def test_a_resent_message_differs_only_in_its_correlation_id() -> None:
     line = Line()
     silence(line.client.send(["bob", "carol"], "text"))
     (before,) = line.sent()
@@ -42,7 +43,7 @@ def test_what_is_sent_again_is_the_same_but_for_its_correlation_id() -> None:
     assert after.body == before.body
 
 
-def test_what_was_refused_is_not_sent_again() -> None:
+def test_a_refused_message_is_not_resent() -> None:
     line = Line()
     refused, sent = send(line, "a", "b")
     line.answer(line.sent()[0], frames.NOT_FOUND)
@@ -53,7 +54,7 @@ def test_what_was_refused_is_not_sent_again() -> None:
     silence(sent)
 
 
-def test_that_the_store_is_away_says_nothing_of_what_was_stored_before() -> None:
+def test_unavailable_is_not_final_for_a_message_that_may_be_stored() -> None:
     line = Line()
     (before,) = send(line, "a")
     line.reconnect(publishing_id="1")
@@ -71,7 +72,7 @@ def test_that_the_store_is_away_says_nothing_of_what_was_stored_before() -> None
 
 
 @pytest.mark.parametrize("reconnects", [0, 1])
-def test_that_the_store_is_away_is_told_of_what_is_not_stored(reconnects: int) -> None:
+def test_unavailable_is_final_for_a_message_that_is_not_stored(reconnects: int) -> None:
     line = Line()
     (sent,) = send(line, "a")
     for _ in range(reconnects):
@@ -81,7 +82,7 @@ def test_that_the_store_is_away_is_told_of_what_is_not_stored(reconnects: int) -
         result(sent)
 
 
-def test_an_answer_of_the_new_connection_counts() -> None:
+def test_an_answer_on_the_new_connection_counts() -> None:
     line = Line()
     (sent,) = send(line, "a")
     line.reconnect()
@@ -91,7 +92,7 @@ def test_an_answer_of_the_new_connection_counts() -> None:
     assert line.published() == []
 
 
-def test_a_connection_that_is_lost_while_it_is_sent_again_changes_nothing() -> None:
+def test_a_connection_lost_while_resending_changes_nothing() -> None:
     line = Line()
     sent = send(line, *"abc")
     for _ in range(2):
@@ -104,8 +105,8 @@ def test_a_connection_that_is_lost_while_it_is_sent_again_changes_nothing() -> N
     silence(*sent)
 
 
-def test_what_the_application_sends_while_it_is_sent_again_comes_behind() -> None:
-    """One that this server does not take fails at once, in the middle of sending again."""
+def test_a_message_sent_while_resending_follows_the_resent_ones() -> None:
+    """A message above the server's frame limit fails at once, in the middle of resending."""
     line = Line()
     sent = [
         line.client.send("bob", "a" * 100),
@@ -124,7 +125,7 @@ def test_what_the_application_sends_while_it_is_sent_again_comes_behind() -> Non
     silence(*sent)
 
 
-def test_what_an_observer_sends_comes_behind_what_is_sent_again() -> None:
+def test_a_message_sent_by_an_observer_follows_the_resent_ones() -> None:
     line = Line()
     sent = send(line, "a", "b")
     line.sent()
@@ -134,3 +135,30 @@ def test_what_an_observer_sends_comes_behind_what_is_sent_again() -> None:
     line.reconnect()
     assert line.published() == [(1, "a"), (2, "b"), (3, "c")]
     silence(*sent)
+
+
+@pytest.mark.parametrize("reconnects", [0, 1])
+def test_a_message_refused_as_out_of_order_fails_and_keeps_its_id_unused(reconnects: int) -> None:
+    """The server has stored a later message, so it never stores this one under its id."""
+    line = Line()
+    refused, stored = send(line, "a", "b")
+    for _ in range(reconnects):
+        line.reconnect(publishing_id="2")
+    first, second = line.sent()
+    line.answer(first, frames.OUT_OF_ORDER, "publishingId 1 was not stored, but 2 was")
+    line.answer(second)
+    with pytest.raises(OutOfOrder, match="publishingId 1 was not stored, but 2 was"):
+        result(refused)
+    assert result(stored) is None
+    line.reconnect(publishing_id="2")
+    assert line.published() == []
+    silence(*send(line, "a"))
+    assert line.published() == [(3, "a")]
+
+
+def test_out_of_order_without_a_detail_says_that_it_was_not_stored() -> None:
+    line = Line()
+    (refused,) = send(line, "a")
+    line.answer(line.sent()[0], frames.OUT_OF_ORDER)
+    with pytest.raises(OutOfOrder, match="this one was not stored"):
+        result(refused)

@@ -1,4 +1,4 @@
-"""The application of docs/client.md, killed with SIGKILL again and again, keeps the promise."""
+"""The application of docs/client.md keeps exactly-once delivery while it is killed repeatedly."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ EXAMPLE = Path(__file__).parents[2] / "docs" / "client.md"
 MESSAGES = 150
 KILLS = 8
 PATIENCE = 60.0
-"""Seconds until the users are done that nobody kills any more."""
+"""Seconds for the users to finish after the last kill."""
 
 PROGRAM = """
 import sys
@@ -43,13 +43,13 @@ react(main, sys.argv[1:])
 
 
 def program() -> str:
-    """The example, and what makes it send."""
+    """Return the example with a main function that sends."""
     (example,) = re.findall(r"```python\n(.*?)```", EXAMPLE.read_text(), re.DOTALL)
     return str(example) + PROGRAM
 
 
 class Process:
-    """One user, in one process after the other."""
+    """A user, in one process after another."""
 
     def __init__(self, server: RealServer, name: str, other: str, folder: Path) -> None:
         self.path = folder / f"{name}.db"
@@ -80,7 +80,7 @@ class Process:
             try:
                 return database.execute(query).fetchall()
             except sqlite3.OperationalError:
-                # It has just been created.
+                # The database was just created.
                 return []
 
     @property
@@ -91,7 +91,7 @@ class Process:
 
 
 @in_reactor
-async def test_each_message_once_and_in_order_whenever_it_is_killed() -> None:
+async def test_exactly_once_in_order_while_clients_are_killed() -> None:
     from tempfile import TemporaryDirectory
 
     from twisted.internet import reactor
@@ -103,7 +103,7 @@ async def test_each_message_once_and_in_order_whenever_it_is_killed() -> None:
         async with serving() as server:
             alice = Process(server, "alice", "bob", Path(folder))
             bob = Process(server, "bob", "alice", Path(folder))
-            # Both have to be known to the server before anybody writes to them.
+            # Both users must be registered before they receive messages.
             for name in ("alice", "bob"):
                 await (await server.client(name)).stopService()
             alice.start()

@@ -1,4 +1,4 @@
-"""Messages on their way: publishing ids, the order, what is in flight and what waits."""
+"""Outgoing messages: publishing ids, order, messages in flight and the queue."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ from tests.client.line import Line, result, send, silence
 # Publishing ids.
 
 
-def test_ids_begin_above_the_one_that_the_server_has() -> None:
+def test_ids_start_above_the_servers_highest() -> None:
     line = Line(granted={"publishing_id": "41"})
     silence(*send(line, "a", "b"))
     assert line.published() == [(42, "a"), (43, "b")]
     assert line.client.resume_state.publishing_id == 43
 
 
-def test_ids_begin_above_the_one_of_an_earlier_process() -> None:
+def test_ids_start_above_those_of_an_earlier_process() -> None:
     line = Line(granted={"publishing_id": "41"}, resume=ResumeState(publishing_id=50))
     silence(*send(line, "a"))
     assert line.published() == [(51, "a")]
 
 
-def test_ids_go_on_above_those_of_another_session_of_the_user() -> None:
+def test_ids_continue_above_those_of_another_session() -> None:
     line = Line()
     silence(*send(line, "a"))
     line.answer_all()
@@ -44,13 +44,13 @@ def test_ids_go_on_above_those_of_another_session_of_the_user() -> None:
 
 
 @pytest.mark.parametrize("granted", ["", "x", "-1", "1" * 30, "²"])
-def test_an_id_that_is_no_number_is_none(granted: str) -> None:
+def test_an_invalid_publishing_id_property_counts_as_0(granted: str) -> None:
     line = Line(granted={"publishing_id": granted})
     silence(*send(line, "a"))
     assert line.published() == [(1, "a")]
 
 
-def test_what_waits_while_there_is_no_connection_is_sent_in_order() -> None:
+def test_messages_queued_while_offline_are_sent_in_order() -> None:
     line = Line(None)
     silence(*send(line, "a", "b", "c"))
     line.connect()
@@ -61,7 +61,7 @@ def test_what_waits_while_there_is_no_connection_is_sent_in_order() -> None:
 # Ids that the application chooses.
 
 
-def test_ids_of_the_application_are_taken_as_they_are() -> None:
+def test_ids_of_the_application_are_used_unchanged() -> None:
     line = Line(None)
     silence(
         line.client.send("bob", "a", publishing_id=7),
@@ -73,7 +73,7 @@ def test_ids_of_the_application_are_taken_as_they_are() -> None:
     assert line.published() == [(7, "a"), (9, "b")]
 
 
-def test_ids_of_the_application_have_to_grow() -> None:
+def test_ids_of_the_application_must_grow() -> None:
     line = Line()
     silence(line.client.send("bob", "a", publishing_id=7))
     for number in (7, 6):
@@ -83,7 +83,7 @@ def test_ids_of_the_application_have_to_grow() -> None:
 
 
 @pytest.mark.parametrize("number", [-1, 2**64])
-def test_an_id_that_is_no_uint64_is_a_value_error(number: int) -> None:
+def test_an_id_outside_uint64_is_a_value_error(number: int) -> None:
     line = Line()
     with pytest.raises(ValueError, match="uint64"):
         result(line.client.send("bob", "a", publishing_id=number))
@@ -92,11 +92,11 @@ def test_an_id_that_is_no_uint64_is_a_value_error(number: int) -> None:
 
 
 @pytest.mark.parametrize("order", [(0, 1), (1, 0)])
-def test_ids_are_chosen_for_all_or_for_none(order: tuple[int, int]) -> None:
+def test_ids_are_chosen_for_every_message_or_none(order: tuple[int, int]) -> None:
     line = Line()
     first, second = order
     silence(line.client.send("bob", "a", publishing_id=first))
-    with pytest.raises(ValueError, match="or for none"):
+    with pytest.raises(ValueError, match="every message of a client or with none"):
         result(line.client.send("bob", "b", publishing_id=second))
     assert len(line.published()) == 1
 
@@ -104,7 +104,7 @@ def test_ids_are_chosen_for_all_or_for_none(order: tuple[int, int]) -> None:
 # Limits.
 
 
-def test_no_more_are_in_flight_than_may_be() -> None:
+def test_the_number_in_flight_is_limited() -> None:
     line = Line(in_flight=2)
     silence(*send(line, *"abcde"))
     a, b = line.sent()
@@ -121,7 +121,7 @@ def test_no_more_are_in_flight_than_may_be() -> None:
 @pytest.mark.parametrize(
     ("asked", "limit"), [(None, DEFAULT_IN_FLIGHT), (5000, IN_FLIGHT_LIMIT), (1, 1)]
 )
-def test_how_many_are_in_flight(asked: int | None, limit: int) -> None:
+def test_the_limit_of_messages_in_flight(asked: int | None, limit: int) -> None:
     options: dict[str, Any] = {} if asked is None else {"in_flight": asked}
     line = Line(None, **options)
     silence(*send(line, *["x"] * 2000))
@@ -130,7 +130,7 @@ def test_how_many_are_in_flight(asked: int | None, limit: int) -> None:
     assert len(line.sent()) == limit
 
 
-def test_nothing_in_flight_is_a_value_error() -> None:
+def test_an_in_flight_limit_of_0_is_a_value_error() -> None:
     with pytest.raises(ValueError, match="in_flight"):
         Line(in_flight=0)
 
@@ -139,7 +139,7 @@ def test_too_many_unsent() -> None:
     line = Line(None)
     silence(*send(line, *["x"] * UNSENT_LIMIT))
     (refused,) = send(line, "one more")
-    with pytest.raises(TooManyUnsent, match="10000 messages wait"):
+    with pytest.raises(TooManyUnsent, match="10000 messages are waiting to be sent already"):
         result(refused)
     line.connect()
     line.log_in()
@@ -150,7 +150,7 @@ def test_too_many_unsent() -> None:
         result(refused)
 
 
-def test_too_many_unsent_can_be_sent_with_the_same_id_later() -> None:
+def test_a_message_refused_as_too_many_unsent_can_reuse_its_id() -> None:
     line = Line(None, in_flight=1)
     for number in range(UNSENT_LIMIT):
         silence(line.client.send("bob", "x", publishing_id=number + 1))
@@ -161,10 +161,10 @@ def test_too_many_unsent_can_be_sent_with_the_same_id_later() -> None:
     silence(line.client.send("bob", "y", publishing_id=UNSENT_LIMIT + 1))
 
 
-# Cancelling.
+# Canceling.
 
 
-def test_what_is_cancelled_before_it_was_sent_never_is() -> None:
+def test_a_message_canceled_before_sending_is_not_sent() -> None:
     line = Line(None)
     first, second, third = send(line, *"abc")
     second.cancel()
@@ -176,7 +176,7 @@ def test_what_is_cancelled_before_it_was_sent_never_is() -> None:
     silence(first, third)
 
 
-def test_what_is_cancelled_when_it_was_sent_is_sent_again_all_the_same() -> None:
+def test_a_message_canceled_after_sending_is_still_resent() -> None:
     line = Line(in_flight=1)
     first, second = send(line, *"ab")
     first.cancel()
@@ -194,7 +194,7 @@ def test_what_is_cancelled_when_it_was_sent_is_sent_again_all_the_same() -> None
 # The end.
 
 
-def test_stopping_fails_all_in_order_and_says_what_is_not_known() -> None:
+def test_stopping_fails_all_messages_in_order() -> None:
     line = Line(in_flight=2)
     sent = send(line, *"abcd")
     order: list[tuple[str, str]] = []
@@ -209,18 +209,18 @@ def test_stopping_fails_all_in_order_and_says_what_is_not_known() -> None:
         result(line.client.send("bob", "e"))
     line.lose()
     assert result(stopping) is None
-    unknown = "this client has stopped; whether the message was stored is not known"
+    unknown = "the client has stopped; the message may or may not have been stored"
     assert order == [
         ("a", unknown),
         ("b", unknown),
-        ("c", "this client has stopped"),
-        ("d", "this client has stopped"),
+        ("c", "the client has stopped"),
+        ("d", "the client has stopped"),
     ]
     with pytest.raises(NotConnected):
         result(line.client.send("bob", "f"))
 
 
-def test_what_is_sent_before_the_start_waits_for_it() -> None:
+def test_a_message_sent_while_connecting_waits() -> None:
     line = Line()
     line.stop()
     line.client.startService()
@@ -245,7 +245,7 @@ def test_a_stopped_client_sends_nothing_more() -> None:
         result(sent[1])
 
 
-def test_who_is_told_may_start_again_and_send() -> None:
+def test_an_errback_may_restart_the_client_and_send() -> None:
     line = Line()
     first, second = send(line, "a", "b")
     again: list[Deferred[None]] = []

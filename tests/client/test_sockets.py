@@ -1,4 +1,4 @@
-"""The library over real sockets, to the real server and to one of version 1."""
+"""The library over real sockets, with the real server and a version 1 server."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from tests.client.server import serving
 
 
 def next_event(client: ChatClient, kind: type[Event]) -> Deferred[Any]:
-    """Fires with the next event of that kind."""
+    """Return a Deferred that fires with the next event of a kind."""
     told: Deferred[Any] = Deferred()
 
     def observe(event: Event) -> None:
@@ -57,7 +57,7 @@ async def test_a_conversation() -> None:
 
 
 @in_reactor
-async def test_what_is_acknowledged_does_not_come_again() -> None:
+async def test_an_acknowledged_message_is_not_redelivered() -> None:
     async with serving() as server:
         bob = await server.client("bob")
         alice = await server.client("alice")
@@ -80,7 +80,7 @@ async def test_the_name_is_free_when_the_stop_fires() -> None:
 
 
 @in_reactor
-async def test_a_name_in_use_and_one_taken_over() -> None:
+async def test_a_name_in_use_and_a_take_over() -> None:
     async with serving() as server:
         first = await server.client("alice")
         with pytest.raises(UserAlreadyLogged):
@@ -94,8 +94,9 @@ async def test_a_name_in_use_and_one_taken_over() -> None:
 
 @pytest.mark.parametrize("kind", ["memory:", "sqlite:{}/chat.db"])
 @pytest_twisted.ensureDeferred
-async def test_a_server_that_is_restarted(kind: str, tmp_path: Path) -> None:
-    """Also with a store that forgets: it numbers on, and so nothing is taken for a duplicate."""
+async def test_a_server_restart(kind: str, tmp_path: Path) -> None:
+    """Also with a memory store, whose offsets keep growing, so that no message counts as a
+    duplicate."""
     async with serving(kind.format(tmp_path)) as server:
         client = await server.client("alice")
         received: list[str] = []
@@ -117,7 +118,7 @@ async def test_a_server_that_is_restarted(kind: str, tmp_path: Path) -> None:
 
 
 @in_reactor
-async def test_nobody_listens() -> None:
+async def test_a_refused_connection() -> None:
     async with serving() as server:
         await server.stop()
         with pytest.raises(NotConnected, match="cannot connect"):
@@ -162,10 +163,10 @@ async def test_a_server_that_does_not_answer() -> None:
 
 
 @in_reactor
-async def test_a_server_that_hangs_up() -> None:
+async def test_a_server_that_closes_the_connection() -> None:
     with ThreadServer() as server:
         client = await client_of(server)
-        with pytest.raises(NotConnected, match="not known"):
+        with pytest.raises(NotConnected, match="may or may not have been stored"):
             await client.send("hangup", "bye")
         await client.send("bob", "hello")
         assert server.logins == ["alice", "alice"]
@@ -173,7 +174,7 @@ async def test_a_server_that_hangs_up() -> None:
 
 
 @in_reactor
-async def test_more_than_the_limit_arrives_in_order() -> None:
+async def test_messages_above_the_unread_limit_arrive_in_order() -> None:
     count = 5000
     backlog = b"".join(frames.delivery(str(number)) for number in range(count))
     with ThreadServer({"alice": backlog}) as server:

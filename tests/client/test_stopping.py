@@ -1,4 +1,4 @@
-"""Stopping the client from what it tells: ClientService is in the middle of a step then."""
+"""Stopping the client from its own callbacks, while ClientService is changing state."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from chat_protocol.wire.commands import LoginAnswer
 
 @implementer(IStreamClientEndpoint)
 class Endpoint:
-    """Refuses, at once or later, or answers the login with one code.
+    """Refuse, at once or later, or answer the login with one code.
 
     Args:
         code: None: there is no connection.
-        later: whether the attempt takes its time.
+        later: whether the attempt stays pending.
     """
 
     def __init__(self, code: Code | None = None, later: bool = False) -> None:
@@ -76,7 +76,7 @@ class Run:
 
 
 @pytest.mark.parametrize("later", [False, True])
-def test_when_there_is_no_connection(later: bool) -> None:
+def test_stop_after_a_failed_attempt(later: bool) -> None:
     endpoint = Endpoint(later=later)
     run = Run(endpoint)
     if endpoint.attempt is not None:
@@ -85,7 +85,7 @@ def test_when_there_is_no_connection(later: bool) -> None:
     assert [type(event) for event in run.events] == [Offline, Ended]
 
 
-def test_when_the_login_is_refused() -> None:
+def test_stop_after_a_refused_login() -> None:
     endpoint = Endpoint(Code.USER_ALREADY_LOGGED)
     run = Run(endpoint)
     assert endpoint.protocol is not None
@@ -93,7 +93,7 @@ def test_when_the_login_is_refused() -> None:
     run.check(UserAlreadyLogged)
 
 
-def test_an_observer_that_stops_it() -> None:
+def test_stop_from_an_observer() -> None:
     clock = Clock()
     client = ChatClient(Endpoint(), "alice", clock)
     stopped: list[Deferred[None]] = []
@@ -109,7 +109,7 @@ def test_an_observer_that_stops_it() -> None:
     assert client.state is State.STOPPED
 
 
-def test_an_observer_is_not_told_of_an_attempt_when_it_was_stopped_meanwhile() -> None:
+def test_a_stop_suppresses_the_offline_event() -> None:
     clock = Clock()
     client = ChatClient(Endpoint(), "alice", clock)
     events: list[Event] = []

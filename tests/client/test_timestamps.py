@@ -10,12 +10,12 @@ DAY = datetime(2023, 11, 14, 22, 13, 20, tzinfo=timezone.utc)
 
 
 @pytest.mark.parametrize("time", [1_700_000_000 * 1000**power for power in range(4)])
-def test_the_unit_follows_from_the_size(time: int) -> None:
-    """Python's client sends seconds, Go's nanoseconds."""
+def test_the_unit_follows_from_the_magnitude(time: int) -> None:
+    """The published Python client sends seconds, the Go client nanoseconds."""
     assert moment(time) == DAY
 
 
-def test_microseconds_survive() -> None:
+def test_microseconds_are_kept() -> None:
     assert moment(1_700_000_000_123_456_789) == DAY.replace(microsecond=123456)
 
 
@@ -32,12 +32,12 @@ def test_microseconds_survive() -> None:
         (2**64 - 1, 2554),
     ],
 )
-def test_every_uint64_is_a_moment(time: int, year: int) -> None:
+def test_every_uint64_has_a_time(time: int, year: int) -> None:
     found = moment(time)
     assert found is not None
     assert found.year == year
 
 
 @pytest.mark.parametrize("time", [10**40, -(10**40)])
-def test_what_no_calendar_has_is_none(time: int) -> None:
+def test_a_value_outside_the_calendar_is_none(time: int) -> None:
     assert moment(time) is None

@@ -1,4 +1,4 @@
-"""TLS as clients see it: who is let in, and by whom."""
+"""TLS from the client's side: verification and client certificates."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.client.server import RealServer, serving
 
 
 class Files:
-    """What an operator hands out."""
+    """Certificate files of an operator."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
@@ -61,12 +61,12 @@ async def test_a_conversation(files: Files, host: str) -> None:
 
 @pytest_twisted.ensureDeferred
 async def test_the_server_is_verified(files: Files) -> None:
-    """By default against what the system knows; in the next attempt again."""
+    """By default with the system's CAs, and again in the next attempt."""
     async with serving(tls=files.server()) as server:
         for authorities in (None, str(Authority().write(files.directory / "other.pem"))):
             alice = client(server, "alice", authorities=authorities)
             alice.startService()
-            with pytest.raises(NotTrusted, match="an authority that is not trusted"):
+            with pytest.raises(NotTrusted, match="not signed by a trusted authority"):
                 await alice.when_online(fail_after_failures=2)
             await alice.stopService()
 
@@ -76,13 +76,13 @@ async def test_the_name_of_the_server_is_verified(files: Files) -> None:
     async with serving(tls=files.server("chat.example")) as server:
         alice = client(server, "alice", authorities=files.authorities)
         alice.startService()
-        with pytest.raises(NotTrusted, match="for another name"):
+        with pytest.raises(NotTrusted, match="for another host name"):
             await alice.when_online(fail_after_failures=1)
         await alice.stopService()
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_certificate_in_place_of_a_password(files: Files) -> None:
+async def test_a_client_certificate_instead_of_a_password(files: Files) -> None:
     from twisted.internet import reactor
 
     between = Authority("Between", files.authority)
@@ -105,7 +105,7 @@ async def test_a_certificate_in_place_of_a_password(files: Files) -> None:
             await one.stopService()
 
 
-def test_files_that_cannot_be_used(files: Files) -> None:
+def test_unusable_certificate_files(files: Files) -> None:
     path = files.directory / "own.pem"
     own, other = files.authority.client("alice"), files.authority.client("alice")
     path.write_bytes(own.pem + other.key_pem())
@@ -113,7 +113,7 @@ def test_files_that_cannot_be_used(files: Files) -> None:
         ({"authorities": "/dev/null"}, "/dev/null holds no certificate"),
         ({"certificate": "nosuch"}, "cannot read nosuch"),
         ({"certificate": files.authorities}, "holds no private key"),
-        ({"certificate": str(path)}, "does not belong to the first certificate"),
+        ({"certificate": str(path)}, "does not match the first certificate"),
     ):
         with pytest.raises(CertificateUnusable, match=said):
             tls_endpoint(Clock(), "localhost", 5555, **options)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import pytest
+from twisted.internet.protocol import Protocol
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 
 from chat_protocol.domain.limits import Limits
-from chat_protocol.server import version2
-from chat_protocol.server.connection import ChatProtocol
+from chat_protocol.server import factory
 from chat_protocol.server.factory import ChatFactory
 from chat_protocol.stores.memory.store import MemoryStore
 from chat_protocol.wire import codec
@@ -44,14 +44,13 @@ class Server:
         wall_clock = 1_700_000_000_000_000_000
         self._factory = ChatFactory(MemoryStore(), self._clock, lambda: wall_clock, Limits())
 
-    def connect(self) -> tuple[ChatProtocol, StringTransport]:
+    def connect(self) -> tuple[Protocol, StringTransport]:
         connection = self._factory.buildProtocol(None)
-        assert isinstance(connection, ChatProtocol)
         transport = StringTransport()
         connection.makeConnection(transport)
         return connection, transport
 
-    def say(self, connection: ChatProtocol, transport: StringTransport, frame: bytes) -> bytes:
+    def say(self, connection: Protocol, transport: StringTransport, frame: bytes) -> bytes:
         """What comes back on the connection."""
         transport.clear()
         connection.dataReceived(frame)
@@ -77,7 +76,7 @@ def test_the_server_does_what_the_examples_of_version_1_show() -> None:
 def test_the_server_does_what_the_examples_of_version_2_show(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(version2, "_version", lambda: "2.0")
+    monkeypatch.setattr(factory, "_version", lambda: "2.0")
     monkeypatch.setattr("secrets.token_urlsafe", lambda size: "0J7mYf2cQ9tK")
     shown = examples(TEXT)
     server = Server()

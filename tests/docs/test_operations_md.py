@@ -169,6 +169,18 @@ def _nothing(machine: Machine) -> None:
     """Nothing to look at."""
 
 
+def test_the_files_for_deployment_use_metrics_that_exist() -> None:
+    known = {
+        row.split("`")[1] for row in SECTIONS["Watch"].splitlines() if row.startswith("| `chat_")
+    }
+    for name in ("alerts.yml", "grafana-dashboard.json"):
+        used = set(re.findall(r"\bchat_\w+", read(f"deploy/{name}")))
+        assert used
+        assert {re.sub("_bucket$", "", metric) for metric in used} <= known
+    states = re.findall(r"\((\w+(?: \w+)?)\)", SECTIONS["Watch"].partition("`chat_sessions`")[2])
+    assert {"paused", "catching up"} <= set(states[:2])
+
+
 def test_no_section_with_commands_is_left_out() -> None:
     run = re.compile(r"^\$ (chatadmin|chatclient|curl) ", re.MULTILINE)
     assert {name for name, text in SECTIONS.items() if run.search(text)} == set(STEPS)

@@ -9,16 +9,19 @@ from typing import Any
 
 import pytest
 
+from chat_protocol.domain import admission
+from chat_protocol.domain.exchange import POSITION_SECONDS
 from chat_protocol.domain.limits import Limits
-from chat_protocol.domain.names import MAX_USERNAME, normalise_username
+from chat_protocol.domain.messages import Message
+from chat_protocol.domain.names import MAX_USERNAME, normalize_username
+from chat_protocol.domain.ranges import Ranges
 from chat_protocol.domain.rates import Rate
+from chat_protocol.domain.users import EVERYONE, Session, User
 from chat_protocol.errors import InvalidUsername
-from chat_protocol.server import authentication, version2
-from chat_protocol.server import rejected as tarpit
+from chat_protocol.server import authentication, rejected, requests
 from chat_protocol.server.factory import CORRELATION_TEST_SECONDS
 from chat_protocol.service.tap import Options
 from chat_protocol.stores.memory import store as memory
-from chat_protocol.stores.sqlite import database as sqlite_database
 from chat_protocol.transport import keepalive
 from chat_protocol.wire import codec
 from chat_protocol.wire.codes import Code
@@ -45,7 +48,11 @@ SECTIONS = sections(TEXT)
 
 def test_every_section_that_code_refers_to_is_there() -> None:
     assert list(SECTIONS)[:4] == ["Types", "Frames", "Commands", "Codes"]
-    named = {name for text in _sources() for name in re.findall(r'protocol\.md, "([^"]+)"', text)}
+    named = {
+        name
+        for text in _sources()
+        for name in re.findall(r'protocol\.md,\s(?:section\s)?"([^"]+)"', text)
+    }
     assert named <= set(SECTIONS)
     assert named
 
@@ -118,7 +125,7 @@ def test_types() -> None:
 
 
 def _smallest(struct: type[Any]) -> int:
-    return sum(type_.smallest for _, type_ in fields_of(struct))
+    return sum(type_.min_size for _, type_ in fields_of(struct))
 
 
 @pytest.mark.parametrize(("name", "struct"), [("User", UserStatus), ("Stored", StoredMessage)])
@@ -206,6 +213,13 @@ def test_an_answer_has_the_key_of_its_command_with_the_highest_bit() -> None:
 
 # Codes.
 
+_SEEN_BY_VERSION_1 = {
+    Code.GOING_AWAY: "the end",
+    Code.REPLACED: "the end",
+    Code.HEARTBEAT_MISSED: "the end",
+    Code.OUT_OF_ORDER: "never",
+}
+
 
 def test_the_table_of_codes_is_what_the_program_has() -> None:
     rows = table(SECTIONS["Codes"])
@@ -214,7 +228,7 @@ def test_the_table_of_codes_is_what_the_program_has() -> None:
         (
             f"0x{code:04X}",
             code.name.replace("_", "").lower(),
-            "the end" if code >= Code.GOING_AWAY else f"0x{code.version_1:04X}",
+            _SEEN_BY_VERSION_1.get(code, f"0x{code.version_1:04X}"),
         )
         for code in Code
     ]
@@ -230,8 +244,8 @@ CONSTANTS = {
     "FREE_GUESSES_OF_ADDRESS": authentication.FREE_GUESSES_OF_ADDRESS,
     "FREE_GUESSES_OF_NAME": authentication.FREE_GUESSES_OF_NAME,
     "LONGEST_WAIT_OF_NAME": authentication.LONGEST_WAIT_OF_NAME,
-    "TARPIT": tarpit.TARPIT,
-    "TARPIT_SECONDS": tarpit.TARPIT_SECONDS,
+    "REJECTED": rejected.REJECTED,
+    "REJECTED_SECONDS": rejected.REJECTED_SECONDS,
     "GUESSERS": authentication.GUESSERS,
     "LONGEST_WAIT": authentication.LONGEST_WAIT,
     "MAX_FRAME_BEFORE_LOGIN": codec.MAX_FRAME_BEFORE_LOGIN,
@@ -242,12 +256,16 @@ CONSTANTS = {
     "INTERVAL_SECONDS": keepalive.INTERVAL_SECONDS,
     "PROBES": keepalive.PROBES,
     "SILENT_SECONDS": keepalive.SILENT_SECONDS,
-    "DEFAULT_WINDOW": version2.DEFAULT_WINDOW,
-    "MAX_HEARTBEAT": version2.MAX_HEARTBEAT,
-    "DEFAULT_PAGE": version2.DEFAULT_PAGE,
-    "MAX_PAGE": version2.MAX_PAGE,
-    "ANSWER_BYTES": version2._ANSWER_BYTES,
-    "PUBLISHING_IDS": memory.PUBLISHING_IDS,
+    "DEFAULT_WINDOW": requests.DEFAULT_WINDOW,
+    "MAX_HEARTBEAT": requests.MAX_HEARTBEAT,
+    "DEFAULT_PAGE": requests.DEFAULT_PAGE,
+    "MAX_PAGE": requests.MAX_PAGE,
+    "ANSWER_BYTES": requests.ANSWER_BYTES,
+    "PUBLISHING_IDS": admission.PUBLISHING_IDS,
+    "MAX_PUBLISHING_ID": admission.MAX_PUBLISHING_ID,
+    "MAX_FIRST_PUBLISHING_ID": admission.MAX_FIRST_PUBLISHING_ID,
+    "MAX_PUBLISHING_ID_STEP": admission.MAX_PUBLISHING_ID_STEP,
+    "POSITION_SECONDS": POSITION_SECONDS,
     "HISTORY_BYTES": memory.HISTORY_BYTES,
     "TO_EVERYONE_BYTES": memory.TO_EVERYONE_BYTES,
 }
@@ -261,6 +279,9 @@ def _value(text: str) -> float | Rate:
     if rate is not None:
         steady, burst = (int(number.replace(",", "")) for number in rate.groups())
         return Rate(steady, burst)
+    power = re.fullmatch(r"2\^(\d+)( - 1)?", text)
+    if power is not None:
+        return (1 << int(power[1])) - (1 if power[2] else 0)
     number, _, unit = text.partition(" ")
     return 0 if number == "none" else float(number.replace(",", "")) * UNITS.get(unit, 1)
 
@@ -273,8 +294,18 @@ def test_the_table_of_limits_is_what_the_program_has() -> None:
     assert found == {**CONSTANTS, **limits}
 
 
-def test_both_stores_look_back_on_as_many_publishing_ids() -> None:
-    assert sqlite_database.PUBLISHING_IDS == memory.PUBLISHING_IDS
+def test_every_public_constant_of_these_modules_is_listed() -> None:
+    """A limit that is added to one of them is added to the document as well."""
+    for module in (admission, authentication, rejected, requests):
+        names = {name for name in vars(module) if name.isupper() and not name.startswith("_")}
+        assert names - set(CONSTANTS) == set()
+
+
+def test_no_store_has_limits_of_its_own_for_publishing_ids() -> None:
+    stores = sorted((ROOT / "chat_protocol" / "stores").rglob("*.py"))
+    assert len(stores) > 10
+    defined = re.compile(r"^_?\w*PUBLISHING_IDS?(_STEP)? = \d", re.MULTILINE)
+    assert [path.name for path in stores if defined.search(path.read_text())] == []
 
 
 def test_limits_that_may_be_none_are_those_that_say_so_in_the_program() -> None:
@@ -303,13 +334,65 @@ def test_options_that_are_named_exist() -> None:
 
 
 def test_the_tables_of_properties_are_what_a_login_has() -> None:
-    wishes, granted = tables(SECTIONS["Version 2: login"])
+    asked_for, granted = tables(SECTIONS["Version 2: login"])
     _, _, answer = EXAMPLES["E11"]
     assert [row["property"].strip("`") for row in granted] == list(answer.properties)
-    source = (ROOT / "chat_protocol/server/version2.py").read_text()
+    source = (ROOT / "chat_protocol/server/requests.py").read_text()
     read_by_server = re.findall(r'(?:properties\.get\(|_number\(properties, )"(\w+)"', source)
-    listed = {row["property"].strip("`") for row in wishes}
+    listed = {row["property"].strip("`") for row in asked_for}
     assert listed == {"product", "version", *read_by_server}
+
+
+# Publishing ids.
+
+
+class Ids:
+    """A Ledger that knows the publishing ids of one sender."""
+
+    mailbox_limit = 0
+
+    def __init__(self, stored: Ranges) -> None:
+        self._stored = stored
+
+    def find(self, user: User) -> int:
+        return 1
+
+    def room(self, user_id: int) -> int:
+        return 10
+
+    def published(self, sender: Session) -> Ranges:
+        return self._stored
+
+    def draw(self, count: int) -> int:
+        return 1
+
+
+def _published(publishing_id: int, *stored: int) -> Message:
+    """A message to everyone under a publishing id, with these edges of ids stored before."""
+    sender: Any = None
+    one = Message(sender, EVERYONE, [bytes(4)], [b"x"], [b""], 1, 2, publishing_id)
+    admission.admit(one, Ids(Ranges(stored)))
+    return one
+
+
+def test_publishing_ids_are_as_s37_and_s38_say() -> None:
+    rows = tables(SECTIONS["Version 2: publish"])[0]
+    assert [row["the server"].split()[0] for row in rows] == ["takes", "answers", "refuses"]
+    assert _published(8, 5, 8).offset
+    again = _published(7, 5, 8)
+    assert (again.accepted, again.offset) == (1, 0)
+    assert _published(4, 5, 8).refusal is Code.OUT_OF_ORDER
+    assert "not known" not in _published(4, 5, 8).detail
+    below = _published(4, 5, 5 + admission.PUBLISHING_IDS)
+    assert (below.refusal, "is not known" in below.detail) == (Code.OUT_OF_ORDER, True)
+    highest, step = 7, admission.MAX_PUBLISHING_ID_STEP
+    assert _published(highest + step, 5, 8).offset
+    assert _published(highest + step + 1, 5, 8).refusal is Code.MALFORMED
+    assert _published(admission.MAX_FIRST_PUBLISHING_ID).offset
+    assert _published(admission.MAX_FIRST_PUBLISHING_ID + 1).refusal is Code.MALFORMED
+    last = admission.MAX_PUBLISHING_ID
+    assert _published(last, last - 1, last).offset
+    assert _published(last + 1, last - 1, last).refusal is Code.MALFORMED
 
 
 # Usernames.
@@ -335,9 +418,9 @@ def test_the_tables_of_properties_are_what_a_login_has() -> None:
 def test_usernames_are_as_s5_says(name: str, normal: str | None) -> None:
     if normal is None:
         with pytest.raises(InvalidUsername):
-            normalise_username(name)
+            normalize_username(name)
     else:
-        assert normalise_username(name) == normal
+        assert normalize_username(name) == normal
 
 
 # The whole.

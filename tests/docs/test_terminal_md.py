@@ -12,7 +12,7 @@ pytest.importorskip("prompt_toolkit")
 
 import chat_protocol.cli.screen
 from chat_protocol.cli.commands import COMMANDS
-from chat_protocol.cli.screen.frame import SIDE_FROM
+from chat_protocol.cli.screen.frame import SIDEBAR_MIN_WIDTH
 from tests.docs.markdown import ROOT, read, sections, table
 
 TEXT = read("terminal.md")
@@ -46,7 +46,7 @@ def test_each_command_is_described() -> None:
 
 
 def test_the_width_that_is_named() -> None:
-    assert f"fewer than {SIDE_FROM} columns" in TEXT
+    assert f"fewer than {SIDEBAR_MIN_WIDTH} columns" in TEXT
 
 
 def test_the_pictures_exist_and_are_small() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from chat_protocol.web import http
+from chat_protocol.web.channel import REQUEST_SECONDS, Channel
 from chat_protocol.web.files import HEADERS
 from tests.docs.markdown import ROOT, read, sections, table
 
@@ -22,11 +23,10 @@ def test_the_headers_are_those_of_every_answer() -> None:
 
 def test_the_limits_have_their_values() -> None:
     values = {row["limit"]: row["value"] for row in table(SECTIONS["Limits"])}
-    assert values["`REQUEST_SECONDS`"] == f"{http.REQUEST_SECONDS:g} s"
+    assert values["`REQUEST_SECONDS`"] == f"{REQUEST_SECONDS:g} s"
     assert values["`RESPONSE_BUFFER`"] == f"{http.RESPONSE_BUFFER // 1024} KiB"
-    channel = http.Channel
-    assert channel.totalHeadersSize == 16 * 1024
-    assert values["request line and headers"] == f"16 KiB, {channel.maxHeaders} headers"
+    assert Channel.totalHeadersSize == 16 * 1024
+    assert values["request line and headers"] == f"16 KiB, {Channel.maxHeaders} headers"
 
 
 def test_the_documents_that_are_linked_exist() -> None:

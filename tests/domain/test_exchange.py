@@ -1,19 +1,30 @@
-"""The exchange and a store that refuses."""
+"""The exchange between sessions and store: a store that refuses, and a message to many."""
 
 from __future__ import annotations
 
-from twisted.internet.defer import Deferred, fail
+from collections.abc import Sequence
+from typing import Any, cast
+
+from twisted.internet.defer import CancelledError, Deferred, fail
 from twisted.internet.task import Clock
 from twisted.logger import capturedLogs, formatEvent
+from twisted.python.failure import Failure
+from zope.interface import implementer
 
-from chat_protocol.domain.batch import Batch, Page
-from chat_protocol.domain.exchange import Exchange
+from chat_protocol.domain.delivery import Delivery
+from chat_protocol.domain.exchange import POSITION_SECONDS, Exchange
 from chat_protocol.domain.limits import Limits
+from chat_protocol.domain.messages import Batch, Message
 from chat_protocol.domain.outage import REMIND_SECONDS
-from chat_protocol.domain.stored import Stored, Waiting
+from chat_protocol.domain.ports import ISharedStore
+from chat_protocol.domain.queries import Lookup, Query
 from chat_protocol.domain.turn import Turn
+from chat_protocol.domain.users import Audience, Session, User
 from chat_protocol.errors import Unavailable
 from chat_protocol.stores.memory.store import MemoryStore
+from chat_protocol.wire import commands
+from chat_protocol.wire.codec import decode, encode
+from tests.stores.helpers import commit, page, register, run, texts
 
 
 class FullStore(MemoryStore):
@@ -25,33 +36,90 @@ class FullStore(MemoryStore):
         return fail(Unavailable("full")) if self.full else super().commit(batch)
 
 
-def test_what_is_given_back_waits_for_a_store_that_takes_it() -> None:
-    """Not a message of it may be lost, nor its order, however often the store refuses."""
+class Moved:
+    """A delivery whose position has moved."""
+
+    def __init__(self, user: User, position: int) -> None:
+        self.key = (user.id, 0)
+        self.position = position
+
+
+class Output:
+    """An IOutput that keeps each piece as it is written."""
+
+    backlog = 0
+    written = 0
+    taken = 0
+
+    def __init__(self) -> None:
+        self.delivered: list[bytes] = []
+        self.answers: list[bytes] = []
+
+    def write(self, data: bytes) -> None:
+        self.answers.append(data)
+
+    def deliver(self, data: bytes) -> None:
+        self.delivered.append(data)
+
+
+def made(store: MemoryStore, clock: Clock, online: list[User] | None = None) -> Exchange:
+    return Exchange(store, Turn(clock), Limits(), clock, lambda: online or [])
+
+
+def move(exchange: Exchange, user: User, position: int) -> None:
+    exchange.move(cast(Delivery, Moved(user, position)))
+
+
+def test_a_position_waits_for_a_store_that_takes_it() -> None:
+    """However often the store refuses, the highest one is stored in the end."""
     clock, store = Clock(), FullStore()
-    exchange = Exchange(store, Turn(clock), Limits(), clock, list)
-    exchange.logins.register("bob", 1)
-    clock.advance(0)
+    exchange = made(store, clock)
+    alice, bob, carol = register(store, "alice", "bob", "carol")
+    first, other = run(alice, bob, "1", "2", "3"), run(alice, carol, "4", "5")
+    commit(store, first, other)
     store.full = True
-    for offset in (7, 8):
-        exchange.give_back([Waiting(1, Stored(offset, "alice", 5, b"%d" % offset, 0, ("bob",)))])
-        clock.advance(0)
+    move(exchange, carol, other.offset)
+    for offset in (first.offset, first.offset + 1):
+        move(exchange, bob, offset)
+        clock.advance(POSITION_SECONDS)
         clock.advance(1)
+        assert exchange.unstored_position((bob.id, 0)) == offset
+        assert texts(page(store, bob)) == ["1", "2", "3"]
     store.full = False
     clock.advance(1)
-    page = Page(1, 0, 10, 1000)
-    store.read([page])
-    assert [message.text for message in page.messages] == [b"7", b"8"]
+    clock.advance(POSITION_SECONDS)
+    assert texts(page(store, bob)) == ["3"]
+    assert texts(page(store, carol)) == ["5"]
+    assert exchange.unstored_position((bob.id, 0)) == 0
     assert clock.getDelayedCalls() == []
 
 
-def test_a_store_that_refuses_for_long_is_said_now_and_then() -> None:
+def test_a_page_is_read_behind_a_position_that_is_not_stored_yet() -> None:
     clock, store = Clock(), FullStore()
-    exchange = Exchange(store, Turn(clock), Limits(), clock, list)
-    exchange.logins.register("bob", 1)
+    exchange = made(store, clock)
+    alice, bob = register(store, "alice", "bob")
+    sent = run(alice, bob, "1", "2", "3")
+    commit(store, sent)
+    output = Output()
+    delivery = Delivery("bob", (bob.id, 0), cast(Any, output), Limits(), exchange, 10)
+    store.full = True
+    move(exchange, bob, sent.offset + 1)
+    delivery.begin()
     clock.advance(0)
+    (data,) = output.delivered
+    assert decode(data[4:])[1] == commands.Deliver(sent.offset + 2, "3", "alice", 0, ("bob",), 7)
+    exchange.stop()
+
+
+def test_a_store_that_refuses_for_long_is_reported_now_and_then() -> None:
+    clock, store = Clock(), FullStore()
+    exchange = made(store, clock)
+    alice, bob = register(store, "alice", "bob")
+    sent = run(alice, bob, "1")
+    commit(store, sent)
     with capturedLogs() as events:
         store.full = True
-        exchange.give_back([Waiting(1, Stored(7, "alice", 5, b"7", 0, ("bob",)))])
+        move(exchange, bob, sent.offset)
         for _ in range(int(REMIND_SECONDS * 1.5)):
             clock.advance(1)
         store.full = False
@@ -62,3 +130,105 @@ def test_a_store_that_refuses_for_long_is_said_now_and_then() -> None:
         "The store refuses: full",
         "The store takes messages again, after 90 seconds",
     ]
+
+
+def online(user: User, exchange: Exchange, clock: Clock, version: int) -> Output:
+    """Begin a session of a user; everything in its mailbox is delivered."""
+    output = Output()
+    delivery = Delivery(
+        user.name, (user.id, 0), cast(Any, output), Limits(), exchange, 10 if version > 1 else 0
+    )
+    user.session = Session(user, cast(Any, output), cast(Any, None), delivery, version)
+    delivery.begin()
+    clock.advance(0)
+    return output
+
+
+def test_all_sessions_of_version_2_get_the_same_bytes_encoded_once() -> None:
+    clock, store = Clock(), MemoryStore()
+    users = register(store, "alice", "bob", "carol", "dave", "erin")
+    exchange = made(store, clock, users)
+    versions = (2, 2, 2, 1, 2)
+    outputs = [
+        online(user, exchange, clock, version)
+        for user, version in zip(users, versions, strict=True)
+    ]
+    alice, *recipients = users
+    recipients.pop()
+    assert alice.session is not None
+    for audience in (Audience(*recipients), Audience()):
+        sent = [encode(commands.Message(text, "alice", "", 5)) for text in ("hi", "there")]
+        message = Message(
+            alice.session, audience, [b"\0\0\0\1", b"\0\0\0\2"], [b"hi", b"there"], sent, 100, 2
+        )
+        exchange.submit(message)
+        clock.advance(0)
+        to = tuple(user.name for user in audience.recipients)
+        scope = commands.Scope.USERS if to else commands.Scope.EVERYONE
+        bob, carol, dave, erin = (output.delivered for output in outputs[1:])
+        expected = b"".join(
+            encode(commands.Deliver(offset, text, "alice", scope, to, 5))
+            for offset, text in enumerate(("hi", "there"), message.offset)
+        )
+        assert bob == [expected]
+        assert carol[0] is bob[0]
+        assert dave == [
+            b"".join(encode(commands.Message(text, "alice", "dave", 5)) for text in ("hi", "there"))
+        ]
+        assert erin == ([] if to else bob)
+        assert outputs[0].delivered == []
+        for output in outputs:
+            output.delivered.clear()
+    assert len(outputs[0].answers) == 2
+
+
+class UnreadableStore(MemoryStore):
+    """Cannot answer a query for one name."""
+
+    def read(self, queries: Sequence[Query]) -> Deferred[None]:
+        if any(isinstance(query, Lookup) and query.name == "bad" for query in queries):
+            return fail(Unavailable("cannot read that"))
+        return super().read(queries)
+
+
+def test_a_query_that_cannot_be_answered_does_not_concern_the_others() -> None:
+    clock, store = Clock(), UnreadableStore()
+    register(store, "alice", "bob")
+    exchange = made(store, clock)
+    names = ("alice", "bad", "bob")
+    lookups = [Lookup(name) for name in names]
+    outcomes: list[object] = []
+    for lookup in lookups:
+        exchange.query(lookup).addBoth(outcomes.append)
+    clock.advance(0)
+    assert [lookup.user_id for lookup in lookups] == [1, 0, 2]
+    failed = [isinstance(one, Failure) and one.check(Unavailable) is not None for one in outcomes]
+    assert failed == [False, True, False]
+    exchange.stop()
+
+
+def test_a_login_that_was_cancelled_while_it_was_stored_is_given_up() -> None:
+    """Otherwise no other node lets the user in while this one runs."""
+    released: list[tuple[int, int]] = []
+
+    @implementer(ISharedStore)
+    class Shared(MemoryStore):
+        serving = True
+
+        def attach(self, listener: object) -> None:
+            pass
+
+        def commit(self, batch: Batch) -> Deferred[None]:
+            for number, registration in enumerate(batch.registrations, 7):
+                registration.number = number
+            released.extend((one.user.id, one.number) for one in batch.released)
+            return super().commit(batch)
+
+    clock = Clock()
+    exchange = made(Shared(), clock)
+    registered = exchange.logins.register("bob", 1)
+    registered.addErrback(lambda failure: failure.trap(CancelledError))
+    registered.cancel()
+    clock.advance(0)
+    assert released == [(1, 7)]
+    assert clock.getDelayedCalls() == []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from chat_protocol.domain.names import normalise_username
+from chat_protocol.domain.names import normalize_username
 from chat_protocol.errors import InvalidUsername
 
 
@@ -12,11 +12,11 @@ from chat_protocol.errors import InvalidUsername
     "name", ["a", "user1", "Ann Smith", "jürgen", "日本", "x" * 255, "é" * 127]
 )
 def test_good_names_stay(name: str) -> None:
-    assert normalise_username(name) == name
+    assert normalize_username(name) == name
 
 
 def test_names_are_composed() -> None:
-    assert normalise_username("e\u0301") == "\u00e9"
+    assert normalize_username("e\u0301") == "\u00e9"
 
 
 @pytest.mark.parametrize(
@@ -34,9 +34,9 @@ def test_names_are_composed() -> None:
         ("a\u202eb", "format"),
         ("a\ue000", "private-use"),
         ("a\u0378", "unassigned"),
-        ("ab\udcff", "in UTF-8; at 2 it is none"),
+        ("ab\udcff", "must be valid UTF-8; the character at index 2 is not"),
     ],
 )
 def test_bad_names_are_refused_with_the_reason(name: str, why: str) -> None:
     with pytest.raises(InvalidUsername, match=why):
-        normalise_username(name)
+        normalize_username(name)

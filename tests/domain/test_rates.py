@@ -24,7 +24,7 @@ def test_a_debt_is_worked_off_first() -> None:
     assert bucket.level(2.0) == 0
 
 
-def test_each_has_a_bucket_of_its_own() -> None:
+def test_each_key_has_a_bucket_of_its_own() -> None:
     buckets = Buckets(Rate(1, 2), 10)
     assert [buckets.take("a", 0.0) for _ in range(3)] == [0, 0, 1]
     assert buckets.take("b", 0.0) == 0
@@ -38,7 +38,7 @@ def test_without_a_rate_there_is_no_limit_and_nothing_is_kept() -> None:
     assert len(buckets) == 0
 
 
-def test_who_was_there_longest_ago_is_forgotten() -> None:
+def test_the_least_recently_used_bucket_is_dropped() -> None:
     buckets = Buckets(Rate(1, 1), 3)
     for key in "abc":
         buckets.take(key, 0.0)
@@ -92,7 +92,7 @@ def test_the_tightest_rate_of_an_allowance_counts() -> None:
         ("::ffff:127.0.0.1", ""),
     ],
 )
-def test_whose_share_an_address_has(host: str, address: str) -> None:
+def test_the_address_that_the_rates_of_a_host_count_for(host: str, address: str) -> None:
     assert address_of(host) == address
 
 

@@ -1,4 +1,4 @@
-"""When a store is asked to forget, and how often."""
+"""When a store is asked to remove expired messages, and how often."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from chat_protocol.stores.memory.store import MemoryStore
 
 
 class SlowStore(MemoryStore):
-    """Does a step when it is told to."""
+    """Takes as long for a step as the test wants."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -34,7 +34,7 @@ def started(store: MemoryStore) -> tuple[Clock, Retention]:
     return clock, retention
 
 
-def test_steps_take_a_tenth_of_the_time_and_then_it_looks_each_minute() -> None:
+def test_steps_take_a_tenth_of_the_time_and_searches_begin_every_minute() -> None:
     store = SlowStore()
     clock, retention = started(store)
     assert store.asked == [900 * 10**9]
@@ -61,7 +61,7 @@ def test_steps_take_a_tenth_of_the_time_and_then_it_looks_each_minute() -> None:
     assert clock.getDelayedCalls() == []
 
 
-def test_nothing_is_older_than_the_epoch() -> None:
+def test_the_age_cannot_lead_before_the_epoch() -> None:
     store = SlowStore()
     retention = Retention(store, Clock(), lambda: 10**18, parse_duration("9999y"))
     retention.start()
@@ -94,7 +94,7 @@ def test_a_store_that_refuses_is_asked_again() -> None:
     assert clock.getDelayedCalls() == []
 
 
-def test_the_log_says_once_that_it_cannot_and_how_much_it_did() -> None:
+def test_the_log_reports_a_failure_once_and_how_many_steps_it_took() -> None:
     lines: list[str] = []
     store = SlowStore()
     clock = Clock()
@@ -118,8 +118,8 @@ def test_the_log_says_once_that_it_cannot_and_how_much_it_did() -> None:
     clock.advance(60)
     store.steps[-1].callback(False)
     assert lines == [
-        "Cannot forget old messages: full",
-        "Forgot messages that were too old, in 2 steps",
+        "Cannot remove expired messages: full. The server retries every minute",
+        "Removed expired messages in 2 steps",
     ]
     Deferred.fromCoroutine(retention.stop())
 
@@ -131,13 +131,15 @@ def test_the_log_says_once_that_it_cannot_and_how_much_it_did() -> None:
         ("2w", 1_209_600), ("1y", 31_536_000),
     ],
 )  # fmt: skip
-def test_lengths_of_time(text: str, seconds: int) -> None:
+def test_durations(text: str, seconds: int) -> None:
     assert parse_duration(text) == seconds
 
 
 @pytest.mark.parametrize(
     "text", ["", "90", "d", "-1d", "1.5h", "90 d", "1d2h", "9999999999d", "\u0661d"]
 )
-def test_what_is_no_length_of_time(text: str) -> None:
-    with pytest.raises(ValueError, match="such as 90d"):
+def test_text_that_is_not_a_duration(text: str) -> None:
+    with pytest.raises(
+        ValueError, match=r"is not a duration\. Give a number and a unit, such as 90d"
+    ):
         parse_duration(text)

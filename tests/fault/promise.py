@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import socket
 import subprocess
 import sys
 import tempfile
@@ -31,7 +30,8 @@ from twisted.internet.threads import deferToThread
 from twisted.python.failure import Failure
 
 from chat_protocol.client import ChatClient, ReceivedMessage, State
-from chat_protocol.errors import Unavailable
+from chat_protocol.errors import OutOfOrder, Unavailable
+from tests.blackbox.server import free_port
 from tests.fault.proxy import ChaosProxy
 from tests.stores.postgres.server import PostgresServer
 
@@ -48,8 +48,7 @@ class Server:
     """A chat server in a process of its own."""
 
     def __init__(self, folder: str, store: str, number: int) -> None:
-        with socket.create_server((HOST, 0)) as free:
-            self.port = free.getsockname()[1]
+        self.port = free_port()
         self._folder = folder
         self._store = store
         self._log = Path(folder, f"log{number}")
@@ -129,7 +128,7 @@ class User:
         sending.addBoth(self._answered, sending)
 
     def _refused(self, failure: Failure, number: int) -> None:
-        if failure.check(Unavailable):
+        if failure.check(Unavailable, OutOfOrder):
             self.unavailable.add(number)
         else:
             self.refused.append(failure.getErrorMessage())
@@ -200,6 +199,9 @@ async def run(reactor: Any, options: argparse.Namespace) -> None:
     faults += ["database"] * options.database_kills
     random.shuffle(faults)
     for fault in faults:
+        if options.no_ids and any(len(set(user.got)) < len(user.got) for user in users):
+            # The run has failed as expected.
+            break
         await deferLater(reactor, random.uniform(0.05, 0.5))
         if fault == "harm" or random.random() < 0.7:
             await somebody_is_online()

@@ -62,6 +62,9 @@ class Link:
 
     def forward(self, side: _Side, data: bytes) -> None:
         if side is not self.client:
+            if self.proxy.swallowing:
+                self.proxy.swallowed += len(data)
+                return
             self.client.transport.write(data)  # type: ignore[union-attr]
             return
         if self.proxy.without_ids:
@@ -124,6 +127,10 @@ class ChaosProxy(Factory):
         self._servers = servers
         self._random = random
         self.without_ids = without_ids
+        self.swallowing = False
+        """Whether what servers send goes nowhere."""
+        self.swallowed = 0
+        """Bytes of that."""
         self.links: set[Link] = set()
         self.harm: dict[str, int] = {"cut": 0, "stall": 0, "half-close": 0}
 

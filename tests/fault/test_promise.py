@@ -42,6 +42,10 @@ def test_over_several_nodes_too() -> None:
 
 @pytest.mark.timeout(320)
 def test_without_deduplication_the_check_fails() -> None:
-    done = promise("--kills", "3", "--harms", "60", "--without-deduplication")
-    assert done.returncode == 1, done.stdout + done.stderr
-    assert "doubled" in done.stdout
+    # Whether a fault meets a message in flight is chance.
+    for _ in range(3):
+        done = promise("--kills", "3", "--harms", "60", "--without-deduplication")
+        assert done.returncode == 1, done.stdout + done.stderr
+        if "doubled" in done.stdout:
+            return
+    pytest.fail(done.stdout + done.stderr)

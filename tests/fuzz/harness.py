@@ -8,25 +8,26 @@ from __future__ import annotations
 
 from collections import Counter
 from random import Random
+from typing import Any
 
 from twisted.cred.checkers import InMemoryUsernamePasswordDatabaseDontUse
 from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred, fail
 from twisted.internet.error import ConnectionDone
 from twisted.internet.task import Clock, deferLater
-from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from chat_protocol.domain.batch import Batch, Page
 from chat_protocol.domain.limits import Limits
-from chat_protocol.domain.names import normalise_username
+from chat_protocol.domain.messages import Batch
+from chat_protocol.domain.names import normalize_username
+from chat_protocol.domain.ports import IStore
+from chat_protocol.domain.queries import Page
 from chat_protocol.domain.rates import Rate
 from chat_protocol.errors import InvalidUsername, Malformed, Unavailable, UnknownCommand
-from chat_protocol.interfaces import IStore
 from chat_protocol.server.authentication import Authenticator
-from chat_protocol.server.connection import ChatProtocol
 from chat_protocol.server.factory import ChatFactory
+from chat_protocol.server.first_bytes import FirstBytes
 from chat_protocol.stores.memory.store import MemoryStore
 from chat_protocol.wire.codec import MIN_FRAME, decode, decode_header, encode
 from chat_protocol.wire.codes import Code
@@ -42,6 +43,7 @@ from chat_protocol.wire.commands import (
     Scope,
 )
 from tests.fuzz.scenario import CLIENTS, Act, Option, frames_of, steps
+from tests.server.line import Transport
 
 __all__ = ["Fault", "play"]
 
@@ -92,12 +94,10 @@ class Store(MemoryStore):
 class Client:
     """The other end of one connection, and the account of what was sent and came back."""
 
-    def __init__(self, world: World, protocol: ChatProtocol) -> None:
+    def __init__(self, world: World, protocol: FirstBytes) -> None:
         self._world = world
-        self.protocol = protocol
-        self.transport = StringTransport(
-            peerAddress=IPv4Address("TCP", "192.0.2.1", 4000), lenient=True
-        )
+        self.transport = Transport(peerAddress=IPv4Address("TCP", "192.0.2.1", 4000), lenient=True)
+        self.transport.protocol = protocol
         self._unread = b""
         self._sent = b""
         self.received: list[tuple[int, object]] = []
@@ -105,6 +105,11 @@ class Client:
         self.takes = True
         self.name = ""
         protocol.makeConnection(self.transport)
+
+    @property
+    def protocol(self) -> Any:
+        """What receives at the server's end."""
+        return self.transport.protocol
 
     @property
     def reads(self) -> bool:
@@ -259,7 +264,7 @@ class World:
     def promised(self, recipients: tuple[str, ...], sender: str, text: str) -> None:
         for name in recipients:
             try:
-                name = normalise_username(name)
+                name = normalize_username(name)
             except InvalidUsername:
                 raise Fault("OK for a name that nobody can have") from None
             self._promises.append((name, sender, text))
@@ -268,7 +273,7 @@ class World:
         found = self.clients.get(number)
         if found is None or found.gone:
             protocol = self.factory.buildProtocol(IPv4Address("TCP", "192.0.2.1", 4000))
-            if not isinstance(protocol, ChatProtocol):
+            if not isinstance(protocol, FirstBytes):
                 return None
             found = self.clients[number] = Client(self, protocol)
             self.everyone.append(found)
@@ -307,7 +312,7 @@ class World:
             expect(client.gone, "a connection does not end")
         expect(not self.factory.connections, "connections are left")
         expect(not self.factory.directory.online, "users are left on-line")
-        expect(not self.factory.presences.behind, "presences are left")
+        expect(not self.factory.presence.behind, "presences are left")
         left = [call for call in self.clock.getDelayedCalls() if call.active()]
         expect(not left, f"timers are left: {left}")
         for name, sender, text in self._promises:
@@ -318,7 +323,7 @@ class World:
         account = self.store._by_name[name]
         page = Page(account.id, 0, 10**9, 10**9)
         self.store.read([page])
-        return any(one.sender == sender and one.text == text.encode() for one in page.messages)
+        return any(one.sender == sender and text.encode() in one.texts() for one in page.entries)
 
 
 def play(data: bytes) -> int:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from twisted.internet.address import IPv4Address
 
 from chat_protocol.domain.limits import Limits
-from chat_protocol.server.connection import ChatProtocol
 from chat_protocol.wire.codes import Code
 from chat_protocol.wire.commands import (
     Login2,
@@ -19,7 +18,6 @@ class FairServer(Server):
 
     def connect(self, host: str = "192.0.2.1") -> Peer2:
         protocol = self.factory.buildProtocol(IPv4Address("TCP", host, 4000))
-        assert isinstance(protocol, ChatProtocol)
         return Peer2(self, protocol, host)
 
     @property

@@ -9,14 +9,16 @@ from typing import Any, NamedTuple, TypeVar
 from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionDone
+from twisted.internet.protocol import Protocol
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
+from twisted.protocols.policies import ProtocolWrapper
 from twisted.python.failure import Failure
 
+from chat_protocol.domain.exchange import POSITION_SECONDS
 from chat_protocol.domain.limits import Limits
+from chat_protocol.domain.ports import IStore
 from chat_protocol.errors import Unavailable
-from chat_protocol.interfaces import IStore
-from chat_protocol.server.connection import ChatProtocol
 from chat_protocol.server.factory import ChatFactory
 from chat_protocol.stores.memory.store import MemoryStore
 
@@ -80,13 +82,19 @@ def parse(data: bytes) -> list[Response | Message]:
     return found
 
 
+class Transport(StringTransport):
+    """As a transport of Twisted has it: what it receives goes to its protocol."""
+
+    protocol: Any
+
+
 class Peer:
     """The other end of one connection."""
 
-    def __init__(self, server: Server, protocol: ChatProtocol, host: str = "192.0.2.1") -> None:
+    def __init__(self, server: Server, protocol: Protocol, host: str = "192.0.2.1") -> None:
         self.server = server
-        self.protocol = protocol
-        self.transport = StringTransport(peerAddress=IPv4Address("TCP", host, 4000))
+        self.transport = Transport(peerAddress=IPv4Address("TCP", host, 4000))
+        self.transport.protocol = protocol
         self.writes: list[bytes] = []
         write = self.transport.write
 
@@ -96,6 +104,19 @@ class Peer:
 
         self.transport.write = count  # type: ignore[method-assign]
         protocol.makeConnection(self.transport)
+
+    @property
+    def protocol(self) -> Any:
+        """What receives at the server's end: a ChatProtocol once frames have arrived."""
+        return self.transport.protocol
+
+    @property
+    def connection(self) -> Any:
+        """The same as the server has it, above TLS or a WebSocket."""
+        found = self.protocol
+        while isinstance(found, ProtocolWrapper):
+            found = found.wrappedProtocol
+        return found
 
     def send(self, *data: bytes) -> list[Response | Message]:
         """Send it in one segment; what has come back at the end of the turn."""
@@ -145,7 +166,6 @@ class Server:
 
     def connect(self) -> Peer:
         protocol = self.factory.buildProtocol(IPv4Address("TCP", "192.0.2.1", 4000))
-        assert isinstance(protocol, ChatProtocol)
         return Peer(self, protocol)
 
     def logged_in(self, name: str) -> Peer:
@@ -160,8 +180,11 @@ S = TypeVar("S", bound=Server)
 def serving(made: S) -> Iterator[S]:
     """A server for a fixture; all connections lost at the end, it has nothing left to do."""
     yield made
-    for connection in list(made.factory.connections):
+    connections: list[Any] = list(made.factory.connections)
+    for connection in connections:
         connection.connectionLost()
+    made.turn()
+    made.clock.advance(POSITION_SECONDS)
     made.turn()
     assert made.clock.getDelayedCalls() == []
 

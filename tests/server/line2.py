@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from chat_protocol.server.connection import ChatProtocol
 from chat_protocol.wire.codec import decode, encode
 from chat_protocol.wire.codes import Code
 from chat_protocol.wire.commands import (
@@ -41,9 +40,7 @@ class Peer2(Peer):
 
 class Server2(Server):
     def connect(self) -> Peer2:
-        protocol = self.factory.buildProtocol(None)
-        assert isinstance(protocol, ChatProtocol)
-        return Peer2(self, protocol)
+        return Peer2(self, self.factory.buildProtocol(None))
 
     def on(self, name: str, **properties: str) -> Peer2:
         """A version 2 session, its first answer and mailbox unread."""

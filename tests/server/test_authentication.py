@@ -1,4 +1,4 @@
-"""Passwords: who gets in, and how fast one may guess."""
+"""Passwords: which of them let a user in, and how guessing is slowed down."""
 
 from __future__ import annotations
 
@@ -27,10 +27,15 @@ from chat_protocol.wire.commands import Heartbeat, Login2, Response2
 from tests.server import line
 from tests.server.line2 import Peer2, Server2
 
+_WAIT = (
+    r"^too many wrong passwords for 'alice' from this address: 3 are free \(FREE_GUESSES\);"
+    r" try again in \d+ s$"
+)
+
 
 @implementer(ICredentialsChecker)
 class SlowChecker:
-    """Says yes or no when the test does."""
+    """Answers when the test does."""
 
     credentialInterfaces = (IUsernamePassword,)  # noqa: N815
 
@@ -95,7 +100,7 @@ def test_version_1_is_refused_unless_it_is_trusted() -> None:
     assert code(trusting.connect(), "bob") == Code.AUTHENTICATION_FAILED
 
 
-def test_while_a_checker_thinks_nothing_else_waits() -> None:
+def test_a_slow_check_delays_nothing_else() -> None:
     checker = SlowChecker()
     server = GuardedServer(checker)
     alice, bob = server.connect(), server.connect()
@@ -112,7 +117,7 @@ def test_while_a_checker_thinks_nothing_else_waits() -> None:
     assert [one.code for one in alice.heard()] == [Code.OK, Code.OK]
 
 
-def test_a_connection_that_goes_while_the_checker_thinks_leaves_nothing() -> None:
+def test_a_connection_that_is_lost_during_a_check_leaves_nothing() -> None:
     checker = SlowChecker()
     server = GuardedServer(checker)
     peer = server.connect()
@@ -143,7 +148,7 @@ def test_a_checker_that_never_answers_is_given_up(logged_failures: list[Any]) ->
     logged_failures.clear()
 
 
-def test_guessing_one_name_gets_slower_and_the_wait_is_said() -> None:
+def test_guessing_one_name_gets_slower_and_the_detail_says_the_wait() -> None:
     clock = Clock()
     throttle = Throttle(clock)
     for _ in range(FREE_GUESSES):
@@ -151,7 +156,7 @@ def test_guessing_one_name_gets_slower_and_the_wait_is_said() -> None:
         throttle.wrong("host", "alice")
     waits = []
     for _ in range(8):
-        with pytest.raises(RateLimited, match=r"try again in \d+ s") as caught:
+        with pytest.raises(RateLimited, match=_WAIT) as caught:
             throttle.check("host", "alice")
         assert caught.value.limit == "FREE_GUESSES"
         waited = 0
@@ -180,7 +185,7 @@ def test_one_address_cannot_try_every_name() -> None:
     throttle.check("elsewhere", "another")
 
 
-def test_many_addresses_cannot_guess_one_name_and_keep_nobody_out_who_was_here() -> None:
+def test_many_addresses_cannot_guess_one_name_or_lock_out_its_user() -> None:
     clock = Clock()
     throttle = Throttle(clock)
     throttle.right("home", "alice")
@@ -195,7 +200,7 @@ def test_many_addresses_cannot_guess_one_name_and_keep_nobody_out_who_was_here()
     throttle.check("elsewhere", "alice")
 
 
-def test_who_was_here_is_forgotten_past_a_limit() -> None:
+def test_the_oldest_address_with_the_right_password_is_dropped_above_a_limit() -> None:
     throttle = Throttle(Clock())
     throttle.right("home", "alice")
     for number in range(GUESSERS):
@@ -207,7 +212,7 @@ def test_who_was_here_is_forgotten_past_a_limit() -> None:
         throttle.check("home", "alice")
 
 
-def test_the_right_password_starts_anew_and_memory_is_bounded() -> None:
+def test_the_right_password_clears_the_wrong_ones_and_memory_is_bounded() -> None:
     throttle = Throttle(Clock())
     for _ in range(FREE_GUESSES - 1):
         throttle.wrong("host", "alice")

@@ -59,7 +59,7 @@ def test_messages_to_several_in_one_segment(server: Server) -> None:
         assert [one.text for one in peer.received() if isinstance(one, Message)] == expected
 
 
-def test_names_are_normalised_on_entry(server: Server) -> None:
+def test_names_are_normalized_on_entry(server: Server) -> None:
     server.logged_in("e\u0301")
     assert server.connect().send(login("\u00e9")) == [Response(1, ALREADY)]
     alice = server.logged_in("alice")
@@ -206,7 +206,7 @@ def test_too_many_correlation_id_tests_are_refused(server: Server) -> None:
 
 def test_only_correlation_id_tests_count_as_such() -> None:
     server = Server(limits=Limits(correlation_tests=1))
-    peer = server.connect()
+    peer = server.logged_in("alice")
     other: Deferred[None] = Deferred()
     peer.protocol.unanswered.add(other)
     for _ in range(2):

@@ -8,12 +8,13 @@ from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 
+from chat_protocol.domain.exchange import POSITION_SECONDS
 from chat_protocol.domain.limits import Limits
-from chat_protocol.server.connection import ChatProtocol, State
-from chat_protocol.server.rejected import TurnedAway
+from chat_protocol.server.first_bytes import FirstBytes
+from chat_protocol.server.rejected import ClosedAtOnce
+from chat_protocol.server.state import ConnectionState
 from chat_protocol.wire.commands import CorrelationIdTest
 from tests.server.line import (
     ERROR,
@@ -33,7 +34,7 @@ from tests.server.line import (
 def test_connections_are_limited() -> None:
     server = Server(limits=Limits(connections=2))
     first, _ = server.connect(), server.connect()
-    assert isinstance(server.factory.buildProtocol(None), TurnedAway)
+    assert isinstance(server.factory.buildProtocol(None), ClosedAtOnce)
     assert server.factory.counters.limits == {"connections": 1}
     first.lose()
     server.connect()
@@ -43,11 +44,11 @@ def test_connections_are_limited_by_address() -> None:
     server = Server(limits=Limits(connections_per_address=1))
     first = server.connect()
     address = first.transport.getPeer()
-    assert isinstance(server.factory.buildProtocol(address), TurnedAway)
+    assert isinstance(server.factory.buildProtocol(address), ClosedAtOnce)
     assert server.factory.counters.limits == {"connections_per_address": 1}
-    assert isinstance(server.factory.buildProtocol(None), ChatProtocol)
+    assert isinstance(server.factory.buildProtocol(None), FirstBytes)
     first.lose()
-    assert isinstance(server.factory.buildProtocol(address), ChatProtocol)
+    assert isinstance(server.factory.buildProtocol(address), FirstBytes)
 
 
 def test_a_fault_in_a_handler_is_an_error_to_the_peer_without_its_text(
@@ -115,7 +116,7 @@ def test_after_its_last_byte_a_peer_still_gets_its_answers() -> None:
     server.hold = True
     alice.send(message("hi", "alice", "bob"))
     alice.protocol.readConnectionLost()
-    assert alice.protocol.state is State.ENDING
+    assert alice.protocol.state is ConnectionState.ENDING
     assert [user.name for user in server.factory.directory.online] == ["bob"]
     server.stored()
     assert alice.received() == [Response(2, OK)]
@@ -153,21 +154,16 @@ def test_what_is_left_of_a_connection_is_no_garbage() -> None:
     gc.disable()
     try:
         for again in range(2):
-            protocol = server.factory.buildProtocol(None)
-            assert isinstance(protocol, ChatProtocol)
-            protocol.makeConnection(StringTransport())
-            protocol.dataReceived(login("alice"))
+            peer = server.connect()
+            left: list[weakref.ref[Any]] = [weakref.ref(peer.protocol)]
+            peer.send(login("alice"), message("to myself", "alice", "alice"))
+            left.append(weakref.ref(peer.protocol))
+            left.append(weakref.ref(peer.protocol.session.user))
+            peer.lose()
+            server.clock.advance(POSITION_SECONDS)
             server.turn()
-            protocol.dataReceived(message("to myself", "alice", "alice"))
-            server.turn()
-            assert protocol.session is not None
-            left: list[weakref.ref[Any]] = [
-                weakref.ref(protocol),
-                weakref.ref(protocol.session.user),
-            ]
-            protocol.connectionLost()
-            server.turn()
-            del protocol
-            assert [one() for one in left] == [None, None], again
+            # As transports of Twisted do it.
+            del peer.transport.protocol
+            assert [one() for one in left] == [None] * 3, again
     finally:
         gc.enable()

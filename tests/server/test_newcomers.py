@@ -5,7 +5,6 @@ from __future__ import annotations
 import socket
 from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,13 +12,12 @@ from twisted.internet.address import IPv4Address
 from twisted.internet.error import ConnectionDone
 from twisted.internet.protocol import ServerFactory
 from twisted.internet.tcp import Server as Transport
-from twisted.protocols.haproxy import proxyEndpoint
 from twisted.python.failure import Failure
 
 from chat_protocol.domain.limits import Limits
 from chat_protocol.server.factory import ChatFactory
 from chat_protocol.server.proxy_protocol import ProxiedFactory
-from chat_protocol.server.sniffer import Opening
+from chat_protocol.server.sniffer import Sniffer
 from chat_protocol.stores.memory.store import MemoryStore
 from chat_protocol.web.site import Web
 from tests.server.line import login
@@ -101,10 +99,7 @@ def test_a_session_makes_a_user_of_a_newcomer(line: Line) -> None:
 
 
 def test_behind_a_proxy_too(line: Line) -> None:
-    listening: list[ServerFactory] = []
-    endpoint: Any = SimpleNamespace(listen=listening.append)
-    proxyEndpoint(endpoint).listen(ProxiedFactory(line.factory, line.reactor))
-    end, theirs = line.connect(listening[0])
+    end, theirs = line.connect(ProxiedFactory(line.factory))
     assert line.reads(end) == "with the newcomers"
     theirs.send(b"PROXY TCP4 192.0.2.7 192.0.2.8 5 6\r\n" + login("alice"))
     line.turn()
@@ -113,7 +108,7 @@ def test_behind_a_proxy_too(line: Line) -> None:
 
 
 def test_in_a_browser_too(line: Line, tmp_path: Path) -> None:
-    line.factory.opening = Opening(web=Web(line.reactor, tmp_path))
+    line.factory.sniffer = Sniffer(web=Web(line.reactor, tmp_path))
     end, theirs = line.connect()
     theirs.send(upgrade())
     line.turn()

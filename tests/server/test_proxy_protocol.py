@@ -3,35 +3,40 @@
 from __future__ import annotations
 
 import socket
+import struct
 from collections.abc import Iterator
+from contextlib import suppress
 
 import pytest
-from twisted.internet.address import IPv4Address
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.tcp import Connection
 from twisted.logger import capturedLogs
-from twisted.protocols.haproxy import proxyEndpoint
 from twisted.python.failure import Failure
 
 from chat_protocol.domain.limits import Limits
 from chat_protocol.domain.rates import Rate
 from chat_protocol.server.connection import ChatProtocol
-from chat_protocol.server.proxy_protocol import ProxiedFactory
-from chat_protocol.server.rejected import TARPIT_SECONDS
+from chat_protocol.server.first_bytes import FirstBytes
+from chat_protocol.server.proxy_protocol import BadHeader, ProxiedFactory, read_header
+from chat_protocol.server.rejected import REJECTED_SECONDS
+from chat_protocol.transport.output import DirectOutput
 from tests.server.line import Server, login
 from tests.transport.test_output import FakeReactor
 
 PROXY = IPv4Address("TCP", "192.0.2.9", 4000)
+TCP4 = bytes([203, 0, 113, 66, 192, 0, 2, 9]) + struct.pack(">HH", 4000, 5555)
+TCP6 = b"\x20\x01\x0d\xb8" + bytes(11) + b"\1" + bytes(16) + struct.pack(">HH", 4000, 5555)
 
 
 def header(host: str) -> bytes:
     return f"PROXY TCP4 {host} 192.0.2.9 4000 5555\r\n".encode()
 
 
-class Endpoint:
-    """Keeps the factory that it is to listen with."""
-
-    def listen(self, factory: object) -> None:
-        self.factory = factory
+def version_2(addresses: bytes, command: int = 0x21, family: int = 0x11) -> bytes:
+    fixed = struct.pack(">12sBBH", b"\r\n\r\n\0\r\nQUIT\n", command, family, len(addresses))
+    return fixed + addresses
 
 
 class Proxied:
@@ -39,11 +44,8 @@ class Proxied:
 
     def __init__(self, limits: Limits) -> None:
         self.server = Server(limits=limits)
-        endpoint = Endpoint()
-        factory = ProxiedFactory(self.server.factory, self.server.clock)
-        proxyEndpoint(endpoint).listen(factory)  # type: ignore[arg-type]
-        self.factory = endpoint.factory
-        self.factory.doStart()  # type: ignore[attr-defined]
+        self.factory = ProxiedFactory(self.server.factory)
+        self.factory.doStart()
         self.lines: list[Line] = []
 
     def connect(self, said: bytes = b"") -> Line:
@@ -67,11 +69,12 @@ class Line:
         ours, self.theirs = socket.socketpair()
         ours.setblocking(False)
         self.theirs.settimeout(2)
-        protocol = proxied.factory.buildProtocol(PROXY)  # type: ignore[attr-defined]
+        protocol = proxied.factory.buildProtocol(PROXY)
         self.reactor = FakeReactor()
         self.transport = Connection(ours, protocol, self.reactor)  # type: ignore[arg-type]
         self.transport.connected = 1
         self.transport.getPeer = lambda: PROXY  # type: ignore[method-assign]
+        self.transport.startReading()  # type: ignore[no-untyped-call]
         protocol.makeConnection(self.transport)
         self._write()
 
@@ -110,39 +113,52 @@ def proxied(limits: Limits) -> Iterator[Proxied]:
     yield made
     for line in made.lines:
         line.close()
-    made.factory.doStop()  # type: ignore[attr-defined]
+    made.factory.doStop()
     made.server.turn()
     assert made.server.factory.connections == set()
     assert made.server.clock.getDelayedCalls() == []
 
 
 def hosts(proxied: Proxied) -> list[str]:
-    return sorted(one.counted_for for one in proxied.server.factory.connections)
+    return sorted(one.host for one in proxied.server.factory.connections)
 
 
 @pytest.mark.parametrize("limits", [Limits(connections_per_address=2)], indirect=True)
 def test_silent_connections_count_for_who_made_them(proxied: Proxied) -> None:
-    silent = [proxied.connect(header("203.0.113.66")) for _ in range(3)]
     unannounced = [proxied.connect() for _ in range(3)]
-    assert hosts(proxied) == [""] * 6
-    proxied.wait(0.2)
+    assert hosts(proxied) == [""] * 3
+    silent = [proxied.connect(header("203.0.113.66")) for _ in range(3)]
     assert hosts(proxied) == [""] * 3 + ["203.0.113.66"] * 3
-    proxied.wait(TARPIT_SECONDS + 0.2)
+    proxied.wait(REJECTED_SECONDS - 0.1)
+    assert all(line.open for line in silent)
+    proxied.wait(0.3)
     assert [line.open for line in silent] == [True, True, False]
     assert all(line.open for line in unannounced)
     assert proxied.server.factory.counters.limits == {"connections_per_address": 1}
     other = proxied.connect(header("198.51.100.1") + login("bob"))
     assert other.theirs.recv(100)
     assert hosts(proxied) == [""] * 3 + ["198.51.100.1"] + ["203.0.113.66"] * 2
+    silent[0].close()
+    again = proxied.connect(header("203.0.113.66") + login("carol"))
+    assert again.theirs.recv(100)
 
 
 @pytest.mark.parametrize("limits", [Limits(connections_per_address=1)], indirect=True)
-def test_the_first_bytes_tell_at_once(proxied: Proxied) -> None:
+def test_what_a_rejected_connection_sends_is_not_read(proxied: Proxied) -> None:
     proxied.connect(header("203.0.113.66") + login("alice"))
     second = proxied.connect(header("203.0.113.66") + login("bob"))
+    third = proxied.connect(header("203.0.113.66"))
+    for rejected in (second, third):
+        assert rejected.open
+        assert not rejected.reactor.readers
     proxied.connect(header("198.51.100.1") + login("carol"))
     assert [user.name for user in proxied.server.factory.directory.online] == ["alice", "carol"]
-    proxied.wait(TARPIT_SECONDS + 0.2)
+    # A layer such as TLS may have read more than the header.
+    with capturedLogs() as events:
+        second.transport.protocol.dataReceived(login("bob"))
+    assert not events
+    third.close()
+    proxied.wait(REJECTED_SECONDS + 0.2)
     assert not second.open
 
 
@@ -151,7 +167,7 @@ def test_the_proxy_may_connect_as_often_as_its_users(proxied: Proxied) -> None:
     lines = [proxied.connect(header(f"203.0.113.{n}") + login(f"u{n}")) for n in range(5)]
     assert len(proxied.server.factory.directory.online) == 5
     again = [proxied.connect(header("203.0.113.0")) for _ in range(2)]
-    proxied.wait(TARPIT_SECONDS + 0.2)
+    proxied.wait(REJECTED_SECONDS + 0.2)
     assert all(line.open for line in lines)
     # One more comes back in a second.
     assert [line.open for line in again] == [True, False]
@@ -168,29 +184,129 @@ def test_one_too_many_is_closed_at_once(proxied: Proxied) -> None:
 def test_who_leaves_before_being_announced_is_forgotten(proxied: Proxied) -> None:
     proxied.connect().close()
     proxied.connect(header("203.0.113.66")).close()
-    proxied.wait()
     assert hosts(proxied) == []
 
 
 @pytest.mark.parametrize("limits", [Limits()], indirect=True)
-def test_all_of_them_are_looked_at(proxied: Proxied) -> None:
-    for _ in range(150):
-        proxied.connect()
-    late = proxied.connect(header("203.0.113.66"))
-    proxied.wait(0.4)
-    assert hosts(proxied)[-1] == "203.0.113.66"
-    assert late.open
-    assert all(isinstance(one, ChatProtocol) for one in proxied.server.factory.connections)
+def test_behind_the_header_it_is_a_connection_like_others(proxied: Proxied) -> None:
+    line = proxied.connect(header("203.0.113.66"))
+    (connection,) = proxied.server.factory.connections
+    assert isinstance(connection, FirstBytes)
+    assert connection.peer == "203.0.113.66:4000"
+    line.send(login("alice"))
+    (connection,) = proxied.server.factory.connections
+    assert isinstance(connection, ChatProtocol)
+    assert connection.peer == "'alice' at 203.0.113.66:4000"
+    assert proxied.server.factory.counters.connections == 1
+    # What is received and written takes no way round.
+    assert line.transport.protocol is connection
+    assert isinstance(connection.output, DirectOutput)
+
+
+@pytest.mark.parametrize("limits", [Limits(connections_per_address=1)], indirect=True)
+@pytest.mark.parametrize("first", [b"PROXY UNKNOWN\r\n", version_2(b"", command=0x20)])
+def test_who_has_no_address_counts_for_none(proxied: Proxied, first: bytes) -> None:
+    """Clients of the proxy's UNIX socket, and its own health checks."""
+    with capturedLogs() as events:
+        lines = [proxied.connect(first + login(name)) for name in ("alice", "bob")]
+    assert all(line.theirs.recv(100) for line in lines)
+    assert hosts(proxied) == ["", ""]
+    (peer, _) = [event["peer"] for event in events if "logged in" in event["log_format"]]
+    assert peer == "'alice' at a client of the proxy 192.0.2.9:4000"
+
+
+@pytest.mark.parametrize("limits", [Limits()], indirect=True)
+@pytest.mark.parametrize("said", [header("203.0.113.66"), version_2(TCP4)])
+def test_a_header_in_pieces_is_a_header(proxied: Proxied, said: bytes) -> None:
+    for cut in range(1, len(said)):
+        line = proxied.connect(said[:cut])
+        assert hosts(proxied) == [""]
+        line.send(said[cut:] + login("alice")[:1])
+        assert hosts(proxied) == ["203.0.113.66"]
+        line.close()
+
+
+@pytest.mark.parametrize("limits", [Limits(frame_seconds=30)], indirect=True)
+def test_a_header_without_an_end_has_its_time(proxied: Proxied) -> None:
+    line = proxied.connect(b"PROXY ")
+    proxied.wait(20)
+    assert proxied.server.factory.counters.limits == {}
+    proxied.wait(25)
+    assert proxied.server.factory.counters.limits == {"frame_seconds": 1}
+    line.close()
 
 
 @pytest.mark.parametrize("limits", [Limits()], indirect=True)
 def test_it_says_that_there_is_no_header(proxied: Proxied) -> None:
     with capturedLogs() as events:
-        assert not proxied.connect(login("alice")).open
+        line = proxied.connect(login("alice"))
+        assert line.theirs.recv(100) == b""
         proxied.connect(header("203.0.113.66")).close()
         proxied.connect().close()
         proxied.connect()
         proxied.server.factory.shut_down()
         proxied.wait()
     (event,) = [one for one in events if "why" in one]
-    assert "without a PROXY header" in event["why"]
+    assert "does not begin with a PROXY header" in event["why"]
+    assert event["peer"] == "a client of the proxy 192.0.2.9:4000"
+
+
+# Headers.
+
+
+@pytest.mark.parametrize(
+    ("data", "source"),
+    [
+        (header("192.0.2.1"), IPv4Address("TCP", "192.0.2.1", 4000)),
+        (
+            b"PROXY TCP6 2001:db8::1 ::1 65535 443\r\n",
+            IPv6Address("TCP", "2001:db8::1", 65535),
+        ),
+        (b"PROXY UNKNOWN\r\n", None),
+        (b"PROXY UNKNOWN ffff:f...f:ffff ffff:f...f:ffff 65535 65535\r\n", None),
+        (version_2(TCP4), IPv4Address("TCP", "203.0.113.66", 4000)),
+        (version_2(TCP4 + b"\x04\0\1x"), IPv4Address("TCP", "203.0.113.66", 4000)),
+        (version_2(TCP6, family=0x21), IPv6Address("TCP", "2001:db8::1", 4000)),
+        (version_2(bytes(216), family=0x31), None),
+        (version_2(b"", family=0), None),
+        (version_2(b"", command=0x20), None),
+        (version_2(TCP4, command=0x20), None),
+    ],
+)
+def test_headers(data: bytes, source: object) -> None:
+    assert read_header(data + b"more") == (len(data), source)
+    for size in range(1, len(data)):
+        assert read_header(data[:size]) is None
+
+
+@pytest.mark.parametrize(
+    ("data", "why"),
+    [
+        (b"\0", "does not begin with a PROXY header"),
+        (b"PROXX", "does not begin with a PROXY header"),
+        (b"\r\n\r\n\x01", "does not begin with a PROXY header"),
+        (b"PROXY " + b"x" * 101, "longer than 107 bytes"),
+        (
+            b"PROXY TCP4 192.0.2.1 192.0.2.2 1\r\n",
+            "PROXY header is malformed: PROXY TCP4 192.0.2.1 1",
+        ),
+        (b"PROXY TCP4 192.0.2.256 192.0.2.2 1 2\r\n", "PROXY header is malformed"),
+        (b"PROXY TCP4 ::1 ::1 1 2\r\n", "PROXY header is malformed"),
+        (b"PROXY TCP4 192.0.2.1 192.0.2.2 65536 2\r\n", "PROXY header is malformed"),
+        (b"PROXY TCP4 192.0.2.1 192.0.2.2 -1 2\r\n", "PROXY header is malformed"),
+        (b"PROXY UDP4 192.0.2.1 192.0.2.2 1 2\r\n", "PROXY header is malformed"),
+        (b"PROXY \xff\r\n", r"PROXY header is malformed: PROXY \\xff"),
+        (version_2(TCP4, command=0x11), "unknown version or command, 0x11"),
+        (version_2(TCP4, command=0x22), "unknown version or command, 0x22"),
+        (version_2(TCP4[:-1]), "of 27 bytes is too short"),
+    ],
+)
+def test_what_is_no_header(data: bytes, why: str) -> None:
+    with pytest.raises(BadHeader, match=why):
+        read_header(data)
+
+
+@given(st.one_of(st.binary(), st.binary().map(lambda one: b"PROXY " + one + b"\r\n")))
+def test_whatever_comes_nothing_else_fails(data: bytes) -> None:
+    with suppress(BadHeader):
+        read_header(data or b"x")

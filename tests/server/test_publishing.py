@@ -44,16 +44,19 @@ def test_ids_are_remembered_however_many_come_at_once(server: Server2) -> None:
     """From the second message on, the recipient is at hand."""
     alice: Any = server.on("alice")
     bob = server.on("bob", window="1000")
-    for ids in ([1], [2, 3, 4], [3, 4, 5], [6, 8, 10], [7, 8, 9], [0, 0], [11]):
+    for ids in ([1], [2, 3, 4], [3, 4, 5], [6, 8, 10], [8, 10], [0, 0], [11]):
         assert alice.say(*(publish(str(n), "bob", id_=n) for n in ids)) == [OK] * len(ids)
+    late = alice.say(*(publish(str(n), "bob", id_=n) for n in (7, 8, 9)))
+    assert [one.code for one in late] == [Code.OUT_OF_ORDER, Code.OK, Code.OUT_OF_ORDER]
+    assert late[0].detail == "publishingId 7 was not stored, but 11 was"
     alice.lose()
     alice = server.on("alice")
     assert alice.granted["publishing-id"] == "11"
     assert alice.say(*(publish(str(n), "bob", id_=n) for n in (10, 11, 12))) == [OK] * 3
     heard = bob.heard()
-    ids = [1, 2, 3, 4, 5, 6, 8, 10, 7, 9, 0, 0, 11, 12]
+    ids = [1, 2, 3, 4, 5, 6, 8, 10, 0, 0, 11, 12]
     assert [one.message for one in heard] == [str(n) for n in ids]
-    assert [one.offset for one in heard] == list(range(1, 15))
+    assert [one.offset for one in heard] == list(range(1, 13))
     assert {(one.from_, one.scope, one.to, one.time) for one in heard} == {
         ("alice", 0, ("bob",), TIME)
     }
@@ -64,10 +67,11 @@ def test_ids_and_recipients_may_change_at_any_time(server: Server2) -> None:
     old.send(login("old"))
     old.received()
     said = [publish(str(n), ("bob", "old")[n % 3 == 0], id_=n) for n in range(1, 13)]
-    said.insert(6, publish("all", id_=100))
-    said.insert(3, publish("both", "bob", "old", id_=101))
-    for _ in range(3):
-        assert alice.say(*said) == [OK] * len(said)
+    said.insert(6, publish("all"))
+    said.insert(3, publish("both", "bob", "old"))
+    assert alice.say(*said) == [OK] * len(said)
+    numbered = [one for one in said if one.publishing_id]
+    assert alice.say(*numbered) == [OK] * len(numbered)
     to_bob = [one.message for one in bob.heard()]
     assert to_bob == ["1", "2", "both", "4", "5", "all", "7", "8", "10", "11"]
     to_old = [one.text for one in old.received() if isinstance(one, line.Message)]
@@ -91,13 +95,65 @@ def test_a_full_mailbox_refuses_the_rest_of_those_that_come_at_once() -> None:
     assert [one.message for one in bob.heard()] == ["4", "5"]
 
 
-def test_a_refused_id_is_new_when_it_comes_again(server: Server2) -> None:
+def test_a_refused_id_is_new_while_no_higher_one_is_stored(server: Server2) -> None:
     alice = server.on("alice")
     (refused,) = alice.say(publish("a", "bob", id_=1))
     assert (refused.code, "bob" in refused.detail) == (Code.USER_NOT_FOUND, True)
     bob = server.on("bob")
-    assert alice.say(publish("b", "bob", id_=2), publish("a", "bob", id_=1)) == [OK] * 2
+    assert alice.say(publish("a", "bob", id_=1), publish("b", "bob", id_=2)) == [OK] * 2
+    assert [one.message for one in bob.heard()] == ["a", "b"]
+
+
+def test_a_refused_id_is_out_of_order_once_a_higher_one_is_stored(server: Server2) -> None:
+    """A resend after a lost connection must not store the second message before the first."""
+    alice = server.on("alice")
+    (refused,) = alice.say(publish("a", "bob", id_=1))
+    assert refused.code == Code.USER_NOT_FOUND
+    bob = server.on("bob")
+    assert alice.say(publish("b", "bob", id_=2)) == [OK]
+    alice.lose()
+    alice = server.on("alice")
+    first, second = alice.say(publish("a", "bob", id_=1), publish("b", "bob", id_=2))
+    assert (first.code, second) == (Code.OUT_OF_ORDER, OK)
+    assert alice.say(publish("a", "bob", id_=3)) == [OK]
     assert [one.message for one in bob.heard()] == ["b", "a"]
+
+
+@pytest.mark.parametrize(("stored", "id_"), [(0, 2**62 + 1), (0, 2**64 - 1), (7, 7 + 2**40 + 1)])
+def test_an_id_out_of_bounds_is_malformed(server: Server2, stored: int, id_: int) -> None:
+    alice, bob = server.on("alice"), server.on("bob")
+    if stored:
+        assert alice.say(publish("first", "bob", id_=stored)) == [OK]
+    for _ in range(2):
+        (refused,) = alice.say(publish("x", "bob", id_=id_))
+        assert (refused.code, "publishingId" in refused.detail) == (Code.MALFORMED, True)
+    assert alice.say(publish("y", "bob", id_=stored + 1)) == [OK]
+    assert bob.heard()[-1].message == "y"
+
+
+def test_publishes_to_several_come_many_at_a_time(server: Server2) -> None:
+    """From the second one on the audience is at hand, and one Message holds all that follow."""
+    alice, bob, carol = server.on("alice"), server.on("bob"), server.on("carol")
+    old = server.connect()
+    old.send(login("old"))
+    old.received()
+    assert alice.say(publish("0", "carol", "bob", "old", id_=1)) == [OK]
+    submitted: list[Any] = []
+    submit = server.factory.exchange.submit
+
+    def noted(message: Any) -> None:
+        submitted.append(message)
+        submit(message)
+
+    server.factory.exchange.submit = noted  # type: ignore[method-assign]
+    said = [publish(str(n), "carol", "bob", "old", id_=n + 1) for n in range(1, 50)]
+    assert alice.say(*said) == [OK] * 49
+    assert [len(one.texts) for one in submitted] == [49]
+    for peer in (bob, carol):
+        heard = peer.heard()
+        assert [one.message for one in heard] == [str(n) for n in range(50)]
+        assert {one.to for one in heard} == {("carol", "bob", "old")}
+    assert old.received() == [line.Message(str(n), "alice", "old", TIME) for n in range(50)]
 
 
 def test_all_or_nobody(server: Server2) -> None:

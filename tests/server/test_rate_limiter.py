@@ -8,8 +8,9 @@ from twisted.internet.error import ConnectionDone
 from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 
+from chat_protocol.domain.exchange import POSITION_SECONDS
 from chat_protocol.domain.rates import Rate
-from chat_protocol.server.rejected import TARPIT, TARPIT_SECONDS, Refused
+from chat_protocol.server.rejected import REJECTED, REJECTED_SECONDS, ClosedLater
 from chat_protocol.wire.codes import Code
 from chat_protocol.wire.commands import (
     Ack,
@@ -49,14 +50,15 @@ def test_version_1_above_its_rate_is_read_more_slowly(fast: bool, log: list[str]
     assert own.met == {"message_rate": 1}
     (line,) = [line for line in log if "(message_rate)" in line]
     assert line == (
-        "'alice' at 192.0.2.1:4000: sends too much, 10 a second, 20 at once: read more slowly"
-        " (message_rate)"
+        "'alice' at 192.0.2.1:4000: sends more than 10 a second, 20 at once; reading is paused for"
+        " a moment (message_rate)"
     )
     for _ in range(20):
         waited = own.until(alice, 1)
         assert 0.05 <= waited <= 0.4
         alice.send(message("m", sender, "alice"))
     alice.lose()
+    own.clock.advance(POSITION_SECONDS)
     assert not own.clock.getDelayedCalls()
 
 
@@ -247,7 +249,7 @@ def test_too_many_connections_of_an_address_are_closed(log: list[str]) -> None:
     for _ in range(3):
         own.connect().lose()
     refused = own.factory.buildProtocol(address)
-    assert isinstance(refused, Refused)
+    assert isinstance(refused, ClosedLater)
     assert own.met == {"connection_rate_per_address": 1}
     assert "192.0.2.1: connects too often, 1 a second, 3 at once (connection_rate_per_address)" in (
         log
@@ -256,7 +258,7 @@ def test_too_many_connections_of_an_address_are_closed(log: list[str]) -> None:
     refused.makeConnection(transport)
     assert transport.producerState == "paused"
     own.connect("192.0.2.2")
-    own.clock.advance(TARPIT_SECONDS)
+    own.clock.advance(REJECTED_SECONDS)
     assert transport.disconnected
     own.connect()
 
@@ -265,9 +267,9 @@ def test_of_the_refused_so_many_are_kept() -> None:
     own = server(connection_rate_per_address=Rate(1, 1))
     own.connect()
     transports = []
-    for _ in range(TARPIT + 2):
+    for _ in range(REJECTED + 2):
         protocol = own.factory.buildProtocol(IPv4Address("TCP", "192.0.2.1", 4000))
-        assert isinstance(protocol, Refused)
+        assert isinstance(protocol, ClosedLater)
         transports.append(StringTransport())
         last = protocol
         last.makeConnection(transports[-1])

@@ -1,155 +1,114 @@
-"""What the first bytes of a connection decide, and what the log says of it."""
+"""What is spoken, by the first bytes."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from OpenSSL import SSL
-from twisted.internet.error import ConnectionLost
-from twisted.logger import ILogObserver, LogEvent, formatEvent, globalLogPublisher
-from twisted.python.failure import Failure
-from zope.interface import implementer
+from twisted.internet.interfaces import IProtocol
+from twisted.protocols.policies import ProtocolWrapper
 
-from chat_protocol.server.sniffer import Opening, why_lost
-from tests.server.line import Peer, Response, Server, login
+from chat_protocol.server.sessionless import Acceptor, SessionlessConnection
+from chat_protocol.server.sniffer import NotServed, Sniffer, Spoken
+from tests.server.line import login
 
 HELLO = b"\x16\x03\x01\x00\xc8\x01\x00\x00\xc4\x03\x03"
+GET = b"GET / HTTP/1.1\r\n"
+PROXY = b"PROXY TCP4 192.0.2.7 192.0.2.8 5 6\r\n"
+PROXY_2 = b"\r\n\r\n\x00\r\nQUIT\n"
+SSH = b"SSH-2.0-OpenSSH_9.2\r\n"
 
 
 class TLS:
-    """Takes connections and speaks nothing."""
+    """The name in every certificate is alice."""
 
-    def __init__(self) -> None:
-        self.started: list[Any] = []
-
-    def start_tls(self, transport: Any, peer_done: Callable[[], None]) -> None:
-        self.started.append(transport)
+    def wrap(self, protocol: IProtocol) -> ProtocolWrapper:
+        raise NotImplementedError
 
     def name_of(self, transport: Any) -> str | None:
         return "alice"
 
 
-@pytest.fixture
-def log() -> Iterator[list[str]]:
-    lines: list[str] = []
-
-    @implementer(ILogObserver)
-    def observe(event: LogEvent) -> None:
-        lines.append(formatEvent(event))
-
-    globalLogPublisher.addObserver(observe)
-    yield lines
-    globalLogPublisher.removeObserver(observe)
+class Web:
+    def http_connection(self, acceptor: Acceptor) -> SessionlessConnection:
+        raise NotImplementedError
 
 
-def connect(opening: Opening | None = None) -> Peer:
-    server = Server()
-    if opening is not None:
-        server.factory.opening = opening
-    return server.connect()
+PLAIN = Sniffer()
+WITH_TLS = Sniffer(TLS())
+WITH_WEB = Sniffer(web=Web())
+STRICT = Sniffer(TLS(), required=True, web=Web())
 
 
-def closed(peer: Peer) -> bool:
-    return bool(peer.transport.disconnecting)
+@pytest.mark.parametrize("sniffer", [PLAIN, WITH_TLS, WITH_WEB])
+def test_zero_begins_a_frame(sniffer: Sniffer) -> None:
+    for data in (login("alice"), b"\0"):
+        assert sniffer.spoken(data, in_tls=False) is Spoken.CHAT
 
 
-@pytest.mark.parametrize("size", [1, 4, 100])
-def test_frames_are_frames_however_they_are_cut(size: int) -> None:
-    peer = connect()
-    data = login("alice")
-    answers = [
-        answer for at in range(0, len(data), size) for answer in peer.send(data[at : at + size])
-    ]
-    assert answers == [Response(1, 1)]
+def test_a_handshake_begins_tls() -> None:
+    assert WITH_TLS.spoken(HELLO, in_tls=False) is Spoken.TLS
+    assert WITH_TLS.spoken(HELLO[:1], in_tls=False) is Spoken.TLS
+    with pytest.raises(NotServed, match="the server has no certificate"):
+        PLAIN.spoken(HELLO, in_tls=False)
+    # TLS within TLS is none.
+    assert WITH_TLS.spoken(HELLO, in_tls=True) is Spoken.UNKNOWN
 
 
-def test_only_the_first_bytes_are_looked_at() -> None:
-    peer = connect(Opening(None, required=False))
-    peer.send(login("alice")[:1])
-    peer.server.factory.opening = Opening(None, required=True)
-    assert peer.send(login("alice")[1:]) == [Response(1, 1)]
+@pytest.mark.parametrize("data", [GET, b"G", b"Z", b"BREW / HTTP/1.1\r\n", b"PRI * HTTP/2.0\r\n"])
+def test_a_letter_begins_http_where_there_is_a_page(data: bytes) -> None:
+    assert WITH_WEB.spoken(data, in_tls=False) is Spoken.HTTP
+    assert WITH_WEB.spoken(data, in_tls=True) is Spoken.HTTP
 
 
-def test_a_handshake_where_there_is_no_tls(log: list[str]) -> None:
-    peer = connect()
-    peer.send(HELLO)
-    assert closed(peer)
-    assert [line for line in log if "192.0.2.1:4000" in line] == [
-        "Closing 192.0.2.1:4000: it begins a TLS handshake, and there is no TLS here; have it use"
-        " none, or give --certificate"
-    ]
+@pytest.mark.parametrize("data", [login("alice"), GET])
+def test_tls_may_be_required(data: bytes) -> None:
+    with pytest.raises(NotServed, match="does not use TLS, and --require-tls is given"):
+        STRICT.spoken(data, in_tls=False)
+    assert STRICT.spoken(data, in_tls=True) in (Spoken.CHAT, Spoken.HTTP)
+    assert STRICT.spoken(HELLO, in_tls=False) is Spoken.TLS
 
 
-def test_a_handshake_on_an_endpoint_that_cannot_have_tls(log: list[str]) -> None:
-    tls = TLS()
-    peer = connect(Opening(tls))
-    peer.send(HELLO)
-    assert closed(peer)
-    assert not tls.started
-    assert any("no TLS on this kind of endpoint" in line for line in log)
-
-
-def test_frames_where_tls_is_required(log: list[str]) -> None:
-    peer = connect(Opening(TLS(), required=True))
-    assert peer.send(login("alice")) == []
-    assert closed(peer)
-    assert any("it uses no TLS, and --require-tls is given" in line for line in log)
-
-
+@pytest.mark.parametrize("in_tls", [False, True])
 @pytest.mark.parametrize(
-    ("data", "what"),
+    ("data", "why"),
     [
-        (b"GET / HTTP/1.1\r\n", "it speaks HTTP"),
-        (b"PRI * HTTP/2.0\r\n", "it speaks HTTP"),
-        (b"PROXY TCP4 192.0.2.7 192.0.2.8 5 6\r\n", "it sends a PROXY header; listen on haproxy:"),
-        (b"\r\n\r\n\x00\r\nQUIT\n", "it sends a PROXY header; listen on haproxy:"),
-        (b"SSH-2.0-OpenSSH_9.2\r\n", "it speaks SSH"),
+        (GET, "the client speaks HTTP"),
+        (b"PRI * HTTP/2.0\r\n", "the client speaks HTTP"),
+        (PROXY, "sends the PROXY header; listen on haproxy:"),
+        (PROXY_2, "sends the PROXY header; listen on haproxy:"),
+        (SSH, "the client speaks SSH"),
     ],
 )
-def test_what_was_meant_for_another_port_is_named(log: list[str], data: bytes, what: str) -> None:
-    peer = connect()
-    peer.send(data)
-    assert closed(peer)
-    assert [line for line in log if "Closing" in line and what in line]
+def test_what_was_meant_for_another_port_is_named(data: bytes, why: str, in_tls: bool) -> None:
+    with pytest.raises(NotServed, match=why):
+        PLAIN.spoken(data, in_tls)
 
 
-def test_a_bad_length_in_a_session_is_no_other_protocol(log: list[str]) -> None:
-    peer = Server().logged_in("alice")
-    peer.send(b"GET / HTTP/1.1\r\n")
-    assert not any("HTTP" in line for line in log)
-    assert any("a frame of 1195725856 bytes" in line for line in log)
+@pytest.mark.parametrize("data", [PROXY, PROXY_2, SSH])
+def test_a_page_changes_nothing_for_them(data: bytes) -> None:
+    for sniffer in (WITH_WEB, STRICT):
+        with pytest.raises(NotServed, match=r"SSH|PROXY"):
+            sniffer.spoken(data, in_tls=False)
 
 
-def test_the_name_in_a_certificate_counts_on_tls_only() -> None:
-    peer = connect(Opening(TLS()))
-    assert peer.server.factory.opening.name_of(peer.protocol) is None
-    peer.protocol.is_secured = True
-    assert peer.server.factory.opening.name_of(peer.protocol) == "alice"
+def test_their_names_need_four_bytes() -> None:
+    for size in (1, 2, 3):
+        assert PLAIN.spoken(SSH[:size], in_tls=False) is Spoken.UNDECIDED
+    with pytest.raises(NotServed):
+        PLAIN.spoken(SSH[:4], in_tls=False)
 
 
-@pytest.mark.parametrize(
-    ("error", "said"),
-    [
-        ("tlsv1 alert unknown ca", "it does not trust the certificate's authority"),
-        ("wrong version number", "it speaks no TLS, and nothing else is spoken here"),
-        ("packet length too long", "it speaks no TLS, and nothing else is spoken here"),
-        ("http request", "it speaks HTTP"),
-        ("certificate verify failed", "--client-authorities"),
-        ("something new", "TLS: something new"),
-    ],
-)
-def test_why_a_handshake_failed_is_said(log: list[str], error: str, said: str) -> None:
-    peer = connect()
-    reason = Failure(SSL.Error([("SSL routines", "", error)]))
-    peer.protocol.connectionLost(reason)
-    (line,) = [line for line in log if "is gone" in line]
-    assert said in line
-    assert "192.0.2.1:4000" in line
+@pytest.mark.parametrize("data", [b"\x01\0\0\0", b"\xff" * 10, b"get /"])
+def test_anything_else_is_unknown(data: bytes) -> None:
+    assert STRICT.spoken(data, in_tls=False) is Spoken.UNKNOWN
+    assert STRICT.spoken(data[:3], in_tls=False) is Spoken.UNDECIDED
 
 
-def test_errors_of_other_forms() -> None:
-    assert why_lost(Failure(SSL.SysCallError(-1, "Unexpected EOF"))) == "TLS: Unexpected EOF"
-    assert why_lost(Failure(SSL.Error([]))) == "TLS: it ended"
-    assert "non-clean" in why_lost(Failure(ConnectionLost()))
+def test_the_name_in_a_certificate_counts_on_tls_that_was_begun_here() -> None:
+    connection: Any = SimpleNamespace(is_secured=False, transport=None)
+    assert WITH_TLS.certified_name(connection) is None
+    connection.is_secured = True
+    assert WITH_TLS.certified_name(connection) == "alice"
+    assert PLAIN.certified_name(connection) is None

@@ -6,8 +6,19 @@ import struct
 from functools import partial
 from typing import Any
 
+from chat_protocol.domain.exchange import POSITION_SECONDS
 from chat_protocol.domain.limits import Limits
+from chat_protocol.domain.queries import Lookup, Page
 from tests.server.line import ERROR, OK, Message, Response, Server, SlowStore, frame, login, message
+
+
+def mailbox(server: Server, name: str) -> list[str]:
+    """The texts that wait for a user, as the store knows it."""
+    lookup = Lookup(name)
+    server.store.read([lookup])
+    page = Page(lookup.user_id, 0, 1000, 1 << 20)
+    server.store.read([page])
+    return [text.decode() for entry in page.entries for text in entry.texts()]
 
 
 def test_one_write_a_turn(server: Server) -> None:
@@ -27,8 +38,6 @@ def test_who_sends_and_receives_in_one_turn_is_written_to_once_in_it() -> None:
         peer.protocol.dataReceived(message("hi", "x", other))
     server.one_turn()
     assert (len(alice.writes), len(bob.writes)) == (1, 1)
-    server.one_turn()
-    assert (len(alice.writes), len(bob.writes)) == (2, 2)
     for peer, other in ((alice, "bob"), (bob, "alice")):
         me = "alice" if other == "bob" else "bob"
         assert peer.received() == [Message("hi", other, me, 5), Response(2, OK)]
@@ -41,7 +50,8 @@ def test_one_turn_is_all_that_a_message_takes(server: Server) -> None:
     server.one_turn()
     assert bob.received() == [Message("hi", "alice", "bob", 5)]
     assert alice.received() == [Response(2, OK)]
-    assert server.clock.getDelayedCalls() == []
+    (call,) = server.clock.getDelayedCalls()
+    assert call.getTime() == POSITION_SECONDS
 
 
 def test_delivery_is_written_before_the_ok(server: Server) -> None:
@@ -67,6 +77,20 @@ def test_a_mailbox_has_a_limit() -> None:
     bob = server.connect()
     assert len(bob.send(login("bob"))) == 4
     assert alice.send(message("again", "alice", "bob")) == [Response(2, OK)]
+    alice.lose()
+    bob.lose()
+
+
+def test_the_limit_holds_for_what_waits_not_for_what_is_taken_at_once() -> None:
+    server = Server(limits=Limits(mailbox=3))
+    alice, bob = server.logged_in("alice"), server.logged_in("bob")
+    sent = [message(str(n), "alice", "bob", n) for n in range(10)]
+    for _ in range(2):
+        assert alice.send(*sent) == [Response(n, OK) for n in range(10)]
+        assert len(bob.received()) == 10
+    bob.protocol.output.pauseProducing()  # type: ignore[attr-defined]
+    codes = [alice.send(one)[0].code for one in sent]  # type: ignore[union-attr]
+    assert codes == [OK] * 3 + [ERROR] * 7
     alice.lose()
     bob.lose()
 
@@ -125,16 +149,11 @@ def test_while_the_store_refuses_known_users_read_and_new_ones_wait() -> None:
 
 
 def test_a_receiver_lost_while_its_message_is_stored_gets_it_later() -> None:
-    """Stored as delivered, then the connection went: OK only when it is in the mailbox."""
     server = SlowStore()
     alice, bob = server.logged_in("alice"), server.logged_in("bob")
     server.hold = True
     alice.send(message("hi", "alice", "bob"))
     bob.lose()
-    pending, server.pending = server.pending, []
-    pending[0][0].callback(None)
-    server.turn()
-    assert alice.received() == []
     server.stored()
     assert alice.received() == [Response(2, OK)]
     bob = server.connect()
@@ -143,25 +162,23 @@ def test_a_receiver_lost_while_its_message_is_stored_gets_it_later() -> None:
     bob.lose()
 
 
-def test_what_a_connection_does_not_take_is_in_the_mailbox_before_the_ok() -> None:
+def test_what_a_connection_does_not_take_is_in_the_mailbox() -> None:
     """A server killed after the OK must find it there."""
-    server = SlowStore()
+    server = Server()
     alice, bob = server.logged_in("alice"), server.logged_in("bob")
     bobs: Any = bob.protocol.output
     bobs.pauseProducing()
-    server.hold = True
-    alice.send(*(message(str(n), "alice", "bob", n) for n in range(4)))
-    ((deferred, _),) = server.pending
-    server.pending.clear()
-    deferred.callback(None)
-    server.turn()
-    assert alice.received() == []
-    assert [one.message.text for one in server.pending[0][1].returned] == [b"0", b"1", b"2", b"3"]
-    server.stored()
-    assert alice.received() == [Response(n, OK) for n in range(4)]
-    assert len(bob.received()) == 4
+    sent = [Message(str(n), "alice", "bob", 5) for n in range(4)]
+    answers = alice.send(*(message(one.text, "alice", "bob", n) for n, one in enumerate(sent)))
+    assert answers == [Response(n, OK) for n in range(4)]
+    assert mailbox(server, "bob") == ["0", "1", "2", "3"]
+    server.clock.advance(1)
+    assert mailbox(server, "bob") == ["0", "1", "2", "3"]
+    assert bob.received() == sent
     bobs.resumeProducing()
     server.turn()
+    server.clock.advance(POSITION_SECONDS)
+    assert mailbox(server, "bob") == []
     bob.lose()
     bob = server.connect()
     assert bob.send(login("bob")) == [Response(1, OK)]
@@ -169,32 +186,51 @@ def test_what_a_connection_does_not_take_is_in_the_mailbox_before_the_ok() -> No
     bob.lose()
 
 
-def test_what_is_to_go_back_to_a_mailbox_comes_before_what_is_there() -> None:
+def test_a_position_is_stored_with_the_next_batch_or_in_a_tenth_of_a_second() -> None:
+    server = Server()
+    alice, bob = server.logged_in("alice"), server.logged_in("bob")
+    alice.send(message("1", "alice", "bob"))
+    assert mailbox(server, "bob") == ["1"]
+    alice.send(message("2", "alice", "alice"))
+    assert mailbox(server, "bob") == []
+    alice.send(message("3", "alice", "bob"))
+    assert mailbox(server, "bob") == ["3"]
+    server.clock.advance(POSITION_SECONDS)
+    assert mailbox(server, "bob") == []
+    alice.lose()
+    bob.lose()
+
+
+def test_a_position_that_is_not_stored_yet_counts_at_the_next_login() -> None:
     server = SlowStore()
     alice, bob = server.logged_in("alice"), server.logged_in("bob")
-    bobs: Any = bob.protocol.output
-    bobs.pauseProducing()
+    alice.send(message("1", "alice", "bob"))
     server.hold = True
-    alice.send(message("first", "alice", "bob", 1))
-    server.pending.pop()[0].callback(None)
-    server.turn()
-    server.refuse()
     bob.received()
     bob.lose()
     server.refuse()
-    server.hold = False
-    alice.send(message("second", "alice", "bob", 2))
     bob = server.connect()
     bob.protocol.dataReceived(login("bob"))
-    for _ in range(4):
-        server.turn()
-        server.clock.advance(1)
     server.turn()
-    answer, *rest = bob.received()
-    assert answer == Response(1, OK)
-    assert rest == [Message("first", "alice", "bob", 5), Message("second", "alice", "bob", 5)]
+    server.refuse()
+    assert bob.received() == [Response(1, OK)]
+    server.hold = False
     alice.lose()
     bob.lose()
+    server.clock.advance(2)
+
+
+def test_a_stop_leaves_no_position_behind() -> None:
+    server = Server()
+    alice, bob = server.logged_in("alice"), server.logged_in("bob")
+    alice.send(message("1", "alice", "bob"))
+    bob.received()
+    stopped = server.factory.shut_down()
+    for peer in (alice, bob):
+        peer.lose()
+    assert stopped.called
+    assert mailbox(server, "bob") == []
+    assert server.clock.getDelayedCalls() == []
 
 
 def test_a_sender_faster_than_the_store_is_not_read() -> None:

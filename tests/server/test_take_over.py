@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from twisted.internet.defer import Deferred, fail
 
-from chat_protocol.domain.batch import Account, Batch, Query
+from chat_protocol.domain.messages import Batch
+from chat_protocol.domain.queries import Account, Query
 from chat_protocol.errors import Unavailable
 from chat_protocol.stores.memory.store import MemoryStore
 from chat_protocol.wire.codec import encode

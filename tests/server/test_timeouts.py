@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from chat_protocol.server.connection import State
+from chat_protocol.server.state import ConnectionState
 from chat_protocol.wire.commands import (
     Heartbeat,
 )
@@ -30,7 +30,11 @@ def pass_time(own: FairServer, seconds: int) -> None:
 
 
 def closing(peer: Peer) -> bool:
-    return peer.protocol.state in (State.ENDING, State.LINGERING, State.GONE)
+    return peer.protocol.state in (
+        ConnectionState.ENDING,
+        ConnectionState.LINGERING,
+        ConnectionState.GONE,
+    )
 
 
 def test_a_connection_that_never_logs_in_is_closed(watched: FairServer, log: list[str]) -> None:
@@ -49,7 +53,9 @@ def test_a_connection_that_never_logs_in_is_closed(watched: FairServer, log: lis
     assert closing(second)
     assert not closing(third)
     assert watched.met == {"login_seconds": 2}
-    assert any("closed, it has not logged in within 100 s (login_seconds)" in one for one in log)
+    assert any(
+        "closed because it has not logged in within 100 s (login_seconds)" in one for one in log
+    )
 
 
 def test_who_has_gone_is_not_waited_for(watched: FairServer) -> None:
@@ -77,17 +83,17 @@ def test_a_frame_that_is_not_finished_ends_the_connection(
     assert 30 <= at <= 51
     assert not closing(bob)
     assert watched.met == {"frame_seconds": 1}
-    assert any("closed, it has not finished a frame within 30 s" in one for one in log)
+    assert any("closed because it has not finished a frame within 30 s" in one for one in log)
 
 
 def test_time_in_which_the_server_does_not_read_does_not_count(watched: FairServer) -> None:
     alice = watched.connect()
     alice.send(login("alice"))
     alice.protocol.dataReceived(message("m", "alice", "alice")[:5])
-    alice.protocol.hold("test")
+    alice.protocol.pause("test")
     pass_time(watched, 100)
     assert not closing(alice)
-    alice.protocol.release("test")
+    alice.protocol.resume("test")
     pass_time(watched, 20)
     assert not closing(alice)
 

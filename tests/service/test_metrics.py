@@ -18,14 +18,13 @@ from twisted.internet.defer import Deferred, fail
 from twisted.internet.task import Clock, deferLater
 from zope.interface import implementer
 
-from chat_protocol.domain.batch import Batch
 from chat_protocol.domain.limits import Limits
-from chat_protocol.domain.meter import Histogram, Meter
+from chat_protocol.domain.messages import Batch
+from chat_protocol.domain.metrics import Histogram, Meter
+from chat_protocol.domain.ports import IStore
 from chat_protocol.errors import Unavailable
-from chat_protocol.interfaces import IStore
-from chat_protocol.server.connection import ChatProtocol
 from chat_protocol.server.factory import ChatFactory
-from chat_protocol.server.rejected import TurnedAway
+from chat_protocol.server.rejected import ClosedAtOnce
 from chat_protocol.service.metrics import registry_for
 from chat_protocol.stores.memory.store import MemoryStore
 from chat_protocol.wire.commands import Heartbeat, Login2, Message, Publish, Scope
@@ -71,7 +70,6 @@ class Measured(Server):
 
     def connect(self) -> Peer2:
         protocol = self.factory.buildProtocol(IPv4Address("TCP", "192.0.2.1", 4000))
-        assert isinstance(protocol, ChatProtocol)
         return Peer2(self, protocol)
 
     def on(self, name: str) -> Peer2:
@@ -136,16 +134,7 @@ def _waiting(server: Measured) -> None:
     server.on("bob")
 
 
-def _returned(server: Measured) -> None:
-    bob = server.connect()
-    bob.send(login("bob"))
-    bob.protocol.output.pauseProducing()  # type: ignore[attr-defined]
-    alice = server.connect()
-    alice.send(login("alice"))
-    alice.send(message("hi", "alice", "bob"))
-
-
-def _held(server: Measured) -> None:
+def _paused(server: Measured) -> None:
     server.on("carol")
     bob = server.connect()
     bob.send(login("bob"))
@@ -172,7 +161,7 @@ def _logins(server: Measured) -> None:
 def _limit(server: Measured) -> None:
     peers = [server.connect() for _ in range(9)]
     assert isinstance(
-        server.factory.buildProtocol(IPv4Address("TCP", "192.0.2.1", 4000)), TurnedAway
+        server.factory.buildProtocol(IPv4Address("TCP", "192.0.2.1", 4000)), ClosedAtOnce
     )
     assert peers
 
@@ -213,7 +202,6 @@ MOVES: dict[str, tuple[Callable[[Measured], object], dict[str, float]]] = {
         },
     ),
     "chat_deliveries": (_pair, {"chat_deliveries_total[('way', 'live')]": 4}),
-    "chat_returned_messages": (_returned, {"chat_returned_messages_total": 1}),
     "chat_delivery_seconds": (
         _slow,
         {"chat_delivery_seconds_count": 1, "chat_delivery_seconds_sum": 0.3},
@@ -236,15 +224,15 @@ MOVES: dict[str, tuple[Callable[[Measured], object], dict[str, float]]] = {
     "chat_backlog_bytes": (_backlog, {"chat_backlog_bytes": 37}),
     "chat_connections": (_logins, {"chat_connections": 4}),
     "chat_connections_not_read": (
-        lambda server: server.connect().protocol.hold(server),
+        lambda server: server.on("alice").protocol.pause(server),
         {"chat_connections_not_read": 1},
     ),
     "chat_sessions": (
-        _held,
+        _paused,
         {
             "chat_sessions[('delivery', 'live'), ('version', '2')]": 1,
             "chat_sessions[('delivery', 'live'), ('version', '1')]": 1,
-            "chat_sessions[('delivery', 'held'), ('version', '1')]": 1,
+            "chat_sessions[('delivery', 'paused'), ('version', '1')]": 1,
         },
     ),
 }

@@ -14,8 +14,8 @@ from twisted.internet.protocol import Factory
 from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread
 
-from chat_protocol.domain.batch import Account
 from chat_protocol.domain.limits import Limits
+from chat_protocol.domain.queries import Account
 from chat_protocol.service.server import CannotServe, ChatService
 from chat_protocol.stores.registry import store_from_url
 from tests.server.line import Response, login, parse

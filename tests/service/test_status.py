@@ -16,10 +16,10 @@ from twisted.internet.testing import StringTransport
 from twisted.internet.threads import deferToThread
 from zope.interface import implementer
 
-from chat_protocol.domain.batch import Query
 from chat_protocol.domain.limits import Limits
+from chat_protocol.domain.ports import IStore
+from chat_protocol.domain.queries import Query
 from chat_protocol.errors import Unavailable
-from chat_protocol.interfaces import IStore
 from chat_protocol.service.server import CannotServe, ChatService
 from chat_protocol.service.status import PROBE_SECONDS, status_site
 from chat_protocol.stores.memory.store import MemoryStore
@@ -88,7 +88,11 @@ def test_who_lives_is_healthy_and_who_serves_is_ready() -> None:
     assert pages.get("/readyz") == (200, "text/plain; charset=utf-8", "ready\n")
     pages.serves = False
     assert pages.get("/healthz") == (200, "text/plain; charset=utf-8", "alive\n")
-    assert pages.get("/readyz") == (503, "text/plain; charset=utf-8", "not serving\n")
+    assert pages.get("/readyz") == (
+        503,
+        "text/plain; charset=utf-8",
+        "the server does not accept connections\n",
+    )
 
 
 def test_a_store_that_refuses_or_is_silent_is_not_ready() -> None:
@@ -103,7 +107,7 @@ def test_a_store_that_refuses_or_is_silent_is_not_ready() -> None:
     assert not asked.value()
     pages.clock.advance(PROBE_SECONDS)
     code, _, body = answer(asked)
-    assert (code, body) == (503, "it does not answer\n")
+    assert (code, body) == (503, "the store does not answer\n")
 
 
 def test_who_goes_before_the_answer_harms_nobody() -> None:
@@ -174,6 +178,6 @@ async def test_an_address_in_use_is_said_and_nothing_left_open(tmp_path: Path) -
         store = store_from_url(f"sqlite:{tmp_path}/chat.db", 0, reactor)
         served = ChatService(reactor, store, [], Limits(), status=[("here", endpoint)])
         served.startService()
-        with pytest.raises(CannotServe, match=r"cannot listen on here: .*give another --status"):
+        with pytest.raises(CannotServe, match=r"cannot listen on here: .*\. Give another --status"):
             await served.when_serving()
     assert not served.status_ports

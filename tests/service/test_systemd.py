@@ -11,7 +11,7 @@ import pytest
 from twisted.internet.task import Clock
 from twisted.logger import LogEvent, globalLogPublisher
 
-from chat_protocol.service.systemd import Notifier
+from chat_protocol.service.systemd import SystemdNotifier
 
 
 @pytest.fixture(params=["file", "abstract"])
@@ -34,19 +34,19 @@ def heard(listener: socket.socket) -> list[bytes]:
 
 def test_it_is_told_of_the_beginning_and_the_end(systemd: tuple[str, socket.socket]) -> None:
     name, listener = systemd
-    notifier = Notifier({"NOTIFY_SOCKET": name}, Clock())
+    notifier = SystemdNotifier({"NOTIFY_SOCKET": name}, Clock())
     notifier.ready("Serving on tcp:5555")
     assert heard(listener) == [b"READY=1\nSTATUS=Serving on tcp:5555"]
     notifier.stopping()
     notifier.stopped()
-    assert heard(listener) == [b"STOPPING=1\nSTATUS=Answering what was accepted"]
+    assert heard(listener) == [b"STOPPING=1\nSTATUS=Answering accepted requests"]
 
 
 def test_the_watchdog_is_fed_twice_in_its_interval(systemd: tuple[str, socket.socket]) -> None:
     name, listener = systemd
     clock = Clock()
     environment = {"NOTIFY_SOCKET": name, "WATCHDOG_USEC": "10000000"}
-    notifier = Notifier(environment, clock)
+    notifier = SystemdNotifier(environment, clock)
     notifier.ready("")
     heard(listener)
     clock.pump([4, 1, 4, 1])
@@ -63,13 +63,13 @@ def test_another_process_has_the_watchdog(systemd: tuple[str, socket.socket]) ->
     name, _ = systemd
     clock = Clock()
     environment = {"NOTIFY_SOCKET": name, "WATCHDOG_USEC": "10000000", "WATCHDOG_PID": "1"}
-    Notifier(environment, clock).ready("")
+    SystemdNotifier(environment, clock).ready("")
     assert not clock.getDelayedCalls()
 
 
 def test_without_systemd_nothing_happens() -> None:
     clock = Clock()
-    notifier = Notifier({"WATCHDOG_USEC": "10000000"}, clock)
+    notifier = SystemdNotifier({"WATCHDOG_USEC": "10000000"}, clock)
     notifier.ready("")
     notifier.stopping()
     notifier.stopped()
@@ -80,7 +80,7 @@ def test_a_socket_that_is_gone_is_logged(tmp_path: Path) -> None:
     lines: list[LogEvent] = []
     globalLogPublisher.addObserver(lines.append)  # type: ignore[arg-type]
     try:
-        Notifier({"NOTIFY_SOCKET": str(tmp_path / "gone")}, Clock()).ready("")
+        SystemdNotifier({"NOTIFY_SOCKET": str(tmp_path / "gone")}, Clock()).ready("")
     finally:
         globalLogPublisher.removeObserver(lines.append)  # type: ignore[arg-type]
-    assert [line["log_format"] for line in lines] == ["Cannot tell systemd: {error}"]
+    assert [line["log_format"] for line in lines] == ["Cannot notify systemd: {error}"]

@@ -9,15 +9,21 @@ from typing import Any
 
 import pytest
 from OpenSSL import crypto
+from twisted.internet.interfaces import IHalfCloseableProtocol
+from twisted.internet.protocol import Protocol, connectionDone
 from twisted.internet.task import Clock
+from twisted.internet.testing import StringTransport
 from twisted.logger import ILogObserver, LogEvent, LogLevel, formatEvent, globalLogPublisher
+from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from chat_protocol.errors import CertificateUnusable
 from chat_protocol.service.config import TLSConfig
-from chat_protocol.service.tls import LOOK_SECONDS, Certificates
-from chat_protocol.service.tls_context import Files, make_context
+from chat_protocol.service.tls import CHECK_SECONDS, CertificateReloader
+from chat_protocol.service.tls_context import PEMFiles, make_context
+from chat_protocol.transport.sockets import hand_over
 from tests.certificates import NOW, Authority, Certificate
+from tests.transport.tls import TLSClient
 
 DAY = timedelta(days=1)
 
@@ -52,7 +58,7 @@ class Served:
         self.path = certificate.write(directory / "server.pem")
         self.clock = Clock()
         self.clock.advance(NOW.timestamp())
-        self.certificates = Certificates(
+        self.certificates = CertificateReloader(
             TLSConfig(str(self.path), **options),
             self.clock,
             lambda: int(self.clock.seconds()) * 10**9,
@@ -65,7 +71,7 @@ class Served:
 
     def looks(self, count: int) -> None:
         for _ in range(count):
-            self.clock.advance(LOOK_SECONDS)
+            self.clock.advance(CHECK_SECONDS)
 
 
 @pytest.fixture
@@ -86,7 +92,7 @@ def test_a_new_certificate_is_taken_and_named(
     served.looks(1)
     assert served.serial == new.serial
     (line,) = log.of(LogLevel.info)
-    assert f"New connections get the certificate CN=localhost, serial number {new.serial:x}" in line
+    assert f"New connections use the certificate CN=localhost, serial number {new.serial:x}" in line
 
 
 def test_nothing_is_said_while_nothing_changes(served: Served, log: Log) -> None:
@@ -97,15 +103,18 @@ def test_nothing_is_said_while_nothing_changes(served: Served, log: Log) -> None
 
 
 BROKEN = {
-    "no certificate": (lambda path: path.write_text("nothing"), "holds no certificate in PEM form"),
+    "no certificate": (
+        lambda path: path.write_text("nothing"),
+        "holds no certificate in PEM format",
+    ),
     "gone": (lambda path: path.unlink(), "cannot read"),
     "half": (
         lambda path: path.write_bytes(path.read_bytes()[:400]),
-        "holds no certificate in PEM form",
+        "holds no certificate in PEM format",
     ),
     "another's key": (
         lambda path: path.write_bytes(Authority().server().pem + Authority().server().key_pem()),
-        "does not belong to the certificate",
+        "does not match the certificate",
     ),
 }
 
@@ -119,7 +128,7 @@ def test_a_broken_one_is_reported_once_and_the_old_one_kept(
     served.looks(5)
     (line,) = log.of(LogLevel.error)
     assert said in line
-    assert line.endswith("; the old certificate stays in use")
+    assert line.startswith("Cannot load the changed certificate, the old one stays in use: ")
     assert (served.serial, served.certificates._context) == (serial, context)
     new = authority.server()
     new.write(served.path)
@@ -171,7 +180,7 @@ def test_the_end_is_announced_each_day(tmp_path: Path, authority: Authority, log
     assert len(warnings) == 14
     assert "expires at" in warnings[0]
     assert len(errors) == 4
-    assert "has expired: clients will refuse it" in errors[0]
+    assert "has expired and clients refuse it" in errors[0]
     served.certificates.stop()
 
 
@@ -180,7 +189,7 @@ def test_the_end_is_announced_each_day(tmp_path: Path, authority: Authority, log
 
 def unusable(config: TLSConfig) -> str:
     with pytest.raises(CertificateUnusable) as caught:
-        make_context(config, Files.read(config))
+        make_context(config, PEMFiles.read(config))
     return str(caught.value)
 
 
@@ -190,7 +199,7 @@ def test_a_certificate_with_those_above_it(tmp_path: Path, authority: Authority)
     path = tmp_path / "chain.pem"
     path.write_bytes(own.pem + between.pem + own.key_pem())
     config = TLSConfig(str(path))
-    assert make_context(config, Files.read(config))[1] == own.certificate
+    assert make_context(config, PEMFiles.read(config))[1] == own.certificate
 
 
 def test_what_stands_in_the_files_is_named(tmp_path: Path, authority: Authority) -> None:
@@ -202,22 +211,22 @@ def test_what_stands_in_the_files_is_named(tmp_path: Path, authority: Authority)
         return unusable(TLSConfig(str(path), **options))
 
     block = b"-----BEGIN %b-----\nAAAA\n-----END %b-----\n"
-    assert "holds no private key in PEM form" in of(own.pem)
+    assert "holds no private key in PEM format" in of(own.pem)
     assert "is encrypted" in of(own.pem + own.key_pem(b"secret"))
-    assert "holds a private key that is broken" in of(own.pem + block % ((b"PRIVATE KEY",) * 2))
-    assert "holds a certificate that is broken" in of(block % ((b"CERTIFICATE",) * 2))
+    assert "holds a private key that is damaged" in of(own.pem + block % ((b"PRIVATE KEY",) * 2))
+    assert "holds a certificate that is damaged" in of(block % ((b"CERTIFICATE",) * 2))
     assert "cannot read nosuch: No such file" in of(own.pem, private_key="nosuch")
     good = own.pem + own.key_pem()
     assert "cannot read nosuch" in of(good, client_authorities="nosuch")
     assert "holds no certificate" in of(good, client_authorities="/dev/null")
     lists = tmp_path / "lists.pem"
     lists.write_bytes(authority.pem + block % ((b"X509 CRL",) * 2))
-    assert "revocation list that is broken" in of(good, client_authorities=str(lists))
+    assert "revocation list that is damaged" in of(good, client_authorities=str(lists))
 
 
 def test_the_certificate_must_be_usable_at_the_start(tmp_path: Path) -> None:
     with pytest.raises(CertificateUnusable, match="cannot read"):
-        Certificates(TLSConfig(str(tmp_path / "nosuch")), Clock(), lambda: 0)
+        CertificateReloader(TLSConfig(str(tmp_path / "nosuch")), Clock(), lambda: 0)
 
 
 # Names.
@@ -245,3 +254,75 @@ def test_the_name_is_the_only_common_name(
 
 def test_without_a_certificate_there_is_no_name(served: Served) -> None:
     assert served.certificates.name_of(Transport(None)) is None
+
+
+# Connections.
+
+
+@implementer(IHalfCloseableProtocol)
+class Receiver(Protocol):
+    def __init__(self) -> None:
+        self.told: list[object] = []
+
+    def dataReceived(self, data: bytes) -> None:
+        self.told.append(data)
+
+    def readConnectionLost(self) -> None:
+        self.told.append("closed its side")
+
+    def writeConnectionLost(self) -> None:
+        raise AssertionError
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self.told.append("lost")
+
+
+class Wrapped:
+    """A protocol in TLS, and its client."""
+
+    def __init__(self, served: Served, authority: Authority, protocol: Protocol) -> None:
+        self.tls = served.certificates.wrap(protocol)
+        self.transport = StringTransport()
+        self.tls.makeConnection(self.transport)
+        self.client = TLSClient(authority.trusted(), self.tls.dataReceived, self.transport)
+        self.client.shake_hands()
+
+
+def test_a_client_that_closes_its_side_still_gets_its_answers(
+    served: Served, authority: Authority
+) -> None:
+    receiver = Receiver()
+    wrapped = Wrapped(served, authority, receiver)
+    wrapped.client.send(b"request")
+    wrapped.client.close()
+    assert receiver.told == [b"request", "closed its side"]
+    assert not wrapped.transport.disconnecting
+    wrapped.tls.write(b"answer")
+    served.clock.advance(0)
+    assert wrapped.client.read() == b"answer"
+    wrapped.tls.loseConnection()
+    assert wrapped.transport.disconnecting
+
+
+def test_the_protocol_that_the_connection_was_handed_over_to_is_told(
+    served: Served, authority: Authority
+) -> None:
+    before, after = Receiver(), Receiver()
+    wrapped = Wrapped(served, authority, before)
+    assert hand_over(wrapped.tls, before, after)
+    wrapped.client.close()
+    assert (before.told, after.told) == ([], ["closed its side"])
+
+
+def test_a_protocol_without_half_close_is_closed(served: Served, authority: Authority) -> None:
+    wrapped = Wrapped(served, authority, Protocol())
+    wrapped.client.close()
+    assert wrapped.transport.disconnecting
+
+
+def test_new_connections_get_the_new_certificate(served: Served, authority: Authority) -> None:
+    old = Wrapped(served, authority, Receiver()).client.serial
+    new = authority.server()
+    new.write(served.path)
+    served.looks(1)
+    assert Wrapped(served, authority, Receiver()).client.serial == new.serial != old

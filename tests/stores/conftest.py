@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -11,11 +11,10 @@ import pytest
 from twisted.internet.defer import Deferred, maybeDeferred, succeed
 from twisted.internet.task import Clock
 
-from chat_protocol.domain.batch import Batch, Query
-from chat_protocol.interfaces import IStore
+from chat_protocol.domain.messages import Batch
+from chat_protocol.domain.ports import IStore
+from chat_protocol.domain.queries import Query
 from chat_protocol.stores.memory.store import MemoryStore
-from chat_protocol.stores.postgres import retention as postgres_retention
-from chat_protocol.stores.postgres.store import PostgresStore
 from chat_protocol.stores.sqlite import memtable
 from chat_protocol.stores.sqlite.store import SQLiteStore
 
@@ -76,37 +75,25 @@ class ForgetfulStore(SQLiteStore):
         self._open_database()._stale = True
 
 
-class MarkingStore(PostgresStore):
-    """Marks how old messages are when the clock is looked at again, as it else does by itself."""
-
-    _stored = 0
-
-    def commit(self, batch: Batch) -> Deferred[None]:
-        self._mark()
-        self._stored = self._wall_clock()
-        return super().commit(batch)
-
-    def forget(self, before: int) -> Deferred[bool]:
-        self._mark()
-        return super().forget(before)
-
-    def _mark(self) -> None:
-        now = self._wall_clock()
-        if self._stored and now != self._stored:
-            postgres_retention.mark(self._connect("lease"), self._stored + 60 * 10**9)
-            self._stored = now
-
-
 @pytest.fixture
 def wall_clock() -> WallClock:
     return WallClock()
+
+
+@pytest.fixture
+def long_lease(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a PostgreSQL store serve although nothing renews its lease."""
+    from chat_protocol.stores.postgres import leases, node
+
+    monkeypatch.setattr(node, "SERVE_SECONDS", 600)
+    monkeypatch.setattr(leases, "LEASE_SECONDS", 900)
 
 
 @pytest.fixture(
     params=[
         "memory",
         "sqlite",
-        "sqlite, filed at once",
+        "sqlite, flushed at once",
         "sqlite, read again",
         pytest.param("postgresql", marks=pytest.mark.postgresql),
     ]
@@ -116,24 +103,30 @@ def make_store(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     wall_clock: WallClock,
-) -> MakeStore:
+) -> Iterator[MakeStore]:
     """Makes a store with a mailbox limit; what it is depends on the parameter."""
-    if request.param == "sqlite, filed at once":
+    if request.param == "sqlite, flushed at once":
         monkeypatch.setattr(memtable, "ENTRIES", 1)
     url = None
     if request.param == "postgresql":
-        url = request.getfixturevalue("postgres").new_database()
+        postgres = request.getfixturevalue("postgres")
+        url = postgres.new_database()
+        request.getfixturevalue("long_lease")
     kind = ForgetfulStore if request.param == "sqlite, read again" else SQLiteStore
 
     def make(mailbox_limit: int) -> IStore:
         if request.param == "memory":
             return MemoryStore(mailbox_limit, wall_clock=wall_clock)
         if url is not None:
+            from tests.stores.postgres.marking import MarkingStore
+
             worker = ImmediateWorker()
             return MarkingStore(url, mailbox_limit, StillReactor(), worker, worker, wall_clock)
         return kind(str(tmp_path / "chat.db"), mailbox_limit, ImmediateWorker(), wall_clock)
 
-    return make
+    yield make
+    if url is not None:
+        postgres.take_back(url)
 
 
 @pytest.fixture

@@ -2,28 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeVar, cast
+from collections.abc import Iterable
+from typing import Any, NamedTuple, TypeVar, cast
 from weakref import WeakKeyDictionary
 
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
-from chat_protocol.domain.batch import (
-    Account,
-    Batch,
-    Conversation,
-    Lookup,
-    Page,
-    Publication,
-    Registration,
-    Run,
-)
-from chat_protocol.domain.directory import User
-from chat_protocol.domain.session import Session
-from chat_protocol.domain.stored import Waiting
-from chat_protocol.interfaces import IStore
+from chat_protocol.domain.entries import Entry
+from chat_protocol.domain.messages import Batch, Message, PositionKey, Registration
+from chat_protocol.domain.ports import IStore
+from chat_protocol.domain.queries import Account, Conversation, Lookup, Page
+from chat_protocol.domain.users import Audience, Session, User
+from chat_protocol.wire import commands
 from chat_protocol.wire.codec import encode
-from chat_protocol.wire.commands import Message
+from chat_protocol.wire.frames import text_of, time_of
 
 T = TypeVar("T")
 
@@ -41,8 +34,9 @@ def now(deferred: Deferred[T]) -> T:
 class Sender:
     """As much of a session as a store may look at."""
 
-    def __init__(self, user: User) -> None:
+    def __init__(self, user: User, device: str = "") -> None:
         self.user = user
+        self.device = device
         self.number = _NUMBERS.get(user, 0)
 
 
@@ -52,7 +46,7 @@ _NUMBERS: WeakKeyDictionary[User, int] = WeakKeyDictionary()
 
 def register(store: IStore, *names: str) -> list[User]:
     registrations = [Registration(name, 1_000 + index) for index, name in enumerate(names)]
-    now(store.commit(Batch(registrations, [], [], {})))
+    now(store.commit(Batch(registrations, [], {})))
     users = []
     for registration in registrations:
         user = User(registration.name)
@@ -62,34 +56,42 @@ def register(store: IStore, *names: str) -> list[User]:
     return users
 
 
-def run(
-    sender: User, recipient: User, *texts: str, time: int = 7, live: bool = False, id_: int = 0
-) -> Run:
-    frames = [encode(Message(text, sender.name, recipient.name, time)) for text in texts]
-    session = cast(Session, Sender(sender))
-    made = Run(
-        session,
-        recipient,
+def message(
+    sender: User,
+    *texts: str,
+    to: tuple[User, ...] = (),
+    time: int = 7,
+    id_: int = 0,
+    device: str = "",
+) -> Message:
+    """Messages to these users; to everyone without any."""
+    tail = to[0].name if len(to) == 1 else ""
+    frames = [encode(commands.Message(text, sender.name, tail, time)) for text in texts]
+    return Message(
+        cast(Session, Sender(sender, device)),
+        Audience(*to),
         [b"\0\0\0\1"] * len(texts),
         [text.encode() for text in texts],
         frames,
         sum(map(len, frames)),
-        2 if id_ else 1,
+        2 if id_ or len(to) != 1 else 1,
         id_,
     )
-    if live:
-        made.live = session
-        made.waits = False
-    return made
+
+
+def run(sender: User, recipient: User, *texts: str, time: int = 7, id_: int = 0) -> Message:
+    return message(sender, *texts, to=(recipient,), time=time, id_=id_)
 
 
 def commit(
-    store: IStore,
-    *runs: Run,
-    returned: list[Waiting] | None = None,
-    taken: dict[int, int] | None = None,
+    store: IStore, *messages: Message, positions: dict[PositionKey, int] | None = None
 ) -> None:
-    now(store.commit(Batch([], list(runs), returned or [], taken or {})))
+    now(store.commit(Batch([], list(messages), positions or {})))
+
+
+def position(user: User, offset: int) -> dict[PositionKey, int]:
+    """The unnamed device of a user has received everything up to an offset."""
+    return {(user.id, 0): offset}
 
 
 def page(
@@ -100,8 +102,42 @@ def page(
     return asked
 
 
+class Single(NamedTuple):
+    """One message of an entry."""
+
+    offset: int
+    sender: str
+    device: str
+    scope: int
+    to: tuple[str, ...]
+    time: int
+    text: str
+
+
+def singles(entries: Iterable[Entry]) -> list[Single]:
+    """Return the messages of entries one by one."""
+    return [
+        Single(
+            offset,
+            entry.sender,
+            entry.device,
+            entry.scope,
+            entry.to,
+            time_of(frame),
+            text_of(frame).decode(),
+        )
+        for entry in entries
+        for offset, frame in enumerate(entry.frames, entry.offset)
+    ]
+
+
+def last_of(asked: Page) -> int:
+    """Return the offset of the last message of a page."""
+    return asked.entries[-1].end - 1
+
+
 def texts(asked: Page) -> list[str]:
-    return [message.text.decode() for message in asked.messages]
+    return [text_of(frame).decode() for entry in asked.entries for frame in entry.frames]
 
 
 def look_up(store: IStore, name: str) -> int:
@@ -110,14 +146,12 @@ def look_up(store: IStore, name: str) -> int:
     return lookup.user_id
 
 
-def publication(sender: User, text: str, *to: User, id_: int = 0, time: int = 7) -> Publication:
-    session = cast(Session, Sender(sender))
-    scope = 0 if to else 1
-    return Publication(session, b"\0\0\0\1", id_, text.encode(), scope, to, time)
+def publication(sender: User, text: str, *to: User, id_: int = 0, time: int = 7) -> Message:
+    return message(sender, text, to=to, time=time, id_=id_)
 
 
-def publish(store: IStore, *publications: Publication) -> None:
-    now(store.commit(Batch([], list(publications), [], {})))
+def publish(store: IStore, *publications: Message) -> None:
+    commit(store, *publications)
 
 
 def account(store: IStore, user: User) -> tuple[int, int]:
@@ -131,6 +165,6 @@ def conversation(
 ) -> list[str]:
     asked = Conversation(user.id, other.id if other else 0, before, limit, 1 << 20)
     now(store.read([asked]))
-    offsets = [message.offset for message in asked.messages]
+    offsets = [entry.offset + n for entry in asked.entries for n in range(len(entry.frames))]
     assert offsets == sorted(set(offsets))
-    return [message.text.decode() for message in asked.messages]
+    return [text_of(frame).decode() for entry in asked.entries for frame in entry.frames]

@@ -1,4 +1,4 @@
-"""What is old is forgotten: step by step, and at once for those who read."""
+"""Expired messages: at once unseen, and removed step by step."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from typing import TypeVar
 import pytest
 from twisted.internet.defer import Deferred
 
-from chat_protocol.domain.batch import Batch, Registration, UserList
-from chat_protocol.domain.directory import User
-from chat_protocol.domain.stored import Waiting
-from chat_protocol.interfaces import IStore
+from chat_protocol.domain.messages import Batch, Registration
+from chat_protocol.domain.ports import IStore
+from chat_protocol.domain.queries import UserList
+from chat_protocol.domain.users import User
 from chat_protocol.stores.memory.store import MemoryStore
 from chat_protocol.stores.sqlite import database, memtable, segments
 from chat_protocol.stores.sqlite.store import SQLiteStore
@@ -24,8 +24,10 @@ from tests.stores.helpers import (
     account,
     commit,
     conversation,
+    message,
     now,
     page,
+    position,
     publication,
     publish,
     register,
@@ -59,11 +61,13 @@ def test_what_is_old_is_gone_for_everybody_and_the_rest_is_as_it_was(
     store: IStore, wall_clock: WallClock
 ) -> None:
     alice, bob, carol = register(store, "alice", "bob", "carol")
-    commit(store, run(alice, bob, "old 1", "old 2"), run(bob, carol, "read", live=True))
+    read = run(bob, carol, "read")
+    commit(store, run(alice, bob, "old 1", "old 2"), read)
     publish(store, publication(alice, "old to all"), publication(bob, "old", alice, carol, id_=3))
+    commit(store, positions=position(carol, read.offset))
     wall_clock.pass_(10 * DAY)
-    commit(store, run(alice, bob, "new 1"), run(bob, carol, "new 2", live=True))
-    publish(store, publication(alice, "new to all"), publication(bob, "new", alice, carol, id_=4))
+    commit(store, run(alice, bob, "new 1"), run(bob, carol, "new 2"))
+    publish(store, message(alice, "new to all"), publication(bob, "new", alice, carol, id_=4))
     before = [texts(page(store, one)) for one in (alice, bob, carol)]
     forget(store, wall_clock, 11 * DAY)
     assert [texts(page(store, one)) for one in (alice, bob, carol)] == before
@@ -71,8 +75,8 @@ def test_what_is_old_is_gone_for_everybody_and_the_rest_is_as_it_was(
     forget(store, wall_clock, 10 * DAY)
     assert texts(page(store, alice)) == ["new"]
     assert texts(page(store, bob)) == ["new 1", "new to all"]
-    assert texts(page(store, carol)) == ["new to all", "new"]
-    assert [account(store, one) for one in (alice, bob, carol)] == [(0, 1), (4, 2), (0, 2)]
+    assert texts(page(store, carol)) == ["new 2", "new to all", "new"]
+    assert [account(store, one) for one in (alice, bob, carol)] == [(0, 1), (4, 2), (0, 3)]
     assert conversation(store, alice, bob) == ["new 1", "new to all", "new"]
     assert conversation(store, bob, carol) == ["new 2", "new"]
     assert conversation(store, carol, None) == ["new 2", "new to all", "new"]
@@ -82,7 +86,7 @@ def test_what_is_old_is_gone_for_everybody_and_the_rest_is_as_it_was(
     assert [name for name, _ in asked.users] == ["alice", "bob", "carol"]
     again = publication(bob, "stored under that before", alice, id_=3)
     publish(store, again)
-    assert again.offset == 0
+    assert (again.accepted, again.offset) == (1, 0)
 
 
 def test_there_is_room_in_a_mailbox_for_what_is_forgotten(
@@ -102,38 +106,41 @@ def test_there_is_room_in_a_mailbox_for_what_is_forgotten(
     assert account(store, bob) == (0, 3)
 
 
-def test_what_is_forgotten_cannot_be_given_back(store: IStore, wall_clock: WallClock) -> None:
+def test_a_position_brings_back_nothing_that_is_expired(
+    store: IStore, wall_clock: WallClock
+) -> None:
     alice, bob = register(store, "alice", "bob")
-    live = run(alice, bob, "live", live=True)
-    commit(store, live)
-    (message,) = live.stored().messages()
+    old = run(alice, bob, "old", "old")
+    commit(store, old)
     wall_clock.pass_(DAY)
     commit(store, run(alice, bob, "new"))
     forget(store, wall_clock, DAY / 2)
-    commit(store, returned=[Waiting(bob.id, message)], taken={alice.id: message.offset})
-    assert texts(page(store, bob)) == ["new"]
-    assert account(store, bob) == (0, 1)
+    for offset in (old.offset, old.offset + 1, 1):
+        commit(store, positions=position(bob, offset) | position(alice, offset))
+        assert texts(page(store, bob)) == ["new"]
+        assert texts(page(store, bob, after=offset)) == ["new"]
+        assert account(store, bob) == (0, 1)
+
+
+def test_the_rest_of_a_mailbox_is_expired_too(store: IStore, wall_clock: WallClock) -> None:
+    alice, bob = register(store, "alice", "bob")
+    sent = run(alice, bob, "delivered", "delivered, and no more than that")
+    commit(store, sent, message(alice, "to all", "to all"))
+    commit(store, positions=position(bob, sent.offset))
+    wall_clock.pass_(DAY)
+    forget(store, wall_clock, DAY / 2)
+    assert texts(page(store, bob)) == []
+    assert account(store, bob) == (0, 0)
 
 
 def test_in_memory_all_that_is_old_is_unseen_with_the_first_step(wall_clock: WallClock) -> None:
     store = MemoryStore(wall_clock=wall_clock)
     alice, bob = register(store, "alice", "bob")
-    commit(store, *(run(alice, bob, "old", "old", live=True) for _ in range(1100)))
+    commit(store, *(run(alice, bob, "old", "old") for _ in range(1100)))
     wall_clock.pass_(DAY)
     commit(store, run(alice, bob, "new"))
     assert now(store.forget(wall_clock.now - DAY // 2 * 10**9)), "no work is left"
     assert conversation(store, alice, bob) == ["new"]
-
-
-def test_what_was_given_back_is_forgotten_too(store: IStore, wall_clock: WallClock) -> None:
-    alice, bob = register(store, "alice", "bob")
-    live = run(alice, bob, "live", live=True)
-    commit(store, live)
-    commit(store, returned=[Waiting(bob.id, one) for one in live.stored().messages()])
-    wall_clock.pass_(DAY)
-    forget(store, wall_clock, DAY / 2)
-    assert texts(page(store, bob)) == []
-    assert account(store, bob) == (0, 0)
 
 
 def test_numbers_go_on_when_all_is_forgotten(store: IStore, wall_clock: WallClock) -> None:
@@ -166,7 +173,7 @@ def tables(path: Path) -> dict[str, int]:
     with closing(sqlite3.connect(path)) as connection:
         return {
             table: connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0]
-            for table in ("chunk", "filing", "conversation", "everyone", "inbox", "moment")
+            for table in ("segment", "flush", "conversation", "everyone", "inbox", "time_index")
         }
 
 
@@ -175,17 +182,18 @@ def test_the_tables_are_emptied_in_many_steps_and_the_file_does_not_grow(
     killed: bool, sqlite_path: Path, wall_clock: WallClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(memtable, "ENTRIES", 100)
-    monkeypatch.setattr(segments, "CHUNK_BYTES", 300)
+    monkeypatch.setattr(segments, "SEGMENT_BYTES", 300)
     store = sqlite_store(sqlite_path, 0, wall_clock)
     now(store.open())
     users = register(store, *[f"user{number}" for number in range(40)])
     sizes = []
     for _ in range(4):
-        monkeypatch.setattr(database, "_SWEEP_SECONDS", 0)
+        monkeypatch.setattr(database, "_PURGE_SECONDS", 0)
         for number in range(60):
             one, two, three = (users[(number * factor) % 40] for factor in (1, 7, 11))
-            commit(store, run(one, two, "x" * 100), run(two, three, "x" * 100, live=True))
-            publish(store, publication(three, "x" * 100))
+            sent = run(one, two, "x" * 100), run(two, three, "x" * 100)
+            commit(store, *sent, positions=position(three, sent[0].offset))
+            commit(store, message(three, "x" * 100), positions=position(two, sent[1].offset))
             wall_clock.pass_(100)
         wall_clock.pass_(10 * DAY)
         more = True
@@ -196,17 +204,17 @@ def test_the_tables_are_emptied_in_many_steps_and_the_file_does_not_grow(
             if killed and steps % 3 == 0:
                 store._open_database()._stale = True
                 # The work begins anew: let it get further.
-                monkeypatch.setattr(database, "_SWEEP_SECONDS", steps / 1e5)
+                monkeypatch.setattr(database, "_PURGE_SECONDS", steps / 1e5)
         assert steps > 6
         store._open_database()._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         sizes.append(sqlite_path.stat().st_size)
         assert tables(sqlite_path) == {
-            "chunk": 0,
-            "filing": 1,
+            "segment": 0,
+            "flush": 1,
             "conversation": 0,
             "everyone": 0,
             "inbox": 0,
-            "moment": 1,
+            "time_index": 1,
         }
     assert max(sizes) <= sizes[0] * 1.2
     now(store.close())
@@ -232,7 +240,7 @@ def test_a_batch_and_a_step_do_not_meet(sqlite_path: Path, wall_clock: WallClock
     opening = store.open()
     worker.work()
     now(opening)
-    registering = store.commit(Batch([Registration("alice", 1)], [], [], {}))
+    registering = store.commit(Batch([Registration("alice", 1)], [], {}))
     worker.work()
     now(registering)
     alice = User("alice")
@@ -241,7 +249,7 @@ def test_a_batch_and_a_step_do_not_meet(sqlite_path: Path, wall_clock: WallClock
     for _ in range(2):
         sent = run(alice, alice, "x")
         forgetting = store.forget(0)
-        committing = store.commit(Batch([], [sent], [], {}))
+        committing = store.commit(Batch([], [sent], {}))
         assert not database._connection.in_transaction
         assert sent.offset == 0
         worker.work()
@@ -250,7 +258,7 @@ def test_a_batch_and_a_step_do_not_meet(sqlite_path: Path, wall_clock: WallClock
         assert sent.offset
     # Without a step it is.
     sent = run(alice, alice, "x")
-    committing = store.commit(Batch([], [sent], [], {}))
+    committing = store.commit(Batch([], [sent], {}))
     assert sent.offset
     worker.work()
     now(committing)

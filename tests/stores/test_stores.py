@@ -7,13 +7,24 @@ from collections.abc import Iterator
 import pytest
 from zope.interface.verify import verifyObject
 
-from chat_protocol.domain.batch import Batch, Registration
-from chat_protocol.domain.directory import User
-from chat_protocol.domain.stored import Waiting
-from chat_protocol.interfaces import IStore
+from chat_protocol.domain.messages import Batch, Registration
+from chat_protocol.domain.ports import IStore
+from chat_protocol.domain.users import User
 from chat_protocol.wire.codes import Code
 from tests.stores.conftest import MakeStore
-from tests.stores.helpers import commit, look_up, now, page, register, run, texts
+from tests.stores.helpers import (
+    commit,
+    last_of,
+    look_up,
+    message,
+    now,
+    page,
+    position,
+    register,
+    run,
+    singles,
+    texts,
+)
 
 
 @pytest.fixture
@@ -47,16 +58,17 @@ def test_messages_wait_in_order_with_all_that_was_sent(store: IStore) -> None:
     commit(store, run(alice, bob, "1", "2"), run(carol, bob, "3\0\n☃", time=2**64 - 1))
     commit(store, run(alice, bob, ""))
     asked = page(store, bob)
-    assert [(m.sender, m.time, m.text.decode()) for m in asked.messages] == [
+    waiting = singles(asked.entries)
+    assert [(one.sender, one.time, one.text) for one in waiting] == [
         ("alice", 7, "1"),
         ("alice", 7, "2"),
         ("carol", 2**64 - 1, "3\0\n☃"),
         ("alice", 7, ""),
     ]
-    offsets = [message.offset for message in asked.messages]
+    offsets = [one.offset for one in waiting]
     assert offsets == sorted(set(offsets))
     assert asked.complete
-    assert page(store, alice).messages == []
+    assert page(store, alice).entries == []
 
 
 def test_the_answers_are_filled_in(store: IStore) -> None:
@@ -64,7 +76,7 @@ def test_the_answers_are_filled_in(store: IStore) -> None:
     stranger = User("bob")
     first, second = run(alice, stranger, "1", "2"), run(alice, bob, "3")
     commit(store, first, second)
-    assert first.recipient_id == bob.id
+    assert first.recipient_ids == second.recipient_ids == (bob.id,)
     assert (first.accepted, first.refusal, second.accepted) == (2, Code.OK, 1)
     assert second.offset == first.offset + 2
 
@@ -80,11 +92,11 @@ def test_an_unknown_recipient_is_refused_alone(store: IStore) -> None:
 
 def test_a_user_of_the_same_batch_can_be_written_to(store: IStore) -> None:
     (alice,) = register(store, "alice")
-    message = run(alice, User("bob"), "1")
+    sent = run(alice, User("bob"), "1")
     registration = Registration("bob", 1)
-    now(store.commit(Batch([registration], [message], [], {})))
-    assert message.accepted == 1
-    assert message.recipient_id == registration.user_id
+    now(store.commit(Batch([registration], [sent], {})))
+    assert sent.accepted == 1
+    assert sent.recipient_ids == (registration.user_id,)
 
 
 def test_a_full_mailbox_refuses_what_is_too_much(store: IStore) -> None:
@@ -98,7 +110,7 @@ def test_a_full_mailbox_refuses_what_is_too_much(store: IStore) -> None:
     assert (late.accepted, late.refusal) == (0, Code.MAILBOX_FULL)
     asked = page(store, bob)
     assert texts(asked) == list("abcde")
-    commit(store, taken={bob.id: asked.messages[1].offset})
+    commit(store, positions=position(bob, three.offset + 1))
     again = run(alice, bob, *"ijk")
     commit(store, again)
     assert again.accepted == 2
@@ -115,45 +127,84 @@ def test_without_a_limit_a_mailbox_is_never_full(make_store: MakeStore) -> None:
     now(store.close())
 
 
-def test_what_is_delivered_at_once_enters_no_mailbox(store: IStore) -> None:
+def test_a_message_is_in_the_mailbox_until_the_position_is_behind_it(store: IStore) -> None:
     alice, bob = register(store, "alice", "bob")
-    live = run(alice, bob, *"abcdefgh", live=True)
-    commit(store, live)
-    assert live.accepted == 8
-    assert page(store, bob).messages == []
-    waiting = run(alice, bob, "i")
-    commit(store, waiting)
-    assert waiting.offset >= live.offset + 8
+    first, second = run(alice, bob, *"abc"), run(alice, bob, *"de")
+    commit(store, first)
+    commit(store, second)
+    assert second.offset >= first.offset + 3
+    everything = singles(page(store, bob).entries)
+    assert [one.text for one in everything] == list("abcde")
+    # Whatever was delivered comes again, as it was, until the position moves.
+    assert singles(page(store, bob).entries) == everything
+    assert singles(page(store, bob, after=first.offset).entries) == everything[1:]
+    commit(store, positions=position(bob, first.offset + 1))
+    assert singles(page(store, bob).entries) == everything[2:]
+    assert singles(page(store, bob, after=first.offset).entries) == everything[2:]
+    commit(store, positions=position(bob, second.offset + 1))
+    assert page(store, bob).entries == []
 
 
-def test_taking_is_for_one_user_and_can_be_repeated(store: IStore) -> None:
+def test_a_position_is_that_of_one_user_and_can_be_stored_again(store: IStore) -> None:
     alice, bob, carol = register(store, "alice", "bob", "carol")
     first, second = run(alice, bob, "1", "2"), run(alice, carol, "3")
     commit(store, first, second)
     for _ in range(2):
-        commit(store, taken={bob.id: second.offset})
-        assert page(store, bob).messages == []
+        commit(store, positions=position(bob, second.offset))
+        assert page(store, bob).entries == []
         assert texts(page(store, carol)) == ["3"]
 
 
-def test_what_is_given_back_stands_in_its_place_once(store: IStore) -> None:
+def test_a_position_never_moves_back(store: IStore) -> None:
     alice, bob = register(store, "alice", "bob")
-    live = run(alice, bob, "1", "2", live=True)
-    commit(store, live)
-    commit(store, run(alice, bob, "3"))
-    back = [Waiting(bob.id, message) for message in live.stored().messages()]
-    for _ in range(2):
-        commit(store, returned=back)
-        assert texts(page(store, bob)) == ["1", "2", "3"]
+    own, everyones = run(alice, bob, "1", "2"), message(alice, "3", "4", "5")
+    commit(store, own, everyones)
+    for offset, left in (
+        (own.offset, ["2", "3", "4", "5"]),
+        (everyones.offset + 1, ["5"]),
+        (own.offset, ["5"]),
+        (everyones.offset, ["5"]),
+        (1, ["5"]),
+    ):
+        commit(store, positions=position(bob, offset))
+        assert texts(page(store, bob)) == left
+    more = run(alice, bob, "6")
+    commit(store, more, positions=position(bob, own.offset))
+    assert texts(page(store, bob)) == ["5", "6"]
 
 
-def test_taking_comes_after_giving_back(store: IStore) -> None:
+def test_a_position_makes_room_for_the_messages_of_its_batch(store: IStore) -> None:
+    alice, bob, carol = register(store, "alice", "bob", "carol")
+    full = run(alice, bob, *"12345")
+    commit(store, full, message(carol, "to all"))
+    refused = run(alice, bob, "6")
+    commit(store, refused)
+    assert (refused.accepted, refused.refusal) == (0, Code.MAILBOX_FULL)
+    again, other = run(alice, bob, "7", "8", "9"), run(bob, carol, "10")
+    commit(store, again, other, positions=position(bob, full.offset + 1))
+    assert (again.accepted, again.refusal) == (2, Code.MAILBOX_FULL)
+    assert texts(page(store, bob)) == ["3", "4", "5", "to all", "7", "8"]
+    assert texts(page(store, carol)) == ["10"]
+    commit(store, run(alice, bob, "11"), positions=position(bob, full.offset + 4))
+    assert texts(page(store, bob)) == ["to all", "7", "8", "11"]
+
+
+def test_the_device_that_sent_a_message_is_stored(store: IStore) -> None:
     alice, bob = register(store, "alice", "bob")
-    live = run(alice, bob, "1", "2", live=True)
-    commit(store, live)
-    back = [Waiting(bob.id, message) for message in live.stored().messages()]
-    commit(store, returned=back, taken={bob.id: live.offset})
-    assert texts(page(store, bob)) == ["2"]
+    commit(
+        store,
+        message(alice, "1", to=(bob,), device="phone"),
+        message(alice, "2", to=(bob,)),
+        message(alice, "3", "4", to=(bob, alice), device="laptop"),
+        message(bob, "5", to=(bob,), device="phone"),
+    )
+    assert [(one.text, one.device) for one in singles(page(store, bob).entries)] == [
+        ("1", "phone"),
+        ("2", ""),
+        ("3", "laptop"),
+        ("4", "laptop"),
+        ("5", "phone"),
+    ]
 
 
 def test_a_page_ends_with_its_limits_and_says_whether_more_follows(store: IStore) -> None:
@@ -161,13 +212,13 @@ def test_a_page_ends_with_its_limits_and_says_whether_more_follows(store: IStore
     commit(store, run(alice, bob, "aaaa", "bbbb", "cccc"))
     two = page(store, bob, messages=2)
     assert (texts(two), two.complete) == (["aaaa", "bbbb"], False)
-    rest = page(store, bob, after=two.messages[-1].offset, messages=2)
+    rest = page(store, bob, after=last_of(two), messages=2)
     assert (texts(rest), rest.complete) == (["cccc"], True)
     exact = page(store, bob, messages=3)
-    assert (len(exact.messages), exact.complete) == (3, True)
-    by_size = page(store, bob, size=100)
+    assert (exact.count, exact.complete) == (3, True)
+    by_size = page(store, bob, size=60)
     assert (texts(by_size), by_size.complete) == (["aaaa", "bbbb"], False)
     one = page(store, bob, size=1)
     assert (texts(one), one.complete) == (["aaaa"], False)
-    none = page(store, bob, after=rest.messages[-1].offset)
+    none = page(store, bob, after=last_of(rest))
     assert (texts(none), none.complete) == ([], True)

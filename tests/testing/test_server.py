@@ -102,7 +102,7 @@ def test_the_next_messages_are_refused_and_no_more(server: MemoryServer) -> None
     refused = Response2(Code.MAILBOX_FULL, "too much")
     assert alice.take() == [refused, refused, OK]
     assert bob.take() == [delivered(1, "3")]
-    alice.publish("again", "bob", id_=1)
+    alice.publish("again", "bob", id_=4)
     server.flush()
     assert alice.take() == [OK]
     assert bob.take() == [delivered(2, "again")]
@@ -122,7 +122,7 @@ def test_of_messages_that_come_together_only_one_is_refused(server: MemoryServer
 
 def test_what_is_no_refusal_cannot_be_one(server: MemoryServer) -> None:
     for code in (Code.OK, Code.GOING_AWAY):
-        with pytest.raises(ValueError, match="is not what"):
+        with pytest.raises(ValueError, match="is not the code of a refusal"):
             server.refuse_next(code)
 
 

@@ -12,11 +12,13 @@ from twisted.internet.interfaces import IHalfCloseableProtocol
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.internet.task import Clock
 from twisted.internet.tcp import Connection
+from twisted.internet.testing import StringTransport
+from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from chat_protocol.domain.turn import Turn
-from chat_protocol.transport.epoll_reader import Readers, readers_for
+from chat_protocol.transport.epoll_reader import EpollReader, read_by, readers_for
 from tests.server.reactor import Reactor
 
 
@@ -58,18 +60,18 @@ class Line:
     def __init__(self) -> None:
         self.reactor = Reactor()
         self.turn = Turn(self.reactor)
-        self.stored = 0
-        self.turn.store = self.store
+        self.ended = 0
+        self.turn.end = self.end
         self.readers = self.another(256)
         self.peers: list[Peer] = []
 
-    def another(self, at_once: int) -> Readers:
+    def another(self, at_once: int) -> EpollReader:
         readers = readers_for(self.reactor, self.turn, at_once)
         assert readers is not None
         return readers
 
-    def store(self) -> None:
-        self.stored += 1
+    def end(self) -> None:
+        self.ended += 1
 
     def peer(self, kind: type[Peer] = Peer) -> Peer:
         self.peers.append(kind(self))
@@ -135,19 +137,19 @@ def test_who_is_paused_goes_to_others_paused(line: Line) -> None:
 def test_the_turn_ends_behind_the_reading_if_somebody_asked_for_it(line: Line) -> None:
     class Asking(Peer):
         def dataReceived(self, data: bytes) -> None:
-            assert line.stored == 0
+            assert line.ended == 0
             line.turn.request()
 
     one, two = line.peer(Asking), line.peer(Asking)
     one.theirs.send(b"one")
     two.theirs.send(b"two")
     line.read()
-    assert line.stored == 1
+    assert line.ended == 1
     assert line.reactor.getDelayedCalls() == []
     three = line.peer()
     three.theirs.send(b"three")
     line.read()
-    assert line.stored == 1
+    assert line.ended == 1
 
 
 def test_a_turn_that_was_to_end_later_ends_now(line: Line) -> None:
@@ -158,11 +160,11 @@ def test_a_turn_that_was_to_end_later_ends_now(line: Line) -> None:
     line.turn.request()
     line.peer(Asking).theirs.send(b"x")
     line.read()
-    assert line.stored == 1
+    assert line.ended == 1
     assert line.reactor.getDelayedCalls() == []
     line.turn.request()
     line.reactor.advance(0)
-    assert line.stored == 2
+    assert line.ended == 2
 
 
 def test_one_that_is_paused_is_not_read(line: Line) -> None:
@@ -274,7 +276,24 @@ def test_all_connections_end_with_the_reactor(line: Line) -> None:
     assert None not in (one.lost, two.lost)
 
 
+def test_a_transport_is_read_by_whom_it_is_given_to(line: Line) -> None:
+    others = line.another(8)
+    one = line.peer()
+    read_by(None, one.connection)
+    assert line.readers.reads(one.connection)
+    wrapper = ProtocolWrapper(WrappingFactory(None), one)
+    wrapper.transport = one.connection  # type: ignore[assignment]
+    read_by(others, wrapper)
+    assert others.reads(one.connection)
+    assert not line.readers.reads(one.connection)
+
+
+def test_what_has_no_socket_is_left_alone(line: Line) -> None:
+    read_by(line.readers, StringTransport())
+    assert line.reactor.readers == set()
+
+
 def test_a_reactor_without_descriptors_reads_by_itself() -> None:
     clock = Clock()
     assert readers_for(clock, Turn(clock), 8) is None
-    assert isinstance(readers_for(Reactor(), Turn(clock), 8), Readers)
+    assert isinstance(readers_for(Reactor(), Turn(clock), 8), EpollReader)

@@ -5,19 +5,15 @@ from __future__ import annotations
 import socket
 
 import pytest
-from twisted.internet.task import Clock
 from twisted.internet.tcp import Server
 from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
 
-from chat_protocol.server import watches as peers
-from chat_protocol.server.connection import State
-from chat_protocol.server.watches import PeerWatch
 from chat_protocol.transport import keepalive
-from chat_protocol.transport.keepalive import _TCPInfo, has_vanished, is_gone, keep_alive
+from chat_protocol.transport.keepalive import _TCPInfo, has_vanished, is_vanished, keep_alive
 
 
 @pytest.mark.parametrize(
-    ("retransmits", "probes", "ack_ms", "gone"),
+    ("retransmits", "probes", "ack_ms", "vanished"),
     [
         (0, 0, 10_000_000, False),
         (6, 0, 44_000, False),
@@ -26,8 +22,8 @@ from chat_protocol.transport.keepalive import _TCPInfo, has_vanished, is_gone, k
         (0, 2, 60_000, True),
     ],
 )
-def test_who_is_gone(retransmits: int, probes: int, ack_ms: int, gone: bool) -> None:
-    assert is_gone(_TCPInfo(retransmits, probes, ack_ms)) is gone
+def test_who_has_vanished(retransmits: int, probes: int, ack_ms: int, vanished: bool) -> None:
+    assert is_vanished(_TCPInfo(retransmits, probes, ack_ms)) is vanished
 
 
 def pair() -> tuple[socket.socket, socket.socket]:
@@ -67,30 +63,5 @@ def test_the_kernels_account_is_read() -> None:
     assert (info.retransmits, info.probes) == (0, 0)
     assert 0 <= info.last_ack_received < 10_000
     assert not has_vanished(transport_of(handle))
-    client.close()
-    handle.close()
-
-
-class Connection:
-    def __init__(self, handle: socket.socket, state: object = None) -> None:
-        self.transport = transport_of(handle)
-        self.state = state
-
-
-def test_every_connection_is_looked_at_within_a_round(monkeypatch: pytest.MonkeyPatch) -> None:
-    client, handle = pair()
-    looked: list[object] = []
-    monkeypatch.setattr(peers, "has_vanished", lambda transport: True)
-    connections = [Connection(handle) for _ in range(25)]
-    connections[3].state = State.GONE
-    clock = Clock()
-    others: list[object] = []
-    watch = PeerWatch(lambda: connections, looked.append, others.append, clock)  # type: ignore[arg-type, return-value]
-    done = watch.start()
-    clock.pump([watch.interval] * int(keepalive.ROUND_SECONDS / watch.interval))
-    assert set(looked) == set(connections) - {connections[3]}
-    watch.stop()
-    assert done.called
-    assert clock.getDelayedCalls() == []
     client.close()
     handle.close()

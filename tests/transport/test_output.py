@@ -3,33 +3,39 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
+from twisted.internet.error import ConnectionDone
+from twisted.internet.protocol import Protocol
 from twisted.internet.task import Clock
 from twisted.internet.tcp import Connection
 from twisted.internet.testing import StringTransport
+from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
+from twisted.python.failure import Failure
 
 from chat_protocol.domain.turn import Turn
-from chat_protocol.transport.output import BufferedOutput, DirectOutput, output_for
+from chat_protocol.transport.output import BufferedOutput, DirectOutput, Output, output_for
 
 
 class Owner:
     def __init__(self) -> None:
-        self.drained = 0
+        self.told = 0
         self.unread: list[int] = []
 
-    def output_drained(self) -> None:
-        self.drained += 1
+    def output_taken(self) -> None:
+        self.told += 1
 
     def output_unread(self, size: int) -> None:
         self.unread.append(size)
 
 
 class FakeReactor:
-    """As much of a reactor as a Connection's writing needs, driven by hand."""
+    """As much of a reactor as a Connection needs, driven by hand."""
 
     def __init__(self) -> None:
+        self.readers: set[object] = set()
         self.writers: set[object] = set()
         self.clock = Clock()
         self.callLater = self.clock.callLater
@@ -41,16 +47,23 @@ class FakeReactor:
         self.writers.discard(writer)
 
     def addReader(self, reader: object) -> None:
-        pass
+        self.readers.add(reader)
 
     def removeReader(self, reader: object) -> None:
-        pass
+        self.readers.discard(reader)
+
+
+def flushing(clock: Clock) -> Turn:
+    """A turn at whose end everything is flushed."""
+    turn = Turn(clock)
+    turn.end = turn.flush
+    return turn
 
 
 class Line:
-    """A DirectOutput on one end of a socket pair with small buffers."""
+    """An output on one end of a socket pair with small buffers."""
 
-    def __init__(self) -> None:
+    def __init__(self, wrapped: bool = False) -> None:
         ours, self.theirs = socket.socketpair()
         ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
         self.theirs.settimeout(0.2)
@@ -60,9 +73,12 @@ class Line:
         self.transport.connected = 1
         self.owner = Owner()
         self.clock = Clock()
-        output = output_for(self.transport, Turn(self.clock), self.owner)
-        assert isinstance(output, DirectOutput)
-        self.output = output
+        above: Any = self.transport
+        self.wrapper: ProtocolWrapper | None = None
+        if wrapped:
+            self.wrapper = above = ProtocolWrapper(WrappingFactory(None), Protocol())
+            above.makeConnection(self.transport)
+        self.output = output_for(above, flushing(self.clock), self.owner)
 
     def turn(self) -> None:
         self.clock.advance(0)
@@ -102,127 +118,183 @@ class Lost:
 @pytest.fixture
 def line() -> Iterator[Line]:
     made = Line()
+    assert isinstance(made.output, DirectOutput)
     yield made
     made.close()
 
 
-def frames(count: int, size: int) -> list[bytes]:
-    return [n.to_bytes(2, "big") * (size // 2) for n in range(count)]
+@pytest.fixture(params=[False, True], ids=["socket", "wrapper"])
+def either(request: pytest.FixtureRequest) -> Iterator[Line]:
+    """An output to a socket, and one to a wrapper of a socket."""
+    made = Line(wrapped=request.param)
+    assert isinstance(made.output, BufferedOutput) is request.param
+    yield made
+    made.close()
 
 
-def test_what_is_gathered_leaves_at_once_at_the_end_of_the_turn(line: Line) -> None:
-    line.output.write(b"a")
-    line.output.write_messages([b"b", b"c"], [1, 2])
-    line.output.write(b"d")
+def counts(output: Output) -> tuple[int, int, int]:
+    return output.written, output.taken, output.backlog
+
+
+FRAMES = b"".join(n.to_bytes(2, "big") * 250 for n in range(400))
+
+
+def test_what_is_gathered_leaves_at_once_at_the_end_of_the_turn(either: Line) -> None:
+    output = either.output
+    output.write(b"a")
+    output.deliver(b"bc")
+    output.write(b"d")
     with pytest.raises(TimeoutError):
-        line.theirs.recv(10)
-    line.turn()
-    assert line.theirs.recv(10) == b"abcd"
-    assert line.owner.drained == 1
-    assert not line.reactor.writers
+        either.theirs.recv(10)
+    assert counts(output) == (4, 0, 0)
+    assert not output.empty
+    either.turn()
+    assert either.theirs.recv(10) == b"abcd"
+    assert either.owner.told == 1
+    assert counts(output) == (4, 4, 0)
+    assert output.empty
+    assert not either.reactor.writers
 
 
 def test_what_the_socket_does_not_take_waits_and_arrives_in_order(line: Line) -> None:
-    sent = frames(400, 500)
-    line.output.write_messages(sent, range(1, 401))
+    output = line.output
+    output.deliver(FRAMES)
     line.turn()
-    assert line.owner.drained == 0
-    assert 0 < line.output.backlog < 400 * 500
-    untaken = line.output.untaken()
-    assert [offset for offset, _ in untaken] == list(range(401 - len(untaken), 401))
-    assert [frame for _, frame in untaken] == sent[-len(untaken) :]
-    line.output.write(b"answer")
+    assert 0 < output.backlog < len(FRAMES)
+    # It is known how many bytes the kernel has.
+    assert counts(output) == (len(FRAMES), len(FRAMES) - output.backlog, output.backlog)
+    assert line.owner.told == 0
+    output.write(b"answer")
     line.turn()
     assert line.owner.unread == [6]
-    assert line.pump() == b"".join(sent) + b"answer"
-    assert line.owner.drained == 1
-    assert line.output.backlog == 0
-    assert line.output.empty
-    assert line.output.untaken() == []
+    assert line.pump() == FRAMES + b"answer"
+    assert line.owner.told > 1, "each time that some of it is taken"
+    assert counts(output) == (len(FRAMES) + 6, len(FRAMES) + 6, 0)
+    assert output.empty
 
 
-def test_it_goes_on_after_each_time_it_was_held(line: Line) -> None:
+def test_what_a_wrapper_buffers_counts_as_not_taken() -> None:
+    line = Line(wrapped=True)
+    output = line.output
+    assert isinstance(output, BufferedOutput)
+    output.deliver(FRAMES)
+    line.turn()
+    assert output.full
+    # The kernel has some of it, and it is not known how much.
+    assert counts(output) == (len(FRAMES), 0, len(FRAMES))
+    output.write(b"answer")
+    line.turn()
+    assert line.owner.unread == [6]
+    assert line.pump() == FRAMES + b"answer"
+    assert counts(output) == (len(FRAMES) + 6, len(FRAMES) + 6, 0)
+    assert not output.full
+    line.close()
+
+
+def test_it_goes_on_after_each_time_it_was_held(either: Line) -> None:
     everything = b""
-    for round_ in range(1, 4):
-        sent = frames(200, 700)
-        line.output.write_messages(sent, range(1, 201))
-        line.turn()
-        assert line.output.backlog
-        everything += line.pump()
-        assert line.owner.drained == round_
-    assert everything == b"".join(frames(200, 700)) * 3
+    for _ in range(3):
+        told = either.owner.told
+        either.output.deliver(FRAMES)
+        either.turn()
+        assert either.output.backlog
+        assert either.owner.told == told
+        everything += either.pump()
+        assert either.owner.told > told
+        assert not either.output.backlog
+    assert everything == FRAMES * 3
 
 
-def test_what_was_not_begun_can_be_withdrawn(line: Line) -> None:
-    sent = frames(400, 500)
-    line.output.write_messages(sent, range(1, 401))
+def test_what_is_gathered_while_something_waits_is_not_taken(line: Line) -> None:
+    line.output.deliver(FRAMES)
     line.turn()
+    written, taken, backlog = counts(line.output)
+    line.output.deliver(b"later")
     line.output.write(b"answer")
+    assert counts(line.output) == (written + 11, taken, backlog)
+    assert not line.output.empty
     line.turn()
-    line.output.write_messages([b"later"], [401])
-    line.output.write(b"gathered")
-    withdrawn = line.output.withdraw()
-    kept = line.output.untaken()
-    assert len(kept) == 1
-    offsets = [offset for offset, _ in withdrawn]
-    assert offsets == list(range(kept[0][0] + 1, 402))
-    assert line.pump() == b"".join(sent[: kept[0][0]]) + b"answer"
-    line.turn()
-    assert line.pump() == b"gathered"
-    assert line.output.empty
-    assert line.output.withdraw() == line.output.untaken() == []
-
-
-def test_what_was_gathered_and_not_written_is_untaken(line: Line) -> None:
-    line.output.write_messages([b"m"], [7])
-    line.output.write(b"answer")
-    assert line.output.untaken() == [(7, b"m")]
-
-
-def test_of_more_frames_than_offsets_the_first_are_written(line: Line) -> None:
-    line.output.write_messages([b"a", b"b", b"c"], range(5, 7))
-    line.turn()
-    assert line.theirs.recv(10) == b"ab"
+    assert line.output.backlog == backlog + 11
+    assert line.pump() == FRAMES + b"lateranswer"
 
 
 def test_a_broken_socket_ends_the_connection_even_when_nobody_reads(line: Line) -> None:
     line.theirs.close()
-    line.output.write_messages([b"m" * 100_000], [7])
+    line.output.deliver(FRAMES)
     line.turn()
-    assert line.output.untaken() == [(7, b"m" * 100_000)]
+    assert counts(line.output) == (len(FRAMES), 0, len(FRAMES))
     line.reactor.clock.advance(0)
     assert len(line.lost.reasons) == 1
 
 
+@pytest.mark.parametrize("waiting", [b"", FRAMES], ids=["empty", "full"])
+def test_of_a_connection_that_is_gone_nothing_is_written_or_told(
+    either: Line, waiting: bytes
+) -> None:
+    output = either.output
+    output.deliver(waiting)
+    either.turn()
+    output.write(b"answer")
+    told, unread = either.owner.told, list(either.owner.unread)
+    either.transport.connectionLost(Failure(ConnectionDone()))  # type: ignore[no-untyped-call]
+    output.disown()
+    either.turn()
+    output.write(b"late")
+    either.turn()
+    assert (either.owner.told, either.owner.unread) == (told, unread)
+
+
 def test_other_transports_are_written_to_and_may_ask_for_less() -> None:
     transport, owner, clock = StringTransport(), Owner(), Clock()
-    output = output_for(transport, Turn(clock), owner)
+    output = output_for(transport, flushing(clock), owner)
     assert isinstance(output, BufferedOutput)
-    output.write_messages([b"a"], [1])
-    assert output.untaken() == [(1, b"a")]
+    output.deliver(b"a")
     clock.advance(0)
-    assert (transport.value(), owner.drained, output.backlog) == (b"a", 1, 0)
+    assert (transport.value(), owner.told, counts(output)) == (b"a", 1, (1, 1, 0))
     output.pauseProducing()
-    output.write_messages([b"b"], [2])
+    output.deliver(b"b")
     clock.advance(0)
-    assert (owner.drained, output.backlog, output.empty) == (1, 1, False)
-    assert output.untaken() == [(2, b"b")]
+    assert (owner.told, counts(output), output.empty) == (1, (2, 1, 1), False)
     output.resumeProducing()
-    assert (owner.drained, output.backlog, output.empty) == (2, 0, True)
-    assert output.untaken() == []
+    assert (owner.told, counts(output), output.empty) == (2, (2, 2, 0), True)
 
 
 def test_a_transport_that_ends_takes_nothing_any_more() -> None:
     transport, owner, clock = StringTransport(), Owner(), Clock()
-    output = output_for(transport, Turn(clock), owner)
+    output = output_for(transport, flushing(clock), owner)
     transport.loseConnection()
-    output.write_messages([b"a"], [1])
+    output.deliver(b"a")
     clock.advance(0)
     assert transport.value() == b""
-    assert (owner.drained, output.empty, output.untaken()) == (0, False, [(1, b"a")])
+    assert (owner.told, output.empty, counts(output)) == (0, False, (1, 0, 1))
 
 
-def test_a_socket_under_tls_is_not_written_to_directly(line: Line) -> None:
-    line.transport.getPeerCertificate = lambda: None  # type: ignore[attr-defined]
-    factory: Callable[..., object] = output_for
-    assert isinstance(factory(line.transport, Turn(Clock()), Owner()), BufferedOutput)
+@pytest.mark.parametrize("when", ["before", "while full", "in a write"])
+def test_what_is_written_when_what_is_below_closes_counts_as_not_taken(when: str) -> None:
+    """As it does when TLS has failed, which then drops what is written."""
+    line = Line(wrapped=True)
+    wrapper, output = line.wrapper, line.output
+    assert wrapper is not None
+    if when == "in a write":
+        wrapper.write = lambda data: line.transport.loseConnection()  # type: ignore[method-assign]
+    elif when == "while full":
+        output.deliver(FRAMES)
+        line.turn()
+    if when != "in a write":
+        line.transport.loseConnection()
+    output.deliver(b"dropped")
+    line.turn()
+    line.pump()
+    assert output.taken == 0
+    assert line.owner.told == 0
+    # The end of the socket does not wait for the output.
+    assert line.lost.reasons or line.transport.doWrite() is not None
+    line.close()
+
+
+def test_in_the_end_a_transport_has_no_producer_any_more() -> None:
+    transport = StringTransport()
+    output = output_for(transport, Turn(Clock()), Owner())
+    assert transport.producer is output
+    output.finish()
+    assert transport.producer is None

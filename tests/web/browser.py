@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from chat_protocol.domain.limits import Limits
-from chat_protocol.server.sniffer import Opening
+from chat_protocol.server.sniffer import Sniffer
 from chat_protocol.web.site import Web
 from tests.server.line import Peer, Server
 
@@ -108,7 +108,7 @@ class Browser:
     ) -> None:
         self.server = server or Server(limits=limits)
         if server is None:
-            self.server.factory.opening = Opening(web=Web(self.server.clock, directory))
+            self.server.factory.sniffer = Sniffer(web=Web(self.server.clock, directory))
         self.peer: Peer = self.server.connect()
 
     def raw(self, *data: bytes) -> bytes:

@@ -23,8 +23,11 @@ FLAGS = [
 ]
 
 
-@pytest.fixture(scope="module")
+# Not for the session: Playwright keeps an event loop running in the main thread, where tests of
+# other packages run theirs.
+@pytest.fixture(scope="package")
 def chromium() -> Iterator[Any]:
+    """Start one browser for all tests of a package."""
     playwright = pytest.importorskip("playwright.sync_api", reason=NO_CHROMIUM)
     if CHROMIUM is None:
         pytest.skip(NO_CHROMIUM)

@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 
 from tests.blackbox.server import Server
+from tests.server.conftest import log
 from tests.web.chromium import chromium
 from tests.web.people import People
 
-__all__ = ["chromium"]
+__all__ = ["chromium", "log"]
 
 
 @pytest.fixture

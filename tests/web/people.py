@@ -82,7 +82,7 @@ def say(page: Any, text: str) -> None:
 def use_here(page: Any) -> None:
     # A tab in the background would take seconds to notice a click.
     page.bring_to_front()
-    page.click("text=Use it here")
+    page.click("text=Use this tab")
 
 
 def texts(page: Any) -> list[str]:

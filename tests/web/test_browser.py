@@ -58,7 +58,9 @@ def test_two_people_and_a_program_of_version_1(people: People) -> None:
         wait_for(lambda: len(texts(alice)) == len(texts(bob)) == 6)
         picture(alice, "page-light")
         picture(bob, "page-dark")
-    wait_for(lambda: alice.locator('#people [data-name="carol"].away').count(), "carol is away")
+    wait_for(
+        lambda: alice.locator('#people [data-name="carol"].offline').count(), "carol is offline"
+    )
     alice.locator("#conversations button").filter(has_text="bob, carol").click()
     shows(alice, "Only you two: thanks for the review!")
 
@@ -257,7 +259,7 @@ def test_who_cannot_be_written_to_is_told_and_the_text_is_kept(people: People) -
     page.click("#new-open")
     say(page, "hello?")
     page.wait_for_selector("#scroller .failed")
-    assert "nobody of that name" in page.inner_text("#scroller .why")
+    assert "no user has that name" in page.inner_text("#scroller .why")
     with Client(people.server.address, "nobody at all") as found:
         page.click("text=Send again")
         assert found.receive().text == "hello?"

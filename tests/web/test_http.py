@@ -5,11 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from twisted.internet.address import IPv4Address
 
 from chat_protocol.domain.limits import Limits
-from chat_protocol.server.connection import ChatProtocol
-from chat_protocol.server.rejected import TurnedAway
-from chat_protocol.web.http import REQUEST_SECONDS, RESPONSE_BUFFER
+from chat_protocol.server.first_bytes import FirstBytes
+from chat_protocol.server.rejected import ClosedAtOnce
+from chat_protocol.server.state import ConnectionState
+from chat_protocol.web.channel import REQUEST_SECONDS
+from chat_protocol.web.http import RESPONSE_BUFFER, HTTPConnection
 from tests.server.line import Response, login
 from tests.web.browser import Browser, answers, get
 
@@ -175,11 +178,11 @@ def test_connections_count_among_those_of_their_address() -> None:
     assert len(browser.server.factory.connections) == 1
     browser.server.connect()
     assert isinstance(
-        browser.server.factory.buildProtocol(browser.peer.transport.getPeer()), TurnedAway
+        browser.server.factory.buildProtocol(browser.peer.transport.getPeer()), ClosedAtOnce
     )
     browser.peer.lose()
     assert isinstance(
-        browser.server.factory.buildProtocol(browser.peer.transport.getPeer()), ChatProtocol
+        browser.server.factory.buildProtocol(browser.peer.transport.getPeer()), FirstBytes
     )
 
 
@@ -194,6 +197,49 @@ def test_many_requests_at_once_are_answered_as_they_are_taken(tmp_path: Path) ->
     received = len(browser.raw())
     assert browser.peer.reading
     assert received > 40 * 100_000
+
+
+def test_answers_that_are_taken_count_no_more(tmp_path: Path) -> None:
+    (tmp_path / "index.html").write_bytes(b"x" * 100_000)
+    browser = Browser(directory=tmp_path)
+    for _ in range(5):
+        browser.peer.protocol.dataReceived(get())
+        assert browser.peer.reading
+        assert len(browser.raw()) > 100_000
+
+
+def test_requests_wait_until_all_of_the_answers_is_taken(tmp_path: Path) -> None:
+    (tmp_path / "index.html").write_bytes(b"x" * 300_000)
+    browser = Browser(directory=tmp_path)
+    browser.peer.protocol.dataReceived(get() * 2)
+    connection = browser.peer.connection
+    for backlog, goes_on in ((1, False), (0, True)):
+        connection.output.backlog = backlog
+        connection.output_taken()
+        assert (connection._resuming is not None) is goes_on
+    browser.peer.lose()
+
+
+def test_a_connection_that_is_lost_while_requests_wait(tmp_path: Path) -> None:
+    (tmp_path / "index.html").write_bytes(b"x" * 300_000)
+    browser = Browser(directory=tmp_path)
+    browser.peer.protocol.dataReceived(get() * 50)
+    browser.server.one_turn()
+    resuming = browser.peer.connection._resuming
+    assert resuming.active()
+    browser.peer.lose()
+    assert not resuming.active()
+    assert not any(call.active() for call in browser.server.clock.getDelayedCalls())
+
+
+def test_twisted_web_knows_the_addresses() -> None:
+    browser = Browser()
+    browser.ask(get())
+    connection = browser.peer.connection
+    assert connection.getPeer() == browser.peer.transport.getPeer()
+    assert connection.getHost() == browser.peer.transport.getHost()
+    connection.address = IPv4Address("TCP", "198.51.100.1", 7)
+    assert connection.getPeer() == connection.address
 
 
 def test_a_server_that_stops_closes_them() -> None:
@@ -226,5 +272,51 @@ def test_who_takes_no_answers_may_ask_no_more() -> None:
         browser.raw(get("/missing"))
         asked += 1
     assert size * (asked - 2) <= browser.server.limits.answer_buffer < RESPONSE_BUFFER / 2
+    assert browser.server.factory.counters.limits == {"answer_buffer": 1}
     producer.resumeProducing()  # type: ignore[attr-defined]
+    browser.server.turn()
     assert browser.peer.reading
+    assert browser.ask(get()).code == 200
+
+
+def test_it_is_closed_when_its_answers_are_taken() -> None:
+    browser = Browser()
+    browser.raw(b"G")
+    producer = browser.peer.transport.producer
+    assert producer is not None
+    producer.pauseProducing()  # type: ignore[attr-defined]
+    browser.raw(b"ET" + get("/missing")[3:])
+    browser.peer.connection.close()
+    browser.server.turn()
+    assert not browser.closed
+    browser.raw(get())
+    producer.resumeProducing()  # type: ignore[attr-defined]
+    assert browser.peer.connection.state is ConnectionState.LINGERING
+    assert browser.closed
+    # TLS would not close before.
+    assert browser.peer.transport.producer is None
+    browser.peer.lose()
+    assert browser.server.clock.getDelayedCalls() == []
+
+
+def test_a_client_that_asks_and_closes_its_side_gets_its_answers() -> None:
+    browser = Browser()
+    browser.peer.protocol.dataReceived(get() + get())
+    browser.peer.protocol.readConnectionLost()
+    browser.server.turn()
+    assert [answer.code for answer in answers(browser.taken())] == [200, 200]
+    assert browser.closed
+
+
+def test_the_chat_protocol_has_no_part_in_it() -> None:
+    browser = Browser()
+
+    def none() -> None:
+        raise AssertionError("it is made")
+
+    browser.server.factory.connection_type = none  # type: ignore[assignment]
+    assert browser.ask(get()).code == 200
+    assert browser.ask(get("/missing")).code == 404
+    assert browser.ask(get("/ws")).code == 426
+    assert isinstance(browser.peer.connection, HTTPConnection)
+    assert browser.server.factory.connections == {browser.peer.connection}

@@ -141,7 +141,7 @@ def test_a_websocket_in_tls(
     with connect(server.address) as sock:
         sock.sendall(get())
         assert sock.recv(100) == b""
-    server.wait_for_log("it uses no TLS, and --require-tls is given")
+    server.wait_for_log("does not use TLS, and --require-tls is given")
     with Client(server.address, tls=trusted) as client:
         client.sock.sendall(upgrade(origin="https://chat.example:5555"))
         assert client.sock.recv(1000).startswith(b"HTTP/1.1 101")
@@ -180,7 +180,7 @@ def test_no_web(start_server: StartServer) -> None:
     with connect(server.address) as sock:
         sock.sendall(get())
         assert sock.recv(100) == b""
-    server.wait_for_log("it speaks HTTP, and this is no web server")
+    server.wait_for_log("speaks HTTP, and this server has no web page")
     with Client(server.address, "alice") as alice:
         assert alice.still_works()
 
@@ -195,7 +195,7 @@ def test_first_bytes_one_by_one(start_server: StartServer) -> None:
     with connect(server.address) as sock:
         sock.sendall(b"SSH-2.0-OpenSSH_9.2\r\n")
         assert sock.recv(100) == b""
-    server.wait_for_log("it speaks SSH")
+    server.wait_for_log("the client speaks SSH")
 
 
 @pytest.mark.parametrize("stop", ["text", "frame"])

@@ -6,9 +6,11 @@ import gc
 import os
 
 import pytest
+from twisted.internet.address import IPv4Address
 
 from chat_protocol.domain.limits import Limits
-from chat_protocol.web.websocket import is_same_origin
+from chat_protocol.server.connection import ChatProtocol
+from chat_protocol.web.handshake import is_same_origin
 from chat_protocol.wire.codec import MAX_FRAME, MAX_FRAME_BEFORE_LOGIN
 from tests.server.line import Message, Response, login, message, parse
 from tests.server.line import response as answer_bytes
@@ -105,9 +107,12 @@ def test_messages_of_the_server_have_their_length(size: int) -> None:
     assert ("x" * size) in {one.text for one in parse(stream(received)) if isinstance(one, Message)}
 
 
-def test_text_is_refused() -> None:
+def test_text_is_refused(log: list[str]) -> None:
     browser = logged_in("alice")
     assert browser.send(frame(b"hello", TEXT)) == [close(1003)]
+    assert browser.closed
+    (line,) = [line for line in log if "Closing the WebSocket" in line]
+    assert "'alice' at 192.0.2.1:4000: the client sends a text message" in line
     assert not browser.server.factory.directory.online
 
 
@@ -156,6 +161,26 @@ def test_what_is_no_websocket_ends_it(data: bytes) -> None:
     assert not browser.server.factory.directory.online
 
 
+def test_behind_a_fault_nothing_has_a_meaning() -> None:
+    browser = logged_in("alice")
+    half_closed: list[str] = []
+    browser.peer.transport.loseWriteConnection = lambda: half_closed.append("so")  # type: ignore[attr-defined]
+    data = frame(b"hello", TEXT) + frame(b"\x03\xe8", CLOSE)
+    assert browser.send(data, data) == [close(1003)]
+    assert browser.send(data) == []
+    # The end of its stream is waited for.
+    assert half_closed == ["so"]
+    assert not browser.closed
+    browser.peer.protocol.readConnectionLost()
+    assert browser.closed
+
+
+def test_behind_the_close_of_the_peer_nothing_is_understood() -> None:
+    browser = logged_in("alice")
+    browser.send(frame(b"\x03\xe8", CLOSE))
+    assert browser.raw(frame(b"hello", TEXT)) == b""
+
+
 def test_the_peer_closes() -> None:
     browser = logged_in("alice")
     assert browser.send(frame(b"\x03\xe8bye", CLOSE)) == [(CLOSE, b"\x03\xe8bye")]
@@ -165,7 +190,7 @@ def test_the_peer_closes() -> None:
 
 def test_the_server_closes_and_waits_for_the_peer() -> None:
     browser = logged_in("alice")
-    browser.peer.protocol.close()
+    browser.peer.connection.close()
     browser.server.turn()
     assert frames(browser.taken()) == [close(1000)]
     assert not browser.closed
@@ -176,7 +201,7 @@ def test_the_server_closes_and_waits_for_the_peer() -> None:
 
 def test_the_server_closes_and_waits_no_longer_than_it_may() -> None:
     browser = logged_in("alice")
-    browser.peer.protocol.close()
+    browser.peer.connection.close()
     browser.server.clock.advance(browser.server.limits.close_seconds)
     assert browser.peer.transport.disconnected or browser.peer.transport.aborting  # type: ignore[attr-defined]
 
@@ -227,7 +252,9 @@ def test_an_unfinished_message_has_its_time() -> None:
 def test_a_finished_message_has_all_the_time_of_the_world() -> None:
     browser = Browser(Limits(frame_seconds=60))
     browser.server.factory.startFactory()
-    browser.open().send(frame(login("alice")))
+    data = frame(login("alice"))
+    browser.open().send(data[:-1])
+    browser.send(data[-1:], frame(b"", PING))
     for _ in range(200):
         browser.server.clock.advance(1)
     assert browser.send(frame(b"", PING)) == [(PONG, b"")]
@@ -300,6 +327,30 @@ def test_handshakes_that_are_none(data: bytes, code: int) -> None:
         assert answer.headers["sec-websocket-version"] == "13"
 
 
+def test_it_is_the_same_connection_before_and_after() -> None:
+    browser = Browser(Limits(login_seconds=100, connections_per_address=1))
+    factory = browser.server.factory
+    factory.startFactory()
+    browser.ask(get())
+    browser.server.clock.pump([1] * 20)
+    # As if it had come by TLS and a proxy.
+    before = browser.peer.connection
+    before.is_secured = True
+    before.address = IPv4Address("TCP", "198.51.100.1", 7)
+    browser.ask(upgrade())
+    chat = browser.peer.connection
+    assert isinstance(chat, ChatProtocol)
+    assert factory.connections == {chat}
+    assert factory.counters.connections == 1
+    assert chat.is_secured
+    assert chat.peer == "198.51.100.1:7"
+    browser.server.clock.pump([1] * 79)
+    assert not browser.taken()
+    browser.server.clock.pump([1] * 2)
+    assert frames(browser.taken()) == [close(1000)]
+    factory.stopFactory()
+
+
 def test_requests_before_the_handshake() -> None:
     browser = Browser()
     assert browser.ask(get()).code == 200
@@ -319,8 +370,11 @@ def test_a_server_that_stops_says_so() -> None:
 
 
 def test_nothing_is_left_of_a_websocket_that_is_lost() -> None:
-    browser = Browser()
-    kinds = {"ChatProtocol", "Line", "Carrier", "Channel", "WSConnection", "_Wire", "_Output"}
+    server = Browser().server
+    kinds = {
+        "FirstBytes", "HTTPConnection", "Channel", "WebSocketTransport", "Connection",
+        "ChatProtocol", "DirectOutput", "BufferedOutput",
+    }  # fmt: skip
 
     def there() -> list[str]:
         return [kind for one in gc.get_objects() if (kind := type(one).__name__) in kinds]
@@ -329,21 +383,22 @@ def test_nothing_is_left_of_a_websocket_that_is_lost() -> None:
     gc.disable()
     before = sorted(there())
     try:
-        browser.open().send(frame(login("alice")), frame(os.urandom(3), last=False))
+        browser = Browser(server=server).open()
+        browser.send(frame(login("alice")), frame(os.urandom(3), last=False))
         browser.peer.lose()
-        protocol, browser.peer.protocol = browser.peer.protocol, None  # type: ignore[assignment]
+        # As transports of Twisted do it.
+        del browser.peer.transport.protocol
         browser.peer.transport.producer = None
-        del protocol
-        assert sorted([*there(), "ChatProtocol"]) == before
+        assert sorted(there()) == before
     finally:
         gc.enable()
 
 
 def test_who_is_not_read_from_is_heard_when_the_server_closes() -> None:
     browser = logged_in("alice")
-    browser.peer.protocol.hold("a limit")
+    browser.peer.connection.pause("a limit")
     assert not browser.peer.reading
-    browser.peer.protocol.close()
+    browser.peer.connection.close()
     browser.server.turn()
     assert browser.peer.reading
     assert frames(browser.raw(frame(b"\x03\xe8", CLOSE))) == [close(1000)]
@@ -360,6 +415,6 @@ def test_who_has_sent_the_last_byte_is_not_waited_for() -> None:
 
 def test_a_ping_is_a_sign_of_life() -> None:
     browser = logged_in("alice")
-    browser.peer.protocol.heard = False
+    browser.peer.connection.heard = False
     browser.send(frame(b"", PING))
-    assert browser.peer.protocol.heard
+    assert browser.peer.connection.heard

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import NamedTuple
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,14 +13,30 @@ from chat_protocol.wire.bulk import scan_acks, scan_messages, scan_publishes
 from chat_protocol.wire.commands import Ack, Deliver, Heartbeat, Login, Message, Publish
 from chat_protocol.wire.frames import (
     encode_address,
+    encode_deliver_route,
     encode_delivered,
     encode_delivers,
     encode_route,
 )
 
-BOB, CAROL = object(), object()
+
+class Audience(NamedTuple):
+    """A Route: scope and recipients of a Publish."""
+
+    scope: int
+    to: tuple[str, ...]
+
+    @property
+    def tail(self) -> bytes:
+        name = self.to[0].encode() if len(self.to) == 1 else b""
+        return len(name).to_bytes(2, "big") + name
+
+
+BOB, CAROL = Audience(0, ("bob",)), Audience(0, ("carol",))
+BOTH, ALL = Audience(0, ("bob", "carol")), Audience(1, ())
 ROUTES = {encode_route("älice", "bob"): BOB, encode_route("älice", "carol"): CAROL}
 NAMES = {"bob": BOB, "carol": CAROL}
+AUDIENCES = (BOB, CAROL, BOTH, ALL)
 
 TEXT = st.text(st.characters(codec="utf-8"), max_size=40)
 MESSAGES = st.builds(
@@ -127,13 +144,15 @@ def test_a_delivered_message_is_the_frame_that_the_codec_makes(text: str, time: 
 # Publishes and Acks.
 
 ALICE = b"\0\6\xc3\xa4lice"
-ADDRESSES = {encode_address("bob"): BOB, encode_address("carol"): CAROL}
+ADDRESSES = {encode_address(*one): one for one in AUDIENCES}
 PUBLISHES = st.builds(
     Publish,
     st.one_of(st.integers(0, 9), st.integers(0, 2**64 - 1)),
     TEXT,
     st.sampled_from([0, 0, 0, 0, 1]),
-    st.sampled_from([("bob",), ("bob",), ("bob",), ("carol",), ("bob", "carol"), ("dave",), ()]),
+    st.sampled_from(
+        [("bob",), ("bob",), ("carol",), ("bob", "carol"), ("bob", "carol"), ("dave",), (), ()]
+    ),
     st.integers(0, 2**64 - 1),
 )
 
@@ -143,20 +162,24 @@ def _taken(frames: list[bytes], published: int) -> list[tuple[int, Publish]]:
     taken: list[tuple[int, Publish]] = []
     for frame in frames_of(b"".join(frames)):
         header, command = codec.decode(frame[4:])
-        if not isinstance(command, Publish) or command.scope != 0:
-            break
-        if len(command.to) != 1 or command.to[0] not in NAMES:
+        if not isinstance(command, Publish) or Audience(command.scope, command.to) not in AUDIENCES:
             break
         publishing_id = command.publishing_id
         if taken:
             first = taken[0][1]
             expected = first.publishing_id + len(taken) if first.publishing_id else 0
-            if command.to != first.to or publishing_id != expected:
+            same = (command.scope, command.to) == (first.scope, first.to)
+            if not same or publishing_id != expected:
                 break
         elif 0 < publishing_id <= published:
             break
         taken.append((header.correlation_id, command))
     return taken
+
+
+def named(publish: Publish) -> str:
+    """The one recipient; empty if there are several, or all."""
+    return publish.to[0] if len(publish.to) == 1 else ""
 
 
 @given(st.lists(PUBLISHES, min_size=1, max_size=8), st.integers(0, 6), st.booleans())
@@ -173,13 +196,13 @@ def test_the_scan_takes_the_publishes_that_are_new(
         return
     assert scan is not None
     commands = [command for _, command in expected]
-    assert scan.route is NAMES[commands[0].to[0]]
+    assert scan.route == Audience(commands[0].scope, commands[0].to)
     assert scan.end == sum(len(frame) for frame in frames[: len(expected)])
     assert scan.correlation_ids == [one.to_bytes(4, "big") for one, _ in expected]
     assert scan.texts == [command.message.encode() for command in commands]
     assert scan.publishing_id == commands[0].publishing_id
     assert scan.frames == [
-        codec.encode(Message(one.message, "älice", one.to[0], one.time), 0) for one in commands
+        codec.encode(Message(one.message, "älice", named(one), one.time), 0) for one in commands
     ]
 
 
@@ -191,9 +214,10 @@ def test_one_altered_byte_never_makes_a_publish_differ_from_the_codec(data: st.D
     if scan is not None:
         _, command = codec.decode(bytes(frame[4:]))
         assert scan.frames == [
-            codec.encode(Message(command.message, "älice", "bob", command.time), 0)
+            codec.encode(Message(command.message, "älice", named(command), command.time), 0)
         ]
-        assert (command.publishing_id, command.to) == (scan.publishing_id, ("bob",))
+        assert command.publishing_id == scan.publishing_id
+        assert scan.route == Audience(command.scope, command.to)
 
 
 @given(st.binary(min_size=1, max_size=9), st.integers(0, 40))
@@ -213,18 +237,22 @@ def test_acks_that_follow_each_other_say_the_highest(offsets: list[int], rest: b
         assert scan_acks(acks[:-1], 0)[0] == len(acks) - 19
 
 
-@given(st.lists(TEXT, min_size=1, max_size=4), st.integers(0, 2**63), st.integers(0, 2**64 - 1))
+@given(
+    st.lists(TEXT, min_size=1, max_size=4),
+    st.integers(0, 2**63),
+    st.integers(0, 2**64 - 1),
+    st.sampled_from(AUDIENCES),
+)
 def test_messages_are_delivered_as_the_codec_writes_them(
-    texts: list[str], offset: int, time: int
+    texts: list[str], offset: int, time: int, audience: Audience
 ) -> None:
     frames = encode_delivers(
         offset,
         [text.encode() for text in texts],
-        "älice",
-        "bob",
+        encode_deliver_route("älice", encode_address(*audience)),
         [b"anything" + time.to_bytes(8, "big")] * len(texts),
     )
     assert frames == [
-        codec.encode(Deliver(number, text, "älice", 0, ("bob",), time), 0)
+        codec.encode(Deliver(number, text, "älice", *audience, time), 0)
         for number, text in enumerate(texts, offset)
     ]

@@ -1,4 +1,4 @@
-"""Makes ``twistd chatserver`` known; everything else is imported when it runs."""
+"""Register ``twistd chatserver``. The module of the service is imported only when it runs."""
 
 from twisted.application.service import ServiceMaker
 

@@ -1,1 +1,1 @@
-"""The program for whoever looks after a server's data: ``chatadmin``."""
+"""The program ``chatadmin``, which maintains a server's data."""

@@ -14,22 +14,22 @@ from datetime import datetime, timezone
 from enum import IntEnum
 from typing import Any
 
-from chat_protocol.cli.admin.options import parser
+from chat_protocol.cli.admin.options import build_parser
 from chat_protocol.cli.admin.passwords import PasswordFileError, clear_password, set_password
 from chat_protocol.cli.text import quoted, visible
-from chat_protocol.domain.names import normalise_username
+from chat_protocol.domain.names import normalize_username
 from chat_protocol.errors import InvalidUsername, StoreUnusable, Unavailable, UserNotFound
-from chat_protocol.stores.admin import Caretaker, UserRecord
-from chat_protocol.stores.registry import caretaker_from_url
+from chat_protocol.stores.admin import StoreAdmin, UserRecord
+from chat_protocol.stores.registry import admin_from_url
 
-__all__ = ["Exit", "main"]
+__all__ = ["AdminExitCode", "main"]
 
 
 _NICENESS = 10
 
 
-class Exit(IntEnum):
-    """The exit codes."""
+class AdminExitCode(IntEnum):
+    """Exit codes of ``chatadmin``."""
 
     OK = 0
     FAILED = 1
@@ -39,55 +39,57 @@ class Exit(IntEnum):
     INTERRUPTED = 130
 
 
-class _Failed(Exception):
-    """The run ends with this sentence on stderr."""
+class _AdminFailed(Exception):
+    """Ends the run with this sentence on stderr."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run ``chatadmin``; returns its exit code.
+    """Run ``chatadmin`` and return its exit code.
 
     Args:
         arguments: the command line without the program's name; by default that of the process.
     """
-    options = parser().parse_args(arguments)
+    options = build_parser().parse_args(arguments)
     if sys.stdout is not None and hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
         code = _run(options)
         sys.stdout.flush()
     except KeyboardInterrupt:
-        return Exit.INTERRUPTED
+        return AdminExitCode.INTERRUPTED
     except BrokenPipeError:
-        # Whoever read the output has seen enough; the interpreter would flush once more.
+        # The reader closed the output; redirect stdout, because the interpreter flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return Exit.OK
-    except _Failed as error:
-        return _complain(str(error), Exit.FAILED)
+        return AdminExitCode.OK
+    except _AdminFailed as error:
+        return _print_error(str(error), AdminExitCode.FAILED)
     except (StoreUnusable, PasswordFileError) as error:
-        return _complain(str(error), Exit.FAILED)
+        return _print_error(str(error), AdminExitCode.FAILED)
     except (UserNotFound, InvalidUsername, Unavailable) as error:
-        return _complain(error.detail, Exit.FAILED)
+        return _print_error(error.detail, AdminExitCode.FAILED)
     except FileExistsError as error:
-        return _complain(f"{error} is there already; --force replaces what it holds", Exit.FAILED)
+        return _print_error(
+            f"{error} already exists; use --force to replace it", AdminExitCode.FAILED
+        )
     except OSError as error:
-        return _complain(str(error), Exit.FAILED)
+        return _print_error(str(error), AdminExitCode.FAILED)
     return code
 
 
-def _complain(sentence: str, code: Exit) -> Exit:
+def _print_error(sentence: str, code: AdminExitCode) -> AdminExitCode:
     print(f"chatadmin: {visible(sentence)}", file=sys.stderr)
     return code
 
 
-def _run(options: argparse.Namespace) -> Exit:
-    # A server beside it comes first.
+def _run(options: argparse.Namespace) -> AdminExitCode:
+    # A running server has priority.
     os.nice(_NICENESS)
     if options.command == "password":
         return _password(options)
     try:
-        store = caretaker_from_url(options.store)
+        store = admin_from_url(options.store)
     except ValueError as error:
-        parser().error(f"--store: {error}")
+        build_parser().error(f"--store: {error}")
     command = options.command if options.command != "users" else f"users {options.action}"
     return _COMMANDS[command](store, options)
 
@@ -95,102 +97,102 @@ def _run(options: argparse.Namespace) -> Exit:
 # The commands.
 
 
-def _backup(store: Caretaker, options: argparse.Namespace) -> Exit:
+def _backup(store: StoreAdmin, options: argparse.Namespace) -> AdminExitCode:
     began = time.monotonic()
     size = store.backup(options.file, options.force)
     seconds = time.monotonic() - began
-    _say(
+    _print_result(
         options,
         {"file": options.file, "bytes": size, "seconds": round(seconds, 3)},
         f"{options.file}: {size:,} bytes, in {seconds:.1f} s",
     )
-    return Exit.OK
+    return AdminExitCode.OK
 
 
-def _restore(store: Caretaker, options: argparse.Namespace) -> Exit:
+def _restore(store: StoreAdmin, options: argparse.Namespace) -> AdminExitCode:
     store.restore(options.file, options.force)
-    print(f"restored from {options.file}; the server can be started")
-    return Exit.OK
+    print(f"restored from {options.file}; you can start the server now")
+    return AdminExitCode.OK
 
 
-def _renumber(store: Caretaker, options: argparse.Namespace) -> Exit:
+def _renumber(store: StoreAdmin, options: argparse.Namespace) -> AdminExitCode:
     store.renumber()
-    print("new messages have numbers above all that were ever given")
-    return Exit.OK
+    print("new messages will get higher numbers than all earlier messages")
+    return AdminExitCode.OK
 
 
-def _check(store: Caretaker, options: argparse.Namespace) -> Exit:
+def _check(store: StoreAdmin, options: argparse.Namespace) -> AdminExitCode:
     findings = store.check()
     if options.json:
         print(json.dumps(asdict(findings)))
     else:
         for fault in findings.faults:
             print(f"FAULT: {visible(fault)}")
-        verdict = "damaged: restore a backup" if findings.faults else "no fault found"
-        print(f"{verdict} (looked at {findings.looked_at})")
-    return Exit.FAULTS if findings.faults else Exit.OK
+        verdict = "the store is damaged: restore a backup" if findings.faults else "no fault found"
+        print(f"{verdict} (checked {findings.looked_at})")
+    return AdminExitCode.FAULTS if findings.faults else AdminExitCode.OK
 
 
-def _stats(store: Caretaker, options: argparse.Namespace) -> Exit:
+def _stats(store: StoreAdmin, options: argparse.Namespace) -> AdminExitCode:
     statistics = store.statistics()
-    record = {**asdict(statistics), "oldest_iso": _iso(statistics.oldest)}
+    record = {**asdict(statistics), "oldest_iso": _format_iso(statistics.oldest)}
     if options.json:
         print(json.dumps(record))
-        return Exit.OK
+        return AdminExitCode.OK
     for label, value in (
         ("users", f"{statistics.users:,}"),
         ("messages", f"{statistics.messages:,}"),
-        ("waiting in mailboxes", f"{statistics.waiting:,}"),
-        ("messages are kept since", _iso(statistics.oldest) or "not known"),
+        ("pending in mailboxes", f"{statistics.waiting:,}"),
+        ("messages kept since", _format_iso(statistics.oldest) or "unknown"),
         ("bytes", f"{statistics.bytes:,}"),
-        ("of these free", f"{statistics.free_bytes:,}"),
+        ("free bytes", f"{statistics.free_bytes:,}"),
         ("schema", str(statistics.schema)),
     ):
         print(f"{label:24}{value:>24}")
-    return Exit.OK
+    return AdminExitCode.OK
 
 
-def _purge(store: Caretaker, options: argparse.Namespace) -> Exit:
-    # Nothing is older than the epoch.
-    gone = store.purge(max(0, time.time_ns() - options.older_than * 10**9))
-    _say(options, {"messages": gone}, f"{gone:,} messages removed")
-    return Exit.OK
+def _purge(store: StoreAdmin, options: argparse.Namespace) -> AdminExitCode:
+    # No message is older than the epoch.
+    removed = store.purge(max(0, time.time_ns() - options.older_than * 10**9))
+    _print_result(options, {"messages": removed}, f"{removed:,} messages removed")
+    return AdminExitCode.OK
 
 
-def _compact(store: Caretaker, options: argparse.Namespace) -> Exit:
-    print(f"{store.compact():,} bytes given back")
-    return Exit.OK
+def _compact(store: StoreAdmin, options: argparse.Namespace) -> AdminExitCode:
+    print(f"{store.compact():,} bytes returned to the file system")
+    return AdminExitCode.OK
 
 
-def _list_users(store: Caretaker, options: argparse.Namespace) -> Exit:
+def _list_users(store: StoreAdmin, options: argparse.Namespace) -> AdminExitCode:
     for user in store.users():
         if options.json:
-            print(json.dumps(_user(user)))
+            print(json.dumps(_user_record(user)))
         else:
-            print(f"{_column(user.name)}\t{_iso(user.last_login)}\t{user.waiting}")
-    return Exit.OK
+            print(f"{_escape_column(user.name)}\t{_format_iso(user.last_login)}\t{user.waiting}")
+    return AdminExitCode.OK
 
 
-def _show_user(store: Caretaker, options: argparse.Namespace) -> Exit:
-    user, messages = store.user(normalise_username(options.name))
-    _say(
+def _show_user(store: StoreAdmin, options: argparse.Namespace) -> AdminExitCode:
+    user, messages = store.user(normalize_username(options.name))
+    _print_result(
         options,
-        {**_user(user), "messages": messages},
-        f"{quoted(user.name)}: last login {_iso(user.last_login)}, {user.waiting:,} messages wait,"
-        f" {messages:,} from or to this user",
+        {**_user_record(user), "messages": messages},
+        f"{quoted(user.name)}: last login {_format_iso(user.last_login)},"
+        f" {user.waiting:,} pending messages, {messages:,} messages sent or received",
     )
-    return Exit.OK
+    return AdminExitCode.OK
 
 
-def _delete_user(store: Caretaker, options: argparse.Namespace) -> Exit:
-    name = normalise_username(options.name)
-    gone = store.delete_user(name)
-    _say(
+def _delete_user(store: StoreAdmin, options: argparse.Namespace) -> AdminExitCode:
+    name = normalize_username(options.name)
+    removed = store.delete_user(name)
+    _print_result(
         options,
-        {"name": name, "messages": gone},
-        f"{quoted(name)} is deleted, and {gone:,} messages with it",
+        {"name": name, "messages": removed},
+        f"deleted {quoted(name)} and {removed:,} messages",
     )
-    return Exit.OK
+    return AdminExitCode.OK
 
 
 _COMMANDS = {
@@ -207,41 +209,42 @@ _COMMANDS = {
 }
 
 
-def _password(options: argparse.Namespace) -> Exit:
+def _password(options: argparse.Namespace) -> AdminExitCode:
     name = quoted(options.name)
     if options.action == "clear":
         if not clear_password(options.file, options.name):
-            raise _Failed(f"{options.file} has no password of {name}")
-        print(f"{name} has no password any more")
-        return Exit.OK
+            raise _AdminFailed(f"{options.file} has no password for {name}")
+        print(f"removed the password of {name}")
+        return AdminExitCode.OK
     if sys.stdin.isatty():
-        password = getpass.getpass(f"New password of {name}: ")
-        if getpass.getpass("Once more: ") != password:
-            raise _Failed("these are not the same; nothing was changed")
+        password = getpass.getpass(f"New password for {name}: ")
+        if getpass.getpass("Repeat the password: ") != password:
+            raise _AdminFailed("the passwords do not match; nothing was changed")
     else:
         password = sys.stdin.readline().rstrip("\n")
-    had = set_password(options.file, options.name, password)
-    print(f"{name} has {'another' if had else 'a'} password, from the next login on")
-    return Exit.OK
+    replaced = set_password(options.file, options.name, password)
+    done = "changed" if replaced else "set"
+    print(f"{done} the password of {name}; it applies from the next login")
+    return AdminExitCode.OK
 
 
 # Output.
 
 
-def _say(options: argparse.Namespace, record: dict[str, Any], sentence: str) -> None:
+def _print_result(options: argparse.Namespace, record: dict[str, Any], sentence: str) -> None:
     print(json.dumps(record) if options.json else sentence)
 
 
-def _user(user: UserRecord) -> dict[str, Any]:
-    return {**asdict(user), "last_login_iso": _iso(user.last_login)}
+def _user_record(user: UserRecord) -> dict[str, Any]:
+    return {**asdict(user), "last_login_iso": _format_iso(user.last_login)}
 
 
-def _iso(nanoseconds: int) -> str | None:
+def _format_iso(nanoseconds: int) -> str | None:
     if not nanoseconds:
         return None
     moment = datetime.fromtimestamp(nanoseconds // 10**9, timezone.utc)
     return moment.isoformat().replace("+00:00", "Z")
 
 
-def _column(text: str) -> str:
+def _escape_column(text: str) -> str:
     return visible(text.replace("\\", "\\\\"))

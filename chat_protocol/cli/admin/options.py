@@ -9,125 +9,132 @@ from chat_protocol.domain.durations import parse_duration
 from chat_protocol.service.config import DEFAULT_STORE
 from chat_protocol.stores.registry import STORES
 
-__all__ = ["EXIT_CODES", "parser"]
+__all__ = ["EXIT_CODES", "build_parser"]
 
 EXIT_CODES = """\
-Commands that change a sqlite: store (restore, renumber, purge, compact, users delete) want the
-server stopped, and say so if it runs; the others, backup too, work beside it. With postgresql: all
-work beside the servers, but backup, restore and compact are for PostgreSQL's own tools. Run
-chatadmin as the user that the server runs as.
+With a sqlite: store, stop the server before restore, renumber, purge, compact and users delete;
+chatadmin refuses them while the server runs. The other commands, including backup, work while it
+runs. With a postgresql: store, all commands work while servers run, but use PostgreSQL's own tools
+for backup, restore and compact. Run chatadmin as the user that the server runs as.
 
 exit codes:
-    0  done; check found no fault
-    1  it cannot be done: no such user, the store is in use or cannot be read, no room, ...
-    2  the command line is not usable
+    0  success; check found no fault
+    1  the command failed: unknown user, store in use or not readable, disk full, ...
+    2  invalid command line
     3  check found faults
-   70  a fault of chatadmin itself
+   70  internal error in chatadmin
   130  interrupted with Ctrl-C
 """
 
 
-def _age(text: str) -> int:
+def _parse_age(text: str) -> int:
     try:
         seconds = parse_duration(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
     if not seconds:
-        raise argparse.ArgumentTypeError("give a length of time such as 90d")
+        raise argparse.ArgumentTypeError("give a duration above 0, such as 90d")
     return seconds
 
 
-def parser() -> argparse.ArgumentParser:
-    """The parser; what it gives has ``command``, and ``action`` of users and password."""
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser; its result has ``command``, and ``action`` for users and password."""
     usages = ", ".join(kind.usage for kind in STORES.values() if kind.scheme != "memory")
-    top = argparse.ArgumentParser(
+    parser = argparse.ArgumentParser(
         prog="chatadmin",
-        description="Look after the data of a chat server.",
+        description="Maintain the data of a chat server.",
         epilog=EXIT_CODES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    top.add_argument("--version", action="version", version=f"chatadmin {version('chat-protocol')}")
-    top.add_argument(
+    parser.add_argument(
+        "--version", action="version", version=f"chatadmin {version('chat-protocol')}"
+    )
+    parser.add_argument(
         "--store",
         "-s",
         default=DEFAULT_STORE,
         metavar="STORE",
-        help=f"as the server has it: {usages} [{DEFAULT_STORE}]",
+        help=f"the server's store: {usages} [default: {DEFAULT_STORE}]",
     )
-    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     backup = commands.add_parser(
         "backup",
-        help="copy all that is stored to a file, while the server runs or not",
-        description="Copy all that is stored to FILE. The server may run, and goes on meanwhile:"
-        " every message that it has answered OK before is in the copy. FILE is one file, whole and"
-        " synced when it has its name.",
+        help="back up the store to a file, even while the server runs",
+        description="Back up the store to FILE. The server can keep running: every message that it"
+        " answered with OK before the command started is in the backup. FILE appears under its name"
+        " only when it is complete and synced to disk.",
     )
     backup.add_argument("file", metavar="FILE")
-    backup.add_argument("--force", action="store_true", help="write over FILE if it is there")
+    backup.add_argument("--force", action="store_true", help="replace FILE if it exists")
 
     restore = commands.add_parser(
         "restore",
-        help="have what a backup holds",
-        description="Have what the backup FILE holds in the store, and nothing else. Messages are"
-        " numbered above all that were ever numbered, so clients take the new ones for new.",
+        help="restore the store from a backup",
+        description="Replace the contents of the store with the backup FILE. New messages get"
+        " higher numbers than all earlier ones, so that clients do not take them for duplicates.",
     )
     restore.add_argument("file", metavar="FILE")
-    restore.add_argument(
-        "--force", action="store_true", help="replace users and messages that are there"
-    )
+    restore.add_argument("--force", action="store_true", help="replace existing users and messages")
 
     commands.add_parser(
         "renumber",
-        help="after a restore by other means, such as pg_restore: have new messages taken for new",
-        description="Number messages from now on above all that can ever have been given. restore"
-        " does that; a store that was put back by other means needs it, before the server starts.",
+        help="raise message numbers after a restore by other means, such as pg_restore",
+        description="Give new messages higher numbers than all earlier ones, so that clients do not"
+        " take them for duplicates. restore does this itself. After a restore by other means, run"
+        " renumber before you start the server.",
     )
 
-    check = commands.add_parser("check", help="look for damage and contradictions")
-    stats = commands.add_parser("stats", help="say how much there is")
+    check = commands.add_parser("check", help="check the store for damage and inconsistencies")
+    stats = commands.add_parser("stats", help="show statistics")
 
     purge = commands.add_parser(
         "purge",
         help="remove old messages",
-        description="Remove messages that were stored longer ago than AGE, those that still wait"
-        " for somebody too. (A server with --retention does that by itself.) The space is used"
-        " again; compact gives it back.",
+        description="Remove messages stored longer ago than AGE, including pending ones. A server"
+        " with --retention does this by itself. The store reuses the space; compact returns it to"
+        " the file system.",
     )
     purge.add_argument(
-        "--older-than", type=_age, required=True, metavar="AGE", help="90d, 12h, 2y, ..."
+        "--older-than", type=_parse_age, required=True, metavar="AGE", help="90d, 12h, 2y, ..."
     )
-    commands.add_parser("compact", help="give space that is free back to the system")
+    commands.add_parser("compact", help="return free space to the file system")
 
     users = commands.add_parser("users", help="list, show and delete users")
     actions = users.add_subparsers(dest="action", required=True, metavar="ACTION")
-    listing = actions.add_parser("list", help="all users: name, last login, messages that wait")
-    show = actions.add_parser("show", help="one user")
-    show.add_argument("name", metavar="NAME")
-    delete = actions.add_parser(
-        "delete",
-        help="a user and all its messages",
-        description="Remove a user, all that it sent, and what only it was sent. A message to"
-        " several stays with the others, without this name. Nothing of it is left in the file;"
-        " backups have it still. The name is free then.",
+    list_command = actions.add_parser(
+        "list", help="list all users: name, last login, pending messages"
     )
-    delete.add_argument("name", metavar="NAME")
+    show_command = actions.add_parser("show", help="show a user")
+    show_command.add_argument("name", metavar="NAME")
+    delete_command = actions.add_parser(
+        "delete",
+        help="delete a user and all its messages",
+        description="Delete a user, all messages the user sent, and all messages sent to this user"
+        " alone. A message to several users stays for the others, without this name. The data is"
+        " erased from the file, but not from backups. The name becomes available.",
+    )
+    delete_command.add_argument("name", metavar="NAME")
 
     password = commands.add_parser(
         "password",
         help="set and clear passwords in the file of --auth file:PATH",
-        description="Set and clear passwords in the file that a server reads with --auth"
-        " file:PATH, at each login. It holds them as they are: keep it from others.",
+        description="Set and clear passwords in the file that a server with --auth file:PATH reads"
+        " at each login. The file holds them in plain text: protect it from other users.",
     )
     actions = password.add_subparsers(dest="action", required=True, metavar="ACTION")
-    setting = actions.add_parser(
-        "set", help="the password is asked for, or read from a line of stdin"
+    set_command = actions.add_parser(
+        "set", help="set a password; it is prompted for, or read from a line of stdin"
     )
-    clear = actions.add_parser("clear", help="the user has no password any more, so no way in")
-    for one in (setting, clear):
-        one.add_argument("--file", required=True, metavar="PATH", help="of the file")
-        one.add_argument("name", metavar="NAME")
+    clear_command = actions.add_parser(
+        "clear", help="remove a password, so that the user cannot log in"
+    )
+    for command in (set_command, clear_command):
+        command.add_argument(
+            "--file", required=True, metavar="PATH", help="path of the password file"
+        )
+        command.add_argument("name", metavar="NAME")
 
-    for one in (backup, check, stats, purge, listing, show, delete):
-        one.add_argument("--json", action="store_true", help="print JSON, an object a line")
-    return top
+    for command in (backup, check, stats, purge, list_command, show_command, delete_command):
+        command.add_argument("--json", action="store_true", help="print JSON, one object per line")
+    return parser

@@ -1,4 +1,4 @@
-"""The file of ``--auth file:PATH``: a line ``name:password`` for each user."""
+"""The password file of ``--auth file:PATH``, with a line ``name:password`` for each user."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 import stat
 from contextlib import suppress
 
-from chat_protocol.domain.names import normalise_username
+from chat_protocol.domain.names import normalize_username
 from chat_protocol.errors import ChatError
 from chat_protocol.stores.sqlite.admin.copy import synced_folder
 from chat_protocol.stores.sqlite.admin.target import check_name
@@ -15,52 +15,52 @@ __all__ = ["PasswordFileError", "clear_password", "set_password"]
 
 
 class PasswordFileError(ChatError):
-    """The file cannot take that; the text is a sentence for the operator."""
+    """The password file cannot be used or changed; the text is a sentence for the operator."""
 
 
 def set_password(path: str, name: str, password: str) -> bool:
-    """Have the file give a user that password; returns whether there was one before.
+    """Set a user's password; return whether the user had one before.
 
-    The file is replaced as a whole, so a server, which reads it at each login, sees the old one
-    or the new one. Other lines stay as they are. A new file can be read by its owner only.
+    The file is replaced as a whole. A server, which reads it at each login, sees either the old or
+    the new file. Other lines are unchanged. A new file is readable only by its owner.
 
     Raises:
-        InvalidUsername: nobody can have that name.
-        PasswordFileError: the format has no place for it; or the file has another format, or
-            cannot be read or written, and is as it was.
+        InvalidUsername: the name is not a valid username.
+        PasswordFileError: the name or password cannot be stored in the file, or the file has
+            another format or cannot be read or written. The file is unchanged.
         StoreUnusable: the file belongs to a store.
-        OSError: it is written, but may be lost with the system.
+        OSError: the file was written, but could not be synced to disk.
     """
-    name = _writable_name(name)
+    name = _checked_name(name)
     if not password:
-        raise PasswordFileError("a password cannot be empty; 'password clear' takes one away")
+        raise PasswordFileError("a password cannot be empty; use 'password clear' to remove one")
     if ":" in password or password != password.strip() or not password.isprintable():
         raise PasswordFileError(
-            "a password in such a file holds no colon and no control character, and no white space"
-            " at its ends"
+            "the password file cannot hold a password with a colon, a control character, or white"
+            " space at its start or end"
         )
-    return _replace(path, name, f"{name}:{password}\n".encode())
+    return _replace_lines(path, name, f"{name}:{password}\n".encode())
 
 
 def clear_password(path: str, name: str) -> bool:
-    """Have the file give a user no password; returns whether there was one.
+    """Remove a user's password; return whether the user had one.
 
     Raises: as :func:`set_password`.
     """
     if not os.path.exists(path):
-        raise PasswordFileError(f"there is no file {path}")
-    return _replace(path, _writable_name(name), b"")
+        raise PasswordFileError(f"{path} does not exist")
+    return _replace_lines(path, _checked_name(name), b"")
 
 
-def _writable_name(name: str) -> str:
-    name = normalise_username(name)
+def _checked_name(name: str) -> str:
+    name = normalize_username(name)
     if ":" in name:
-        raise PasswordFileError("a name with a colon has no place in such a file")
+        raise PasswordFileError("the password file cannot hold a name with a colon")
     return name
 
 
-def _replace(path: str, name: str, line: bytes) -> bool:
-    """Put the line in the place of those of a user."""
+def _replace_lines(path: str, name: str, line: bytes) -> bool:
+    """Replace all lines of a user with one line, which may be empty."""
     path = os.path.realpath(path)
     mode = 0o600
     lines: list[bytes] = []
@@ -69,11 +69,11 @@ def _replace(path: str, name: str, line: bytes) -> bool:
             mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
             lines = file.readlines()
     except OSError as error:
-        raise PasswordFileError(f"{path} cannot be read: {error.strerror}") from error
+        raise PasswordFileError(f"cannot read {path}: {error.strerror}") from error
     check_name(path)
     _check_format(path, lines)
     prefix = name.encode() + b":"
-    places = [place for place, one in enumerate(lines) if one.startswith(prefix)]
+    places = [place for place, old in enumerate(lines) if old.startswith(prefix)]
     if lines and not lines[-1].endswith(b"\n"):
         lines[-1] += b"\n"
     if places:
@@ -82,46 +82,46 @@ def _replace(path: str, name: str, line: bytes) -> bool:
             del lines[place]
     else:
         lines.append(line)
-    made = f"{path}.new"
+    new_path = f"{path}.new"
     with suppress(FileNotFoundError):
-        os.unlink(made)
+        os.unlink(new_path)
     try:
-        descriptor = os.open(made, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+        descriptor = os.open(new_path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
         with open(descriptor, "wb") as file:
             if places:
-                _keep_owner(path, descriptor)
+                _copy_owner(path, descriptor)
             file.writelines(lines)
             file.flush()
             os.fsync(descriptor)
-        os.replace(made, path)
+        os.replace(new_path, path)
     except OSError as error:
         with suppress(OSError):
-            os.unlink(made)
+            os.unlink(new_path)
         raise PasswordFileError(
-            f"{path} cannot be written: {error.strerror}; nothing was changed"
+            f"cannot write {path}: {error.strerror}; nothing was changed"
         ) from error
     synced_folder(path)
     return bool(places)
 
 
 def _check_format(path: str, lines: list[bytes]) -> None:
-    """PasswordFileError if it is another one: a file of that may be worth more than a password."""
+    """Raise PasswordFileError if this is not a password file, to avoid destroying other data."""
     for number, line in enumerate(lines, 1):
         try:
             text = line.decode().strip()
         except UnicodeDecodeError:
-            wrong = "is not UTF-8"
+            problem = "is not valid UTF-8"
         else:
             if "\0" not in text and (not text or text.startswith("#") or ":" in text):
                 continue
-            wrong = "is not name:password"
+            problem = "is not name:password"
         raise PasswordFileError(
-            f"{path} is no file of passwords, and is left as it is: its line {number} {wrong}"
+            f"{path} is not a password file and was not changed: line {number} {problem}"
         )
 
 
-def _keep_owner(path: str, descriptor: int) -> None:
-    """Whoever may read the old file is to read the new one."""
-    was = os.stat(path)
+def _copy_owner(path: str, descriptor: int) -> None:
+    """Give the new file the owner of the old one, so that the same users can read it."""
+    status = os.stat(path)
     with suppress(PermissionError):
-        os.fchown(descriptor, was.st_uid, was.st_gid)
+        os.fchown(descriptor, status.st_uid, status.st_gid)

@@ -1,6 +1,6 @@
 """The full screen of ``chatclient``.
 
-What it shows is a model that knows no terminal: ``model``, ``talks``, ``entries``; it is made into
-rows of styled text by ``rows``, ``viewport`` and ``frame``; ``view`` and ``keys`` are all that
-knows prompt_toolkit; ``actions`` is between the model and the client.
+Its state is a model that is independent of the terminal: ``model``, ``conversations`` and
+``entries``. ``rows``, ``viewport`` and ``frame`` render it as rows of styled text. Only ``view``
+and ``keys`` use prompt_toolkit. ``actions`` connects the model to the client.
 """

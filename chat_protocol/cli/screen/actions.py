@@ -1,4 +1,4 @@
-"""Between the full screen's model and the client: what is typed is done, what comes is shown."""
+"""Actions of the full screen: carry out typed lines, and pass client events to the model."""
 
 from __future__ import annotations
 
@@ -13,351 +13,378 @@ from twisted.python.failure import Failure
 from twisted.python.usage import UsageError
 
 from chat_protocol.cli.commands import help_text
-from chat_protocol.cli.exit_codes import fact, failed, send_failed
-from chat_protocol.cli.in_flight import Unanswered
+from chat_protocol.cli.exit_codes import describe_failure, request_failed, send_failed
+from chat_protocol.cli.in_flight import InFlight
 from chat_protocol.cli.intents import (
-    CloseTalk,
-    Help,
-    Mistake,
-    Nothing,
-    OpenTalk,
+    CloseConversation,
+    Intent,
+    InvalidInput,
+    NoIntent,
+    OpenConversation,
     Quit,
-    Ring,
-    Say,
+    SendText,
+    SetBell,
+    ShowHelp,
     ShowHistory,
     ShowUsers,
-    Wish,
 )
 from chat_protocol.cli.lines import parse_line
-from chat_protocol.cli.options import DEFAULT_PATIENCE, check_text
-from chat_protocol.cli.questions import users_in_sentences
-from chat_protocol.cli.screen.conversations import EVERYONE, Talk
+from chat_protocol.cli.options import DEFAULT_RECONNECT_TIMEOUT, check_text
+from chat_protocol.cli.queries import describe_users
+from chat_protocol.cli.screen.conversations import EVERYONE, Conversation
 from chat_protocol.cli.screen.history import load_older, load_recent
-from chat_protocol.cli.screen.model import MAX_PEOPLE, Link, Model
-from chat_protocol.cli.session import Session
+from chat_protocol.cli.screen.model import MAX_PRESENCE, ConnectionStatus, Model
+from chat_protocol.cli.session import VERSION_1_NOTICE, ClientSession
 from chat_protocol.client import Event, Offline, Online, PresenceChanged
 from chat_protocol.errors import ChatError
 
-__all__ = ["CATCHING_UP", "SLICE", "Actions", "Stamps"]
+__all__ = ["MAILBOX_TIMEOUT", "MESSAGES_PER_TURN", "Actions", "UniqueClock"]
 
-SLICE = 100
-"""Messages that are taken before keys and the screen have a turn."""
+MESSAGES_PER_TURN = 100
+"""Messages to take before keys and drawing get a turn."""
 
-CATCHING_UP = 2.0
-"""Seconds without a message of the mailbox after which no more are expected."""
+MAILBOX_TIMEOUT = 2.0
+"""Seconds without a message from the mailbox after which no more are expected."""
 
 _USERS_PAGE = 1_000
 
 _KEYS_HELP = """\
   Tab                complete a name or a command
-  PageUp, PageDown   older and newer messages; End, with nothing typed: the newest
-  Alt-1 to Alt-9     that conversation; Ctrl-N, Ctrl-P, Alt-arrows: the next, the one before
-  Alt-A              the next with something unread
-  Up, Down           what you typed before
-  Alt-Enter          a new line within the message
-  Ctrl-C             empty the line; leave, if it is empty; Ctrl-Z: to the shell"""
-
-_VERSION_1 = (
-    "the server speaks version 1: there is no /all, /users and /history, nobody is seen to come "
-    "and go, and what is on its way when the connection breaks may be lost"
-)
+    PageUp, PageDown   scroll; End, if the line is empty: go to the newest message
+    Alt-1 to Alt-9     go to that conversation; Ctrl-N, Ctrl-P, Alt-arrows: next, previous
+    Alt-A              go to the next conversation with unread messages
+    Up, Down           recall earlier lines
+    Alt-Enter          insert a line break
+    Ctrl-C             clear the line, or quit if it is empty; Ctrl-Z: suspend"""
 
 
-class Stamps:
-    """The wall clock of a client, which gives no time twice: messages are recognised by it."""
+class UniqueClock:
+    """The client's wall clock; never returns a time twice, because times identify own messages."""
 
     def __init__(self) -> None:
         self.last = 0
 
     def __call__(self) -> int:
-        """Nanoseconds since the epoch."""
+        """Return nanoseconds since the epoch."""
         self.last = max(self.last + 1, time.time_ns())
         return self.last
 
 
 class Actions:
-    """What the keys and the network cause.
+    """Carry out what the user types and what the network reports.
 
     Args:
-        reactor: measures time.
-        model: what is shown.
-        session: whose client it is.
-        stamps: the wall clock of that client.
-        timeout: seconds that a server has for the last answers when one leaves.
+        reactor: schedules calls.
+        model: the state of the screen.
+        session: the client's session.
+        unique_clock: the client's wall clock.
+        timeout: seconds to wait for the last answers when the user quits.
     """
 
     def __init__(
-        self, reactor: Any, model: Model, session: Session, stamps: Stamps, timeout: float
+        self,
+        reactor: Any,
+        model: Model,
+        session: ClientSession,
+        unique_clock: UniqueClock,
+        timeout: float,
     ) -> None:
         self._reactor = reactor
         self._model = model
         self._session = session
         self._client = session.client
-        self._stamps = stamps
-        self._unanswered = Unanswered(reactor, session, timeout)
+        self._unique_clock = unique_clock
+        self._in_flight = InFlight(reactor, session, timeout)
         self._version = 0
-        self._fresh: set[str] = set()
+        self._updated_users: set[str] = set()
         self._countdown = LoopingCall(model.changed)
         self._countdown.clock = reactor
         self._leaving = False
-        self._recent = False
-        self._watch: IDelayedCall | None = None
+        self._recent_loaded = False
+        self._mailbox_timer: IDelayedCall | None = None
         self.left: Deferred[None] = Deferred()
-        """Fires when the user wants to leave and the answers are there."""
+        """Fires when the user quits and the answers have arrived."""
 
-    # What happens by itself.
+    # Client events.
 
-    def begin(self) -> None:
-        """The first login is done."""
+    def start(self) -> None:
+        """Show the first notices and load users and conversations; called after the first login."""
         model = self._model
-        model.say(f"Connected to {self._session.server} as {model.look.name(model.me)}.", home=True)
-        model.say("/query NAME begins a conversation, /help says what else there is.", home=True)
+        model.add_notice(
+            f"Connected to {self._session.server} as {model.capabilities.name(model.me)}.",
+            home=True,
+        )
+        model.add_notice("Type /query NAME to open a conversation, /help for help.", home=True)
         self._session.on_login = self._logged_in
         self._logged_in(self._client.version or 0)
 
-    def happened(self, event: Event) -> None:
-        """What a client tells its observers."""
+    def observe(self, event: Event) -> None:
+        """Update the model with a client event."""
         model = self._model
         if isinstance(event, PresenceChanged):
-            self._fresh.add(event.username)
-            model.came_or_went(event.username, event.online)
+            self._updated_users.add(event.username)
+            model.presence_changed(event.username, event.online)
         elif isinstance(event, Online):
-            model.link = Link()
-            model.catching_up = event.pending
-            self._watch_catching_up()
+            model.connection = ConnectionStatus()
+            model.pending = event.pending
+            self._watch_mailbox()
             if self._countdown.running:
                 self._countdown.stop()
             model.changed()
         elif isinstance(event, Offline):
-            model.link = Link(fact(event.reason), self._reactor.seconds() + event.retry_in)
-            model.catching_up = 0
-            self._unwatch()
+            model.connection = ConnectionStatus(
+                describe_failure(event.reason), self._reactor.seconds() + event.retry_in
+            )
+            model.pending = 0
+            self._stop_watching()
             if not self._countdown.running:
-                self._do(self._count_down())
+                self._run(self._run_countdown())
             model.changed()
 
-    async def _count_down(self) -> None:
+    async def _run_countdown(self) -> None:
         await self._countdown.start(1.0)
 
-    def _watch_catching_up(self) -> None:
-        """Not all that the server counted need come: some came before the connection broke."""
-        self._unwatch()
-        if self._model.catching_up:
-            left = self._model.catching_up
-            self._watch = self._reactor.callLater(CATCHING_UP, self._look_at_catching_up, left)
+    def _watch_mailbox(self) -> None:
+        """Stop expecting messages after a timeout.
 
-    def _look_at_catching_up(self, left: int) -> None:
-        self._watch = None
-        if self._model.catching_up == left:
-            self._model.catching_up = 0
-            self._caught_up()
+        The server's count includes messages that arrived before a reconnect and were not
+        acknowledged.
+        """
+        self._stop_watching()
+        if self._model.pending:
+            left = self._model.pending
+            self._mailbox_timer = self._reactor.callLater(
+                MAILBOX_TIMEOUT, self._check_mailbox, left
+            )
+
+    def _check_mailbox(self, left: int) -> None:
+        self._mailbox_timer = None
+        if self._model.pending == left:
+            self._model.pending = 0
+            self._mailbox_received()
             self._model.changed()
-        self._watch_catching_up()
+        self._watch_mailbox()
 
-    def _unwatch(self) -> None:
-        if self._watch is not None:
-            self._watch.cancel()
-            self._watch = None
+    def _stop_watching(self) -> None:
+        if self._mailbox_timer is not None:
+            self._mailbox_timer.cancel()
+            self._mailbox_timer = None
 
     def stop(self) -> None:
-        """The run is over."""
-        self._unwatch()
+        """Cancel the timers at the end of the run."""
+        self._stop_watching()
         if self._countdown.running:
             self._countdown.stop()
 
     def _logged_in(self, version: int) -> None:
         if version == 1 and self._version != 1:
-            self._model.say(_VERSION_1, home=True)
+            self._model.add_notice(VERSION_1_NOTICE, home=True)
         self._version = version
         if version > 1:
             self._model.open(EVERYONE)
-            self._do(self._load_people())
-            self._caught_up()
+            self._run(self._load_presence())
+            self._mailbox_received()
 
-    async def _load_people(self) -> None:
-        """Who there is; what is told of them meanwhile is newer."""
-        self._fresh.clear()
+    async def _load_presence(self) -> None:
+        """Load the presence of all users; events that arrive meanwhile take precedence."""
+        self._updated_users.clear()
         after = ""
         try:
             while page := await self._client.users(after, _USERS_PAGE):
                 for user in page:
-                    if user.name not in self._fresh:
-                        self._model.present(user.name, user.online)
+                    if user.name not in self._updated_users:
+                        self._model.set_presence(user.name, user.online)
                 after = page[-1].name
-                if len(self._model.people) >= MAX_PEOPLE:
+                if len(self._model.presence) >= MAX_PRESENCE:
                     break
         except ChatError as error:
-            self._model.say(f"who is here is not known: {failed(error, self._session.server)}")
+            self._model.add_notice(
+                f"cannot load the users: {request_failed(error, self._session.server)}"
+            )
 
-    def _caught_up(self) -> None:
-        """Once, when all that waited has come: the conversations of the last time."""
-        if self._version > 1 and not self._model.catching_up and not self._recent:
-            self._recent = True
-            self._do(self._tell(load_recent(self._client, self._model)))
+    def _mailbox_received(self) -> None:
+        """Load the recent conversations once, when the mailbox has been received."""
+        if self._version > 1 and not self._model.pending and not self._recent_loaded:
+            self._recent_loaded = True
+            self._run(self._report_errors(load_recent(self._client, self._model)))
 
-    async def take_arrivals(self) -> None:
-        """Show messages as they come; ends as :meth:`ChatClient.messages` does."""
+    async def receive_messages(self) -> None:
+        """Show incoming messages; ends as :meth:`ChatClient.messages` does."""
         taken = 0
         async for message in self._client.messages():
-            self._model.arrived(message)
+            self._model.receive(message)
             self._client.acknowledge(message)
-            self._caught_up()
+            self._mailbox_received()
             taken += 1
-            if taken % SLICE == 0:
+            if taken % MESSAGES_PER_TURN == 0:
                 await deferLater(self._reactor, 0)
 
-    # What is typed.
+    # Typed lines.
 
-    def typed(self, line: str) -> None:
-        """Do what a line says."""
+    def handle_line(self, line: str) -> None:
+        """Carry out a line."""
         model = self._model
-        known = {name for talk in model.talks if not talk.is_home for name in talk.partners}
-        self._carry_out(parse_line(line, known, screen=True))
+        known = {
+            name
+            for conversation in model.conversations
+            if not conversation.is_home
+            for name in conversation.partners
+        }
+        self._execute(parse_line(line, known, screen=True))
 
-    def pasted(self, lines: list[str]) -> None:
-        """Send each as a message, whatever it looks like."""
+    def send_pasted(self, lines: list[str]) -> None:
+        """Send each line as a message, never as a command."""
         for line in lines:
-            self._carry_out(Say(None, line.rstrip()))
+            self._execute(SendText(None, line.rstrip()))
 
-    def _carry_out(self, wish: Wish) -> None:
+    def _execute(self, intent: Intent) -> None:
         model = self._model
-        if isinstance(wish, Say):
-            self._say(wish)
-        elif isinstance(wish, OpenTalk):
-            self.show(model.open(self._partners(wish.to)))
-        elif isinstance(wish, CloseTalk):
+        if isinstance(intent, SendText):
+            self._send_text(intent)
+        elif isinstance(intent, OpenConversation):
+            self.show(model.open(self._partners(intent.to)))
+        elif isinstance(intent, CloseConversation):
             if not model.close(model.current):
-                model.hint = "this one stays"
-        elif isinstance(wish, ShowUsers):
-            self._do(self._tell(self._show_users()))
-        elif isinstance(wish, ShowHistory):
-            talk = model.current if wish.with_ is None else model.open((wish.with_,))
-            model.show(talk)
-            self.load_older(talk, wish.limit)
-        elif isinstance(wish, Ring):
-            model.bell = model.bell if wish.on is None else wish.on
+                model.hint = "this conversation cannot be closed"
+        elif isinstance(intent, ShowUsers):
+            self._run(self._report_errors(self._show_users()))
+        elif isinstance(intent, ShowHistory):
+            conversation = model.current if intent.with_ is None else model.open((intent.with_,))
+            model.show(conversation)
+            self.load_older(conversation, intent.limit)
+        elif isinstance(intent, SetBell):
+            model.bell = model.bell if intent.on is None else intent.on
             model.hint = f"the bell is {'on' if model.bell else 'off'}"
-        elif isinstance(wish, Help):
-            model.say(f"What you can type, and the keys:\n{help_text(screen=True)}\n{_KEYS_HELP}")
-        elif isinstance(wish, Mistake):
-            model.hint = wish.sentence
-        elif isinstance(wish, Quit):
+        elif isinstance(intent, ShowHelp):
+            model.add_notice(f"Commands and keys:\n{help_text(screen=True)}\n{_KEYS_HELP}")
+        elif isinstance(intent, InvalidInput):
+            model.hint = intent.sentence
+        elif isinstance(intent, Quit):
             self.leave()
         else:
-            assert isinstance(wish, Nothing)
+            assert isinstance(intent, NoIntent)
         model.changed()
 
     def _partners(self, names: tuple[str, ...]) -> tuple[str, ...]:
         others = set(names) - {self._model.me}
         return tuple(sorted(others)) or (self._model.me,)
 
-    def _say(self, wish: Say) -> None:
+    def _send_text(self, intent: SendText) -> None:
         model = self._model
-        talk = model.current
-        to = talk.partners
-        if wish.to is not None:
-            # What went to everyone once is no reason that the next line does.
-            talk = model.open(self._partners(wish.to) if wish.to else EVERYONE)
-            to = wish.to
-            if wish.to:
-                self.show(talk)
-        if talk.is_home:
-            model.hint = "to whom? /query NAME begins a conversation; Tab completes the name"
+        conversation = model.current
+        to = conversation.partners
+        if intent.to is not None:
+            # Do not switch to everyone: the next line must not go to all users by mistake.
+            conversation = model.open(self._partners(intent.to) if intent.to else EVERYONE)
+            to = intent.to
+            if intent.to:
+                self.show(conversation)
+        if conversation.is_home:
+            model.hint = (
+                "no recipient: open a conversation with /query NAME; Tab completes the name"
+            )
             return
         try:
-            check_text(wish.text, "the text")
+            check_text(intent.text, "the text")
         except UsageError as problem:
             model.hint = f"not sent: {problem}"
             return
-        self._do(self._unanswered.add(Deferred.fromCoroutine(self._send(talk, to, wish.text))))
+        self._run(
+            self._in_flight.add(Deferred.fromCoroutine(self._send(conversation, to, intent.text)))
+        )
 
-    async def _send(self, talk: Talk, to: tuple[str, ...], text: str) -> None:
+    async def _send(self, conversation: Conversation, to: tuple[str, ...], text: str) -> None:
         client = self._client
-        before = self._stamps.last
+        before = self._unique_clock.last
         sent = client.send(to, text) if to else client.send_to_all(text)
-        # A client that has ended takes no time for a message.
-        stamp = self._stamps.last if self._stamps.last > before else self._stamps()
-        entry = self._model.written(talk, text, stamp)
-        why_not = None
+        # A client that has ended does not read the clock.
+        timestamp = (
+            self._unique_clock.last if self._unique_clock.last > before else self._unique_clock()
+        )
+        entry = self._model.add_outgoing(conversation, text, timestamp)
+        failure_reason = None
         try:
             await sent
         except (ChatError, ValueError) as error:
             if isinstance(error, ChatError):
-                why_not = str(send_failed(error, self._session.server, to))
+                failure_reason = str(send_failed(error, self._session.server, to))
             else:
-                why_not = str(error)
-        self._model.settled(talk, entry, why_not)
+                failure_reason = str(error)
+        self._model.finish_outgoing(conversation, entry, failure_reason)
 
     async def _show_users(self) -> None:
-        for sentence in await users_in_sentences(self._client):
-            self._model.say(sentence)
+        for sentence in await describe_users(self._client):
+            self._model.add_notice(sentence)
 
-    # What is looked at.
+    # Navigation.
 
-    def show(self, talk: Talk) -> None:
-        """Bring a conversation to the screen; its past, if there is nothing to see yet."""
-        self._model.show(talk)
-        if not talk.is_home and not talk.scanned and not talk.complete and self._version > 1:
-            self.load_older(talk)
+    def show(self, conversation: Conversation) -> None:
+        """Show a conversation; load its history if it was never loaded."""
+        self._model.show(conversation)
+        if (
+            not conversation.is_home
+            and not conversation.scanned
+            and not conversation.complete
+            and self._version > 1
+        ):
+            self.load_older(conversation)
 
-    def load_older(self, talk: Talk, wanted: int | None = None) -> Deferred[None]:
-        """Fetch what was said before all that is here; fires when it is."""
+    def load_older(self, conversation: Conversation, wanted: int | None = None) -> Deferred[None]:
+        """Load older messages; the Deferred fires when they are in the model."""
         model = self._model
-        if talk.is_home or talk.loading or talk.complete:
+        if conversation.is_home or conversation.loading or conversation.complete:
             return succeed(None)
         if self._version < 2:
-            model.hint = "the server speaks version 1, which has no history"
+            model.hint = "the server speaks version 1, which does not support history"
             return succeed(None)
-        if talk.full:
-            model.hint = "that is as much as fits here; 'chatclient history' prints all"
+        if conversation.is_full:
+            model.hint = "no more messages fit here; 'chatclient history' prints all"
             return succeed(None)
-        return self._do(self._tell(load_older(self._client, model, talk, wanted)))
+        return self._run(self._report_errors(load_older(self._client, model, conversation, wanted)))
 
-    # The end.
+    # Quitting.
 
     def leave(self) -> None:
-        """End when all is answered; asked a second time, at once."""
+        """Quit when all answers have arrived; at the second call, immediately."""
         if self._leaving:
             self._end()
             return
         self._leaving = True
-        if self._unanswered.count:
-            count = self._unanswered.count
-            answers = "an answer" if count == 1 else f"{count} answers"
-            self._model.hint = f"waiting for {answers} of the server; Ctrl-C leaves at once"
+        if self._in_flight.count:
+            self._model.hint = self._in_flight.waiting_notice
             self._model.changed()
-            self._session.be_patient_for(DEFAULT_PATIENCE)
-            waiting = Deferred.fromCoroutine(self._unanswered.at_most(0))
+            self._session.set_reconnect_timeout(DEFAULT_RECONNECT_TIMEOUT)
+            waiting = Deferred.fromCoroutine(self._in_flight.wait_until_at_most(0))
             waiting.addCallbacks(lambda _: self._end(), lambda failure: None)
         else:
             self._end()
 
     @property
     def leaving(self) -> bool:
-        """Whether the user wants to leave and answers are awaited."""
+        """Whether the user has quit and answers are pending."""
         return self._leaving
 
     def _end(self) -> None:
         if not self.left.called:
             self.left.callback(None)
 
-    # How it is carried out.
+    # Internals.
 
-    async def _tell(self, question: Coroutine[Any, Any, object]) -> None:
-        """Carry out a question; a refusal is told."""
+    async def _report_errors(self, query: Coroutine[Any, Any, object]) -> None:
+        """Run a query and show its error."""
         try:
-            await question
+            await query
         except ChatError as error:
-            # That the client has given up is told by its session.
+            # The session reports the error if the client gave up.
             if self._client.stopped_by_application:
-                self._model.say(str(failed(error, self._session.server)))
+                self._model.add_notice(str(request_failed(error, self._session.server)))
 
-    def _do(self, work: Coroutine[Any, Any, None] | Deferred[None]) -> Deferred[None]:
-        """Carry it out; whatever is wrong with this program ends it."""
+    def _run(self, work: Coroutine[Any, Any, None] | Deferred[None]) -> Deferred[None]:
+        """Run it; an unexpected error ends the session."""
         doing = work if isinstance(work, Deferred) else Deferred.fromCoroutine(work)
-        return doing.addErrback(self._fault)
+        return doing.addErrback(self._fail)
 
-    def _fault(self, failure: Failure) -> None:
+    def _fail(self, failure: Failure) -> None:
         error = failure.value
         if not failure.check(CancelledError):  # type: ignore[no-untyped-call]
             assert isinstance(error, Exception)

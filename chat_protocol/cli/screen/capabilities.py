@@ -1,4 +1,4 @@
-"""What the terminal can show: its marks, and how wide characters are."""
+"""Terminal capabilities: symbols, character set and character widths."""
 
 from __future__ import annotations
 
@@ -14,52 +14,53 @@ from wcwidth import wcwidth
 
 from chat_protocol.cli.text import quoted, visible
 
-__all__ = ["NICK_STYLES", "Fragment", "Look", "Row", "look_of_terminal"]
+__all__ = ["NICK_STYLES", "Capabilities", "Fragment", "Row", "detect_capabilities"]
 
 Fragment = tuple[str, str]
 """A style and a text."""
 
 Row = list[Fragment]
-"""What stands in one row of the screen."""
+"""One row of the screen."""
 
 NICK_STYLES = 10
-"""Styles that names are shown in, ``class:nick0`` and so on."""
+"""Number of styles for names: ``class:nick0`` and so on."""
 
-MAX_MARKS = 4
-"""Combining characters that stand on one character; a text of nothing else would be a tower."""
+MAX_COMBINING = 4
+"""Maximum number of combining characters on one character; the others are dropped."""
 
 _VARIATIONS = frozenset(chr(number) for number in (*range(0xFE00, 0xFE10), *range(0x180B, 0x180E)))
-"""Left out: terminals do not agree how wide what they change is."""
+"""Variation selectors, dropped because terminals disagree about the width of the result."""
 
 _PICTURES = "\u2600-\u27bf\U0001f000-\U0001faff"
 _JOINER = re.compile(f"(?<=[{_PICTURES}\ufe0f])\u200d(?=[{_PICTURES}])")
-"""Between pictures: few terminals join them, and none is deceived by them side by side."""
+"""Joiners between emoji, dropped because few terminals join them."""
 
 Cluster = tuple[str, int]
-"""A character with what combines with it, and its width."""
+"""A character with its combining characters, and its width."""
 
 
 @dataclass(frozen=True)
-class Look:
-    """The marks, and what can be shown beside them.
+class Capabilities:
+    """The symbols that the terminal can show, and the rendering of texts for it.
 
     Args:
-        charset: what the terminal takes; what it has no code for is escaped.
+        charset: the terminal's character set; other characters are escaped.
     """
 
     charset: str = "utf-8"
     sending: str = "…"
     stored: str = "✓"
     failed: str = "✗"
-    here: str = "●"
-    away: str = "○"
-    upright: str = "│"
-    level: str = "─"
-    below: str = "▼"
-    cut: str = "…"
+    online: str = "●"
+    offline: str = "○"
+    vertical: str = "│"
+    horizontal: str = "─"
+    more_below: str = "▼"
+    ellipsis: str = "…"
 
     def clusters(self, text: str) -> list[Cluster]:
-        """The text as it can be shown, character by character; nothing in it acts."""
+        """Split a text into displayable characters with their widths; control characters are
+        escaped."""
         found: list[Cluster] = []
         marks = 0
         for character in self.plain(text):
@@ -69,13 +70,13 @@ class Look:
             if width > 0:
                 found.append((character, width))
                 marks = 0
-            elif found and marks < MAX_MARKS:
+            elif found and marks < MAX_COMBINING:
                 found[-1] = (found[-1][0] + character, found[-1][1])
                 marks += 1
         return found
 
     def plain(self, text: str) -> str:
-        """Without control characters, and within the terminal's charset."""
+        """Return the text with control characters, and characters outside the charset, escaped."""
         if not text.isascii():
             text = _JOINER.sub("", text)
         shown = visible(text)
@@ -84,64 +85,67 @@ class Look:
         return shown.encode(self.charset, "backslashreplace").decode(self.charset)
 
     def name(self, name: str) -> str:
-        """A name as one can type it."""
+        """Return a username as it can be typed."""
         shown = quoted(name)
         if not shown.isascii():
-            # Two names that differ must look so.
+            # Names that differ only in a variation selector must look different.
             shown = "".join(f"\\u{ord(c):04x}" if c in _VARIATIONS else c for c in shown)
         return self.plain(shown)
 
     def width(self, text: str) -> int:
-        """Columns that a text takes."""
+        """Return the columns that a text occupies."""
         if text.isascii():
             return len(text)
         return sum(width for _, width in self.clusters(text))
 
     def fit(self, text: str, width: int) -> str:
-        """As much of the text as fits, with a mark if that is not all."""
+        """Return as much of the text as fits, with an ellipsis if it was cut."""
         if len(text) <= width and text.isascii() and text.isprintable():
             return text
         clusters = self.clusters(text)
         if sum(columns for _, columns in clusters) <= width:
             return "".join(piece for piece, _ in clusters)
-        kept, used = [], len(self.cut)
+        kept, used = [], len(self.ellipsis)
         for piece, columns in clusters:
             if used + columns > width:
                 break
             kept.append(piece)
             used += columns
-        return "".join(kept) + self.cut[: max(width, 0)]
+        return "".join(kept) + self.ellipsis[: max(width, 0)]
 
     def pad(self, text: str, width: int) -> str:
-        """The text in exactly that many columns."""
+        """Return the text, cut or padded to exactly this many columns."""
         fitting = self.fit(text, width)
         return fitting + " " * (width - self.width(fitting))
 
     def nick_style(self, name: str) -> str:
-        """The same for a name whenever and wherever it is shown."""
+        """Return the style of a name, always the same for the same name."""
         return f"class:nick{zlib.crc32(name.encode(errors='replace')) % NICK_STYLES}"
 
 
-ASCII = Look(
+ASCII = Capabilities(
     charset="ascii",
     sending=".",
     stored="+",
     failed="!",
-    here="*",
-    away="-",
-    upright="|",
-    level="-",
-    below="v",
-    cut="~",
+    online="*",
+    offline="-",
+    vertical="|",
+    horizontal="-",
+    more_below="v",
+    ellipsis="~",
 )
-"""For terminals that know nothing else."""
+"""For terminals that show only ASCII."""
 
 
-def look_of_terminal(environ: Mapping[str, str] = os.environ) -> Look:
-    """By the locale that was set; Python itself takes none for UTF-8."""
+def detect_capabilities(environ: Mapping[str, str] = os.environ) -> Capabilities:
+    """Return the terminal's capabilities from the locale.
+
+    Python assumes UTF-8 if no locale is set, so LC_ALL is checked as well.
+    """
     encoding = getattr(sys.stdout, "encoding", None) or locale.getpreferredencoding(False)
     if environ.get("LC_ALL") in ("C", "POSIX"):
         encoding = "ascii"
     if encoding.lower().replace("-", "") == "utf8":
-        return Look()
+        return Capabilities()
     return ASCII

@@ -1,4 +1,4 @@
-"""What stands in a conversation: messages, and what is said about them."""
+"""Entries of a conversation: messages and notices."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from enum import Enum, auto
 
 from chat_protocol.client import ReceivedMessage
 
-__all__ = ["Entry", "Kind", "local_time"]
+__all__ = ["Entry", "EntryKind", "local_time"]
 
 
-class Kind(Enum):
-    """What an entry is."""
+class EntryKind(Enum):
+    """The kind and delivery state of an entry."""
 
     RECEIVED = auto()
     SENDING = auto()
@@ -22,8 +22,8 @@ class Kind(Enum):
     PRESENCE = auto()
 
 
-_OWN = frozenset({Kind.SENDING, Kind.STORED, Kind.FAILED})
-_NOTICES = frozenset({Kind.NOTICE, Kind.PRESENCE})
+_OWN = frozenset({EntryKind.SENDING, EntryKind.STORED, EntryKind.FAILED})
+_NOTICES = frozenset({EntryKind.NOTICE, EntryKind.PRESENCE})
 
 
 @dataclass(eq=False, slots=True)
@@ -31,39 +31,39 @@ class Entry:
     """A message or a notice.
 
     Args:
-        kind: what it is; that of an own message changes.
-        text: as it came: not fit for a terminal.
-        time: local; None if no calendar has it.
+        kind: kind and delivery state; the state of an own message changes.
+        text: as received, not sanitized for a terminal.
+        time: local time; None if it is outside the calendar.
         sender: empty for a notice.
-        stamp: the time of a message as its sender wrote it; own ones are recognised by it.
-        offset: the message's number on the server; 0 if it has none, or none is known.
-        position: the offset behind which it stands.
-        reason: why it failed.
+        timestamp: the sender's timestamp; it identifies own messages.
+        offset: the message's number on the server; 0 if unknown.
+        position: the offset after which the entry is sorted.
+        reason: why sending failed.
     """
 
-    kind: Kind
+    kind: EntryKind
     text: str
     time: datetime | None
     sender: str = ""
-    stamp: int = 0
+    timestamp: int = 0
     offset: int = 0
     position: int = 0
     reason: str = ""
 
     @property
     def is_own(self) -> bool:
-        """Whether this user wrote it."""
+        """Whether this user sent it."""
         return self.kind in _OWN
 
     @property
     def is_notice(self) -> bool:
-        """Whether it is no message."""
+        """Whether it is a notice rather than a message."""
         return self.kind in _NOTICES
 
     @classmethod
     def of(cls, message: ReceivedMessage, me: str) -> Entry:
-        """What the server sent, from others or of one's own."""
-        kind = Kind.STORED if message.sender == me else Kind.RECEIVED
+        """Convert a message from the server, received or own."""
+        kind = EntryKind.STORED if message.sender == me else EntryKind.RECEIVED
         return cls(
             kind,
             message.text,
@@ -76,7 +76,7 @@ class Entry:
 
 
 def local_time(moment: datetime | None) -> datetime | None:
-    """In the time zone of this machine, if its rules reach as far."""
+    """Convert to the local time zone; None if its rules do not cover the time."""
     try:
         return None if moment is None else moment.astimezone()
     except (OverflowError, OSError, ValueError):

@@ -1,136 +1,165 @@
-"""What stands around the messages: title, list at the side, status line."""
+"""The frame around the messages: title, sidebar, status line and prompt."""
 
 from __future__ import annotations
 
 from math import ceil
 
 from chat_protocol.cli.screen.capabilities import Row
-from chat_protocol.cli.screen.conversations import EVERYONE, Talk
+from chat_protocol.cli.screen.conversations import EVERYONE, Conversation
 from chat_protocol.cli.screen.model import Model
 from chat_protocol.cli.text import quoted
 
-__all__ = ["SIDE_COLUMNS", "SIDE_FROM", "prompt_row", "side_rows", "status_row", "title_row"]
+__all__ = [
+    "SIDEBAR_COLUMNS",
+    "SIDEBAR_MIN_WIDTH",
+    "prompt_row",
+    "sidebar_rows",
+    "status_row",
+    "title_row",
+]
 
-SIDE_COLUMNS = 24
-"""Columns of the list at the side."""
+SIDEBAR_COLUMNS = 24
+"""Width of the sidebar in columns."""
 
-SIDE_FROM = 72
-"""Columns of the screen from which on there is room for it."""
+SIDEBAR_MIN_WIDTH = 72
+"""Minimum width of the screen, in columns, for the sidebar to be shown."""
 
 _PROMPT_SHARE = 3
-"""The part of the row that the names in front of the typed line may take."""
+"""Divisor of the screen width that bounds the recipients in the prompt."""
 
 
 def title_row(model: Model, width: int) -> Row:
-    """The conversation that is shown, and who is there."""
-    talk, look = model.current, model.look
-    said = f" {model.talks.index(talk) + 1} {model.title(talk)}"
-    if talk.is_home:
-        said += f" {look.upright} {model.server}"
-    elif talk.partners == EVERYONE:
-        said += f" {look.upright} every user of {model.server}"
-    elif len(talk.partners) == 1 and (talk.partners[0] in model.people):
-        said += f" {look.upright} {'here' if model.people[talk.partners[0]] else 'not here'}"
-    return [("class:title", look.pad(said, width))]
+    """Return the title: the current conversation and its partner's presence."""
+    conversation, capabilities = model.current, model.capabilities
+    text = f" {model.conversations.index(conversation) + 1} {model.title(conversation)}"
+    if conversation.is_home:
+        text += f" {capabilities.vertical} {model.server}"
+    elif conversation.partners == EVERYONE:
+        text += f" {capabilities.vertical} all users of {model.server}"
+    elif len(conversation.partners) == 1 and (conversation.partners[0] in model.presence):
+        presence = "online" if model.presence[conversation.partners[0]] else "offline"
+        text += f" {capabilities.vertical} {presence}"
+    return [("class:title", capabilities.pad(text, width))]
 
 
-def side_rows(model: Model, height: int, width: int = SIDE_COLUMNS) -> list[Row]:
-    """Conversations with their numbers and what is unread, and below them the other people."""
-    at = model.talks.index(model.current)
-    room = height - min(height // 3, len(model.people) + 1)
-    first = max(0, min(at - room // 2, len(model.talks) - room))
-    shown = model.talks[first : first + room]
-    rows = [_talk_row(model, talk, first + n + 1, width) for n, talk in enumerate(shown)]
-    left = height - len(rows) - 1
-    alone = {talk.partners[0] for talk in model.talks if len(talk.partners) == 1}
+def sidebar_rows(model: Model, height: int, width: int = SIDEBAR_COLUMNS) -> list[Row]:
+    """Return the numbered conversations with unread counts, followed by the other users."""
+    current_index = model.conversations.index(model.current)
+    room = height - min(height // 3, len(model.presence) + 1)
+    first = max(0, min(current_index - room // 2, len(model.conversations) - room))
+    shown = model.conversations[first : first + room]
+    rows = [
+        _conversation_row(model, conversation, first + n + 1, width)
+        for n, conversation in enumerate(shown)
+    ]
+    remaining = height - len(rows) - 1
+    in_conversations = {
+        conversation.partners[0]
+        for conversation in model.conversations
+        if len(conversation.partners) == 1
+    }
     others = sorted(
-        (name for name in model.people if name not in alone),
-        key=lambda name: (not model.people[name], name),
+        (name for name in model.presence if name not in in_conversations),
+        key=lambda name: (not model.presence[name], name),
     )
-    if left > 0 and others:
-        rows.append([("class:side.head", model.look.pad(" people", width))])
-        cut = len(others) > left
-        for name in others[: left - 1 if cut else left]:
-            here = model.people[name]
-            mark = model.look.here if here else model.look.away
-            style = "class:here" if here else "class:away"
-            named = model.look.pad(model.look.name(name), width - 3)
-            rows.append([(style, f" {mark} "), ("class:side" if here else "class:away", named)])
+    if remaining > 0 and others:
+        rows.append([("class:side.head", model.capabilities.pad(" other users", width))])
+        cut = len(others) > remaining
+        for name in others[: remaining - 1 if cut else remaining]:
+            online = model.presence[name]
+            mark = model.capabilities.online if online else model.capabilities.offline
+            style = "class:online" if online else "class:offline"
+            padded_name = model.capabilities.pad(model.capabilities.name(name), width - 3)
+            rows.append(
+                [(style, f" {mark} "), ("class:side" if online else "class:offline", padded_name)]
+            )
         if cut:
-            more = f"   and {len(others) - left + 1} more"
-            rows.append([("class:away", model.look.pad(more, width))])
+            more = f"   and {len(others) - remaining + 1} more"
+            rows.append([("class:offline", model.capabilities.pad(more, width))])
     return rows
 
 
-def _talk_row(model: Model, talk: Talk, number: int, width: int) -> Row:
-    look = model.look
+def _conversation_row(model: Model, conversation: Conversation, number: int, width: int) -> Row:
+    capabilities = model.capabilities
     mark = " "
-    if len(talk.partners) == 1 and talk.partners[0] in model.people:
-        mark = look.here if model.people[talk.partners[0]] else look.away
-    count = f" {talk.unread}" if talk.unread else ""
+    if len(conversation.partners) == 1 and conversation.partners[0] in model.presence:
+        mark = (
+            capabilities.online
+            if model.presence[conversation.partners[0]]
+            else capabilities.offline
+        )
+    count = f" {conversation.unread}" if conversation.unread else ""
     style = "class:side"
-    if talk is model.current:
+    if conversation is model.current:
         style = "class:side.current"
-    elif talk.unread:
+    elif conversation.unread:
         style = "class:side.unread"
-    named = look.pad(model.title(talk), width - 5 - len(count))
-    here = "class:here" if mark == look.here else "class:away"
-    quiet = talk is model.current
+    padded_name = capabilities.pad(model.title(conversation), width - 5 - len(count))
+    presence_style = "class:online" if mark == capabilities.online else "class:offline"
+    is_current = conversation is model.current
     return [
-        (style if quiet else f"{style} class:side.number", f"{number:>2} "),
-        (style if quiet else f"{style} {here}", mark),
-        (style, f" {named}"),
-        (style if quiet else f"{style} class:count", count),
+        (style if is_current else f"{style} class:side.number", f"{number:>2} "),
+        (style if is_current else f"{style} {presence_style}", mark),
+        (style, f" {padded_name}"),
+        (style if is_current else f"{style} class:count", count),
     ]
 
 
 def status_row(model: Model, width: int) -> Row:
-    """The connection, what is unread and where, and a hint for the one who types."""
-    look, link, talk = model.look, model.link, model.current
-    row: Row = [("class:status", f" {look.fit(quoted(model.me), width // 3)}@{model.server} ")]
-    if link.why:
-        seconds = max(0, ceil(link.retry_at - model.seconds()))
-        when = f"again in {seconds} s" if seconds else "trying now"
-        row.append(("class:status.lost", f" not connected: {link.why}; {when} "))
+    """Return the status line: connection, unread conversations and a hint."""
+    capabilities, status, conversation = model.capabilities, model.connection, model.current
+    row: Row = [
+        ("class:status", f" {capabilities.fit(quoted(model.me), width // 3)}@{model.server} ")
+    ]
+    if status.offline_reason:
+        seconds = max(0, ceil(status.retry_at - model.seconds()))
+        when = f"retrying in {seconds} s" if seconds else "retrying now"
+        row.append(("class:status.lost", f" not connected: {status.offline_reason}; {when} "))
     else:
-        row.append(("class:status.on", f"{look.here} on-line "))
+        row.append(("class:status.on", f"{capabilities.online} online "))
     if model.paste is not None:
         count = len(model.paste.lines)
-        asked = f" {count} lines pasted: (o)ne message, (s)everal, or (n)othing? "
-        row = [("class:status.question", asked)]
+        question = f" {count} lines pasted: send (o)ne message, (s)everal, or (n)one? "
+        row = [("class:status.question", question)]
     elif model.hint:
-        row.append(("class:status", f"{look.upright} {model.hint} "))
+        row.append(("class:status", f"{capabilities.vertical} {model.hint} "))
     else:
-        if model.catching_up:
-            row.append(("class:status", f"{look.upright} {model.catching_up} are coming in "))
-        if talk.loading:
-            row.append(("class:status", f"{look.upright} loading "))
-        if not talk.follows:
-            more = f" {talk.below} new" if talk.below else ""
-            row.append(("class:status.more", f" {look.below} more below{more} "))
-        unread = [one for one in model.talks if one.unread and one is not talk]
+        if model.pending:
+            row.append(
+                ("class:status", f"{capabilities.vertical} receiving {model.pending} messages ")
+            )
+        if conversation.loading:
+            row.append(("class:status", f"{capabilities.vertical} loading "))
+        if not conversation.at_end:
+            more = f" {conversation.new_below} new" if conversation.new_below else ""
+            row.append(("class:status.more", f" {capabilities.more_below} more below{more} "))
+        unread = [one for one in model.conversations if one.unread and one is not conversation]
         if unread:
             where = "; ".join(f"{model.title(one)} {one.unread}" for one in unread[:5])
-            row.append(("class:status.unread", f"{look.upright} unread: {where} "))
+            row.append(("class:status.unread", f"{capabilities.vertical} unread: {where} "))
     return _fit_row(model, row, width)
 
 
 def prompt_row(model: Model, width: int) -> Row:
-    """What stands in front of the line being typed: to whom it goes."""
-    talk = model.current
-    to = "" if talk.is_home else model.look.fit(model.title(talk), width // _PROMPT_SHARE)
-    style = "class:prompt.all" if talk.partners == EVERYONE else "class:prompt"
+    """Return the prompt, which names the recipients."""
+    conversation = model.current
+    to = (
+        ""
+        if conversation.is_home
+        else model.capabilities.fit(model.title(conversation), width // _PROMPT_SHARE)
+    )
+    style = "class:prompt.all" if conversation.partners == EVERYONE else "class:prompt"
     return [(style, f"{to}> ")]
 
 
 def _fit_row(model: Model, row: Row, width: int) -> Row:
-    """Cut to the width, and filled up."""
+    """Cut or pad the row to the width."""
     fitting: Row = []
-    left = width
+    remaining = width
     for style, text in row:
-        shown = model.look.fit(text, left)
+        shown = model.capabilities.fit(text, remaining)
         fitting.append((style, shown))
-        left -= model.look.width(shown)
-        if left <= 0:
+        remaining -= model.capabilities.width(shown)
+        if remaining <= 0:
             return fitting
-    return [*fitting, ("class:status", " " * left)]
+    return [*fitting, ("class:status", " " * remaining)]

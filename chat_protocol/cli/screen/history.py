@@ -1,26 +1,26 @@
-"""The past of conversations, from the server's history."""
+"""Loading of older messages from the server's history."""
 
 from __future__ import annotations
 
-from chat_protocol.cli.exit_codes import no_user
-from chat_protocol.cli.screen.conversations import Talk, partners_of
+from chat_protocol.cli.exit_codes import unknown_user
+from chat_protocol.cli.screen.conversations import Conversation, partners_of
 from chat_protocol.cli.screen.model import Model
 from chat_protocol.client import ChatClient, ReceivedMessage
 from chat_protocol.errors import UserNotFound
 
-__all__ = ["PAGE", "RECENT", "SCANS", "load_older", "load_recent"]
+__all__ = ["MAX_PAGES", "PAGE_SIZE", "RECENT_MESSAGES", "load_older", "load_recent"]
 
-PAGE = 100
-"""Messages to ask for at a time."""
+PAGE_SIZE = 100
+"""Messages to request at a time."""
 
-SCANS = 20
-"""Pages to look through at a time for those of one conversation."""
+MAX_PAGES = 20
+"""Maximum number of pages to search at a time for messages of one conversation."""
 
-RECENT = 200
-"""The newest messages, whose conversations are shown after the login."""
+RECENT_MESSAGES = 200
+"""Number of newest messages whose conversations are opened after the login."""
 
 _WANTED = 50
-"""Messages that make it worth to stop looking."""
+"""Default number of messages to load at a time."""
 
 
 def _partners(model: Model, message: ReceivedMessage) -> tuple[str, ...]:
@@ -28,50 +28,50 @@ def _partners(model: Model, message: ReceivedMessage) -> tuple[str, ...]:
 
 
 async def load_recent(client: ChatClient, model: Model) -> None:
-    """Show the conversations that the newest messages belong to."""
-    offsets = [talk.oldest for talk in model.talks if talk.oldest]
-    page = await client.history("", min(offsets, default=0), RECENT)
+    """Open the conversations of the newest messages."""
+    offsets = [conversation.oldest for conversation in model.conversations if conversation.oldest]
+    page = await client.history("", min(offsets, default=0), RECENT_MESSAGES)
     by_talk: dict[tuple[str, ...], list[ReceivedMessage]] = {}
     for message in page:
         by_talk.setdefault(_partners(model, message), []).append(message)
     for partners, messages in by_talk.items():
-        model.remembered(model.open(partners), messages)
+        model.add_history(model.open(partners), messages)
 
 
 async def load_older(
-    client: ChatClient, model: Model, talk: Talk, wanted: int | None = None
+    client: ChatClient, model: Model, conversation: Conversation, wanted: int | None = None
 ) -> None:
-    """Put older messages above those of a conversation.
+    """Insert older messages above those of a conversation.
 
-    The server knows what is between two users, whoever else it went to; what belongs to other
-    conversations is left out here.
+    The server returns all messages between two users, including those with further recipients.
+    Messages of other conversations are skipped here.
 
     Args:
-        client: who asks.
-        model: where the conversation is.
-        talk: which one; not that of the client itself.
-        wanted: how many; None: a screen or two.
+        client: sends the requests.
+        model: contains the conversation.
+        conversation: any but the home conversation.
+        wanted: number of messages; None: about two screens.
     """
-    with_ = talk.partners[0] if talk.partners else ""
+    with_ = conversation.partners[0] if conversation.partners else ""
     left = _WANTED if wanted is None else wanted
-    talk.loading = True
+    conversation.loading = True
     model.changed()
     try:
-        for _ in range(SCANS):
-            size = PAGE if talk.partners != (with_,) else min(PAGE, max(left, 1))
-            page = await client.history(with_, talk.oldest, size)
+        for _ in range(MAX_PAGES):
+            size = PAGE_SIZE if conversation.partners != (with_,) else min(PAGE_SIZE, max(left, 1))
+            page = await client.history(with_, conversation.oldest, size)
             if not page:
-                talk.complete = True
+                conversation.complete = True
                 break
-            mine = [one for one in page if _partners(model, one) == talk.partners]
-            # The newest first: with an old one before a new one is known, what is between is not.
-            left -= model.remembered(talk, mine)
-            talk.scanned = page[0].offset
-            if left <= 0 or talk.full:
+            mine = [one for one in page if _partners(model, one) == conversation.partners]
+            # Newest first: otherwise a gap could remain between old and new messages.
+            left -= model.add_history(conversation, mine)
+            conversation.scanned = page[0].offset
+            if left <= 0 or conversation.is_full:
                 break
     except UserNotFound as error:
-        talk.complete = True
-        model.hint = error.detail or no_user(with_)
+        conversation.complete = True
+        model.hint = error.detail or unknown_user(with_)
     finally:
-        talk.loading = False
+        conversation.loading = False
         model.changed()

@@ -1,4 +1,4 @@
-"""What the keys do."""
+"""Key bindings of the full screen."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from prompt_toolkit.keys import Keys
 
 from chat_protocol.cli.screen.actions import Actions
 from chat_protocol.cli.screen.completion import Completion
-from chat_protocol.cli.screen.conversations import Talk
+from chat_protocol.cli.screen.conversations import Conversation
 from chat_protocol.cli.screen.model import Model, Paste
 from chat_protocol.cli.terminal import Interrupted
 
@@ -21,15 +21,15 @@ if TYPE_CHECKING:
 __all__ = ["MAX_PASTED", "Keyboard"]
 
 MAX_PASTED = 1_000
-"""Lines of a paste that can be sent one by one."""
+"""Maximum number of pasted lines that can be sent as separate messages."""
 
 
 class Keyboard:
-    """The key bindings of the full screen.
+    """The key bindings.
 
     Args:
-        model: what is shown.
-        actions: what is done; None until there is a view.
+        model: the state of the screen.
+        actions: carries out the input.
     """
 
     def __init__(self, model: Model, actions: Actions) -> None:
@@ -42,7 +42,7 @@ class Keyboard:
 
     @property
     def view(self) -> View:
-        """The screen that the keys are for."""
+        """The screen; set before the first key."""
         assert self._view is not None
         return self._view
 
@@ -51,10 +51,10 @@ class Keyboard:
         self._view = view
 
     def _bind(self) -> None:
-        asks = Condition(lambda: self._model.paste is not None)
+        asking = Condition(lambda: self._model.paste is not None)
         empty = Condition(lambda: not self.view.typed.text)
 
-        def key(*keys: str, when: Filter = ~asks, eager: bool = False) -> Callable[..., object]:
+        def key(*keys: str, when: Filter = ~asking, eager: bool = False) -> Callable[..., object]:
             return self.bindings.add(*keys, filter=when, eager=eager)
 
         key("enter")(self._enter)
@@ -63,10 +63,10 @@ class Keyboard:
         key("s-tab")(lambda event: self._complete(-1))
         key("pageup")(lambda event: self._page_up())
         key("pagedown")(lambda event: self._scroll(self.view.messages.page))
-        key("end", when=~asks & empty)(lambda event: self._to_end())
+        key("end", when=~asking & empty)(lambda event: self._to_end())
         key("escape", "end")(lambda event: self._to_end())
         key("c-end")(lambda event: self._to_end())
-        key("home", when=~asks & empty)(lambda event: self._to_top())
+        key("home", when=~asking & empty)(lambda event: self._to_top())
         key("escape", "home")(lambda event: self._to_top())
         key("c-home")(lambda event: self._to_top())
         for number in range(1, 10):
@@ -82,14 +82,14 @@ class Keyboard:
             key(*keys)(lambda event, by=by: self._switch(lambda: self._model.step(by)))
         key("escape", "a")(lambda event: self._switch(self._model.next_unread))
         key("c-c")(self._interrupt)
-        key("c-d", when=~asks & empty)(lambda event: self._actions.leave())
+        key("c-d", when=~asking & empty)(lambda event: self._actions.leave())
         key("c-z")(lambda event: event.app.suspend_to_background())
         key(Keys.BracketedPaste)(self._paste)
-        key(Keys.Any, when=asks, eager=True)(self._answer)
+        key(Keys.Any, when=asking, eager=True)(self._answer)
         for other in ("escape", "c-c", "enter"):
-            key(other, when=asks, eager=True)(lambda event: self._answered(""))
+            key(other, when=asking, eager=True)(lambda event: self._answered(""))
 
-    # Typing.
+    # Editing.
 
     def _enter(self, event: KeyPressEvent) -> None:
         typed = event.current_buffer
@@ -97,9 +97,9 @@ class Keyboard:
         if text.strip():
             typed.append_to_history()
         typed.reset()
-        self._completion.forget()
+        self._completion.reset()
         before = self._model.current
-        self._actions.typed(text)
+        self._actions.handle_line(text)
         if self._model.current is not before:
             self._take_draft()
 
@@ -111,7 +111,7 @@ class Keyboard:
         if completed is not None:
             typed.delete_before_cursor(len(line))
             typed.insert_text(completed)
-        model.hint = self._completion.hint(model.look)
+        model.hint = self._completion.hint(model.capabilities)
         model.changed()
 
     def _paste(self, event: KeyPressEvent) -> None:
@@ -131,12 +131,12 @@ class Keyboard:
         assert paste is not None
         model.paste = None
         if answer == "o":
-            # It stays to be looked at, and goes with Enter.
+            # The text stays in the line for review; Enter sends it.
             self.view.typed.insert_text(paste.text)
         elif answer == "s" and len(paste.lines) > MAX_PASTED:
-            model.hint = f"more than {MAX_PASTED:,} lines: 'chatclient send' takes them from a file"
+            model.hint = f"more than {MAX_PASTED:,} lines; use 'chatclient send' to send a file"
         elif answer == "s":
-            self._actions.pasted(paste.lines)
+            self._actions.send_pasted(paste.lines)
         model.changed()
 
     def _interrupt(self, event: KeyPressEvent) -> None:
@@ -146,10 +146,10 @@ class Keyboard:
         else:
             event.app.exit(exception=Interrupted())
 
-    # Looking.
+    # Navigation.
 
     def _switch(self, how: Callable[[], object]) -> None:
-        """Show another conversation; what is half typed stays with the one it is for."""
+        """Show another conversation; the unsent text stays with the previous one as its draft."""
         before = self._model.current
         typed = self.view.typed.text
         how()
@@ -159,11 +159,11 @@ class Keyboard:
             self._take_draft()
 
     def _take_draft(self) -> None:
-        typed, talk = self.view.typed, self._model.current
+        typed, conversation = self.view.typed, self._model.current
         typed.reset()
-        typed.insert_text(talk.draft)
-        talk.draft = ""
-        self._completion.forget()
+        typed.insert_text(conversation.draft)
+        conversation.draft = ""
+        self._completion.reset()
 
     def _number(self, number: int) -> None:
         self._switch(lambda: self._model.show_number(number))
@@ -174,15 +174,15 @@ class Keyboard:
         return top
 
     def _page_up(self) -> None:
-        """A page up; what is not here yet is fetched, and then shown."""
+        """Scroll up one page; at the top, load older messages first."""
         rows = self.view.messages.page
         if self._scroll(-rows):
-            talk = self._model.current
-            older = self._actions.load_older(talk)
-            older.addCallback(lambda _: self._loaded(talk, rows))
+            conversation = self._model.current
+            older = self._actions.load_older(conversation)
+            older.addCallback(lambda _: self._loaded(conversation, rows))
 
-    def _loaded(self, talk: Talk, rows: int) -> None:
-        if talk is self._model.current:
+    def _loaded(self, conversation: Conversation, rows: int) -> None:
+        if conversation is self._model.current:
             self._scroll(-rows)
 
     def _to_top(self) -> None:
@@ -190,7 +190,7 @@ class Keyboard:
         self._page_up()
 
     def _to_end(self) -> None:
-        talk = self._model.current
-        talk.bottom, talk.hidden = None, 0
-        talk.seen()
+        conversation = self._model.current
+        conversation.bottom, conversation.rows_hidden = None, 0
+        conversation.mark_read()
         self._model.changed()

@@ -1,4 +1,4 @@
-"""What the full screen knows: conversations, people, the connection; no terminal and no network."""
+"""State of the full screen: conversations, presence and connection; no terminal, no network."""
 
 from __future__ import annotations
 
@@ -6,291 +6,312 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 
-from chat_protocol.cli.screen.capabilities import Look
-from chat_protocol.cli.screen.conversations import EVERYONE, HOME, Talk, partners_of
-from chat_protocol.cli.screen.entries import Entry, Kind
+from chat_protocol.cli.screen.capabilities import Capabilities
+from chat_protocol.cli.screen.conversations import EVERYONE, HOME, Conversation, partners_of
+from chat_protocol.cli.screen.entries import Entry, EntryKind
 from chat_protocol.cli.text import quoted, quoted_list
 from chat_protocol.client import ReceivedMessage
 
-__all__ = ["AWAY", "BELL_INTERVAL", "MAX_PEOPLE", "MAX_TALKS", "Link", "Model", "Paste"]
+__all__ = [
+    "BELL_INTERVAL",
+    "IDLE_AFTER",
+    "MAX_CONVERSATIONS",
+    "MAX_PRESENCE",
+    "ConnectionStatus",
+    "Model",
+    "Paste",
+]
 
-MAX_TALKS = 200
-"""Conversations; of more, the one that was quiet for longest is closed."""
+MAX_CONVERSATIONS = 200
+"""Maximum number of conversations; beyond it, the least recently active one is closed."""
 
-MAX_PEOPLE = 5_000
-"""Users whose presence is known; of more, those that come first."""
+MAX_PRESENCE = 5_000
+"""Maximum number of users whose presence is tracked; further users are ignored."""
 
-AWAY = 60.0
-"""Seconds without a key after which nobody is taken to look at the screen."""
+IDLE_AFTER = 60.0
+"""Seconds without a key after which the user is considered idle."""
 
 BELL_INTERVAL = 2.0
-"""Seconds between two rings."""
+"""Minimum seconds between two rings."""
 
 
 @dataclass(frozen=True, slots=True)
-class Link:
-    """How the connection is.
+class ConnectionStatus:
+    """The state of the connection.
 
     Args:
-        why: it is not there; empty: it is.
-        retry_at: when the next attempt comes, by the clock of the model.
+        offline_reason: why there is no connection; empty: connected.
+        retry_at: time of the next attempt, by the model's clock.
     """
 
-    why: str = ""
+    offline_reason: str = ""
     retry_at: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class Paste:
-    """Several lines that were pasted, and a question what they are."""
+    """Pasted lines that wait for the user's decision."""
 
     text: str
 
     @property
     def lines(self) -> list[str]:
-        """Those that are not empty."""
+        """The lines that are not empty."""
         return [line for line in self.text.split("\n") if line.strip()]
 
 
 @dataclass(eq=False)
 class Model:
-    """All that is shown.
+    """The state of the full screen.
 
     Args:
-        me: the user's name.
-        server: as the user named it.
-        seconds: a clock.
-        look: what the terminal can show.
-        changed: called whenever something else is to be shown.
+        me: the username.
+        server: the address as the user wrote it.
+        seconds: returns the time in seconds.
+        capabilities: the terminal's capabilities.
+        changed: called when the screen must be redrawn.
         ring: rings the bell.
     """
 
     me: str
     server: str
     seconds: Callable[[], float]
-    look: Look = field(default_factory=Look)
+    capabilities: Capabilities = field(default_factory=Capabilities)
     changed: Callable[[], object] = lambda: None
     ring: Callable[[], object] = lambda: None
-    talks: list[Talk] = field(default_factory=lambda: [Talk(HOME)])
-    people: dict[str, bool] = field(default_factory=dict)
-    link: Link = field(default_factory=Link)
+    conversations: list[Conversation] = field(default_factory=lambda: [Conversation(HOME)])
+    presence: dict[str, bool] = field(default_factory=dict)
+    connection: ConnectionStatus = field(default_factory=ConnectionStatus)
     paste: Paste | None = None
     hint: str = ""
-    """What the status line says until the next key."""
+    """Shown in the status line until the next key."""
     bell: bool = True
-    catching_up: int = 0
-    """Messages of the mailbox that have not come yet."""
-    current: Talk = field(init=False)
+    pending: int = 0
+    """Messages of the mailbox that have not arrived yet."""
+    current: Conversation = field(init=False)
     last_key: float = 0.0
-    _by_partners: dict[tuple[str, ...], Talk] = field(init=False)
-    _previous: Talk | None = None
-    _touches: int = 0
-    _rang: float = -BELL_INTERVAL
+    _by_partners: dict[tuple[str, ...], Conversation] = field(init=False)
+    _previous: Conversation | None = None
+    _activity: int = 0
+    _last_ring: float = -BELL_INTERVAL
 
     def __post_init__(self) -> None:
-        self.current = self.talks[0]
-        self._by_partners = {talk.partners: talk for talk in self.talks}
+        self.current = self.conversations[0]
+        self._by_partners = {
+            conversation.partners: conversation for conversation in self.conversations
+        }
         self.last_key = self.seconds()
 
     # Conversations.
 
-    def find(self, partners: tuple[str, ...]) -> Talk | None:
-        """The conversation with exactly these, if it is there."""
+    def find(self, partners: tuple[str, ...]) -> Conversation | None:
+        """Return the conversation with exactly these partners, if it is open."""
         return self._by_partners.get(partners)
 
-    def open(self, partners: tuple[str, ...]) -> Talk:
-        """The conversation with exactly these; a new one stands at the end of the list."""
-        talk = self._by_partners.get(partners)
-        if talk is None:
-            if len(self.talks) >= MAX_TALKS:
-                self._close_the_quietest()
-            talk = self._by_partners[partners] = Talk(partners)
-            self.talks.append(talk)
+    def open(self, partners: tuple[str, ...]) -> Conversation:
+        """Return the conversation with exactly these partners; create it at the end of the list if
+        new."""
+        conversation = self._by_partners.get(partners)
+        if conversation is None:
+            if len(self.conversations) >= MAX_CONVERSATIONS:
+                self._close_least_active()
+            conversation = self._by_partners[partners] = Conversation(partners)
+            self.conversations.append(conversation)
             self.changed()
-        return talk
+        return conversation
 
-    def show(self, talk: Talk) -> None:
-        """Bring a conversation to the screen."""
-        if talk is not self.current:
+    def show(self, conversation: Conversation) -> None:
+        """Make a conversation the current one."""
+        if conversation is not self.current:
             self.current.new_from = None
-            self._previous, self.current = self.current, talk
-        if talk.follows:
-            talk.seen()
+            self._previous, self.current = self.current, conversation
+        if conversation.at_end:
+            conversation.mark_read()
         self.changed()
 
     def show_number(self, number: int) -> bool:
-        """Show the conversation with that number, from 1; False if there is none."""
-        if not 0 < number <= len(self.talks):
+        """Show the conversation with this number, from 1; return False if there is none."""
+        if not 0 < number <= len(self.conversations):
             return False
-        self.show(self.talks[number - 1])
+        self.show(self.conversations[number - 1])
         return True
 
     def step(self, by: int) -> None:
-        """Show the next conversation in the list, or the one before."""
-        index = self.talks.index(self.current)
-        self.show(self.talks[(index + by) % len(self.talks)])
+        """Show the next conversation in the list, or the previous one if ``by`` is -1."""
+        index = self.conversations.index(self.current)
+        self.show(self.conversations[(index + by) % len(self.conversations)])
 
     def next_unread(self) -> None:
-        """Show the next conversation with something unread; else the one shown before."""
-        index = self.talks.index(self.current)
-        for talk in self.talks[index + 1 :] + self.talks[:index]:
-            if talk.unread:
-                self.show(talk)
+        """Show the next conversation with unread messages; if there is none, the previous one."""
+        index = self.conversations.index(self.current)
+        for conversation in self.conversations[index + 1 :] + self.conversations[:index]:
+            if conversation.unread:
+                self.show(conversation)
                 return
-        if self._previous is not None and self._previous in self.talks:
+        if self._previous is not None and self._previous in self.conversations:
             self.show(self._previous)
 
-    def close(self, talk: Talk) -> bool:
-        """Take a conversation from the list; the first two stay."""
-        if talk.is_home or talk.partners == EVERYONE:
+    def close(self, conversation: Conversation) -> bool:
+        """Remove a conversation from the list; return False for the two that cannot be closed."""
+        if conversation.is_home or conversation.partners == EVERYONE:
             return False
-        if talk is self.current:
+        if conversation is self.current:
             back = self._previous
-            index = self.talks.index(talk)
-            known = back is not None and back is not talk and back in self.talks
-            self.show(back if back is not None and known else self.talks[index - 1])
-        self.talks.remove(talk)
-        del self._by_partners[talk.partners]
+            index = self.conversations.index(conversation)
+            known = back is not None and back is not conversation and back in self.conversations
+            self.show(back if back is not None and known else self.conversations[index - 1])
+        self.conversations.remove(conversation)
+        del self._by_partners[conversation.partners]
         self.changed()
         return True
 
-    def _close_the_quietest(self) -> None:
+    def _close_least_active(self) -> None:
         candidates = [
-            talk
-            for talk in self.talks
-            if talk.partners not in (HOME, EVERYONE)
-            and talk is not self.current
-            and not any(entry.kind is Kind.SENDING for entry in talk.entries)
+            conversation
+            for conversation in self.conversations
+            if conversation.partners not in (HOME, EVERYONE)
+            and conversation is not self.current
+            and not any(entry.kind is EntryKind.SENDING for entry in conversation.entries)
         ]
         if not candidates:
             return
-        quiet = min(candidates, key=lambda talk: (talk.unread > 0, talk.touched))
-        if quiet.unread:
-            self.say(f"closed for others: {self.title(quiet)}, {quiet.unread} unread", home=True)
-        self.close(quiet)
+        least_active = min(
+            candidates,
+            key=lambda conversation: (conversation.unread > 0, conversation.last_activity),
+        )
+        if least_active.unread:
+            self.add_notice(
+                f"too many conversations: closed {self.title(least_active)}, "
+                f"{least_active.unread} unread",
+                home=True,
+            )
+        self.close(least_active)
 
-    def title(self, talk: Talk) -> str:
-        """What a conversation is called."""
-        if talk.is_home:
+    def title(self, conversation: Conversation) -> str:
+        """Return the title of a conversation."""
+        if conversation.is_home:
             return "chat"
-        if talk.partners == EVERYONE:
+        if conversation.partners == EVERYONE:
             return "everyone"
-        return quoted_list(talk.partners)
+        return quoted_list(conversation.partners)
 
-    # What is in them.
+    # Entries.
 
-    def say(self, sentence: str, home: bool = False) -> None:
-        """A notice, in the conversation that is shown or in that of the client itself."""
+    def add_notice(self, sentence: str, home: bool = False) -> None:
+        """Add a notice to the current conversation, or to the home conversation."""
         now = datetime.now(timezone.utc).astimezone()
-        talk = self.talks[0] if home else self.current
-        self._add(talk, Entry(Kind.NOTICE, sentence, now))
+        conversation = self.conversations[0] if home else self.current
+        self._add(conversation, Entry(EntryKind.NOTICE, sentence, now))
 
-    def arrived(self, message: ReceivedMessage) -> None:
-        """A message from the server, for the first time."""
+    def receive(self, message: ReceivedMessage) -> None:
+        """Add a message that the server delivered."""
         entry = Entry.of(message, self.me)
         everyone = message.everyone
-        talk = self.open(partners_of(message.sender, message.recipients, everyone, self.me))
-        self.catching_up = max(0, self.catching_up - 1)
-        entry = self._add(talk, entry)
+        conversation = self.open(partners_of(message.sender, message.recipients, everyone, self.me))
+        self.pending = max(0, self.pending - 1)
+        entry = self._add(conversation, entry)
         if entry.is_own:
             return
-        shown = talk is self.current
-        if not (shown and talk.follows):
-            talk.unread += 1
-            talk.below += 1
-        if talk.new_from is None and (talk.unread == 1 or (shown and self.is_away)):
-            talk.new_from = entry
-        if not shown or self.is_away:
+        shown = conversation is self.current
+        if not (shown and conversation.at_end):
+            conversation.unread += 1
+            conversation.new_below += 1
+        if conversation.new_from is None and (conversation.unread == 1 or (shown and self.is_idle)):
+            conversation.new_from = entry
+        if not shown or self.is_idle:
             self._ring()
         self.changed()
 
-    def remembered(self, talk: Talk, messages: list[ReceivedMessage]) -> int:
-        """Messages of the past; returns how many of them are new here."""
+    def add_history(self, conversation: Conversation, messages: list[ReceivedMessage]) -> int:
+        """Add messages from the history; return how many are new."""
         count = 0
         for message in messages:
             entry = Entry.of(message, self.me)
-            count += talk.add(entry) is entry
+            count += conversation.add(entry) is entry
         self.changed()
         return count
 
-    def written(self, talk: Talk, text: str, stamp: int) -> Entry:
-        """An own message, on its way."""
-        now = datetime.fromtimestamp(stamp / 10**9, timezone.utc).astimezone()
-        entry = Entry(Kind.SENDING, text, now, self.me, stamp)
-        talk.bottom, talk.hidden = None, 0
-        talk.seen()
-        talk.new_from = None
-        return self._add(talk, entry)
+    def add_outgoing(self, conversation: Conversation, text: str, timestamp: int) -> Entry:
+        """Add an own message that is being sent."""
+        now = datetime.fromtimestamp(timestamp / 10**9, timezone.utc).astimezone()
+        entry = Entry(EntryKind.SENDING, text, now, self.me, timestamp)
+        conversation.bottom, conversation.rows_hidden = None, 0
+        conversation.mark_read()
+        conversation.new_from = None
+        return self._add(conversation, entry)
 
-    def settled(self, talk: Talk, entry: Entry, why_not: str | None) -> None:
-        """An own message is stored, or it is known why not."""
-        if why_not is None:
-            entry.kind = Kind.STORED
-        elif entry.kind is Kind.SENDING:
-            entry.kind, entry.reason = Kind.FAILED, why_not
-            if talk is not self.current:
-                talk.unread += 1
+    def finish_outgoing(
+        self, conversation: Conversation, entry: Entry, failure_reason: str | None
+    ) -> None:
+        """Mark an own message as stored, or as failed with a reason."""
+        if failure_reason is None:
+            entry.kind = EntryKind.STORED
+        elif entry.kind is EntryKind.SENDING:
+            entry.kind, entry.reason = EntryKind.FAILED, failure_reason
+            if conversation is not self.current:
+                conversation.unread += 1
         self.changed()
 
-    def _add(self, talk: Talk, entry: Entry) -> Entry:
-        entry = talk.add(entry)
-        talk.trim()
-        self._touches += 1
-        talk.touched = self._touches
+    def _add(self, conversation: Conversation, entry: Entry) -> Entry:
+        entry = conversation.add(entry)
+        conversation.trim()
+        self._activity += 1
+        conversation.last_activity = self._activity
         self.changed()
         return entry
 
-    # People.
+    # Presence.
 
-    def present(self, name: str, online: bool) -> None:
-        """A user came or went, or is known now."""
-        if name != self.me and (name in self.people or len(self.people) < MAX_PEOPLE):
-            self.people[name] = online
+    def set_presence(self, name: str, online: bool) -> None:
+        """Record whether a user is online."""
+        if name != self.me and (name in self.presence or len(self.presence) < MAX_PRESENCE):
+            self.presence[name] = online
             self.changed()
 
-    def came_or_went(self, name: str, online: bool) -> None:
-        """As :meth:`present`, and it is said where one talks with that user."""
-        self.present(name, online)
-        talk = self._by_partners.get((name,))
-        if talk is not None:
-            said = f"{quoted(name)} {'is here' if online else 'has left'}"
-            last = talk.entries[-1] if talk.entries else None
+    def presence_changed(self, name: str, online: bool) -> None:
+        """Record a presence change and show it in the conversation with that user."""
+        self.set_presence(name, online)
+        conversation = self._by_partners.get((name,))
+        if conversation is not None:
+            text = f"{quoted(name)} {'is online' if online else 'went offline'}"
+            last = conversation.entries[-1] if conversation.entries else None
             now = datetime.now(timezone.utc).astimezone()
-            if last is not None and last.kind is Kind.PRESENCE:
-                # Who comes and goes all the time takes one line.
-                last.text, last.time = said, now
+            if last is not None and last.kind is EntryKind.PRESENCE:
+                # Replace the last presence line, so that repeated changes take one row.
+                last.text, last.time = text, now
             else:
-                self._add(talk, Entry(Kind.PRESENCE, said, now))
+                self._add(conversation, Entry(EntryKind.PRESENCE, text, now))
             self.changed()
 
     def names(self) -> list[str]:
-        """Those one may mean: whom one talks with, the latest first, then the others."""
+        """Return names for completion: conversation partners, the most recent first, then other
+        users."""
         talking: dict[str, None] = {}
-        for talk in [self.current, *reversed(self.talks)]:
-            if not talk.is_home:
-                talking.update(dict.fromkeys(talk.partners))
-        others = sorted(self.people, key=lambda name: (not self.people[name], name))
+        for conversation in [self.current, *reversed(self.conversations)]:
+            if not conversation.is_home:
+                talking.update(dict.fromkeys(conversation.partners))
+        others = sorted(self.presence, key=lambda name: (not self.presence[name], name))
         return list({**talking, **dict.fromkeys(others)})
 
-    # The rest.
+    # Activity.
 
     @property
     def unread(self) -> int:
-        """Unread messages of all conversations."""
-        return sum(talk.unread for talk in self.talks)
+        """The number of unread messages in all conversations."""
+        return sum(conversation.unread for conversation in self.conversations)
 
     @property
-    def is_away(self) -> bool:
-        """Whether no key was pressed for a while."""
-        return self.seconds() - self.last_key > AWAY
+    def is_idle(self) -> bool:
+        """Whether no key was pressed for IDLE_AFTER seconds."""
+        return self.seconds() - self.last_key > IDLE_AFTER
 
     def key_pressed(self) -> None:
-        """Somebody is there."""
+        """Record that the user is active and clear the hint."""
         self.last_key = self.seconds()
         self.hint = ""
 
     def _ring(self) -> None:
         now = self.seconds()
-        if self.bell and not self.catching_up and now - self._rang >= BELL_INTERVAL:
-            self._rang = now
+        if self.bell and not self.pending and now - self._last_ring >= BELL_INTERVAL:
+            self._last_ring = now
             self.ring()

@@ -1,132 +1,136 @@
-"""Entries of a conversation as rows of styled text."""
+"""Rendering of entries as rows of styled text."""
 
 from __future__ import annotations
 
 from functools import lru_cache
 
-from chat_protocol.cli.screen.capabilities import Look, Row
-from chat_protocol.cli.screen.entries import Entry, Kind
+from chat_protocol.cli.screen.capabilities import Capabilities, Row
+from chat_protocol.cli.screen.entries import Entry, EntryKind
 
-__all__ = ["FOLD", "entry_rows", "separator", "wrap"]
+__all__ = ["MAX_MESSAGE_ROWS", "entry_rows", "separator", "wrap"]
 
-FOLD = 100
-"""Rows of one message that are shown; a longer one is cut and says so."""
+MAX_MESSAGE_ROWS = 100
+"""Maximum number of rows of a message; a longer one is cut with a notice."""
 
-WRAPPED = 256
-"""Texts whose rows are remembered: what is on the screen is drawn again with each key."""
+WRAP_CACHE_SIZE = 256
+"""Number of wrapped texts to cache, because each key redraws the screen."""
 
 NAME_COLUMNS = 12
-"""Columns for names, where there is room."""
+"""Width of the name column, if there is room."""
 
-LONGEST_NAME = 24
-"""Columns of a name that has more."""
+MAX_NAME_COLUMNS = 24
+"""Maximum width of a name."""
 
 NARROW = 60
-"""With fewer columns names take only what they need."""
+"""Screen width below which there is no name column."""
 
 _TIME = 6
 _MARK = 2
 
-_MARKS = {Kind.SENDING: "sending", Kind.STORED: "stored", Kind.FAILED: "failed"}
+_MARKS = {EntryKind.SENDING: "sending", EntryKind.STORED: "stored", EntryKind.FAILED: "failed"}
 
 
-def entry_rows(entry: Entry, width: int, look: Look) -> list[Row]:
-    """The rows of an entry: time, name, mark and text, which goes on below itself."""
+def entry_rows(entry: Entry, width: int, capabilities: Capabilities) -> list[Row]:
+    """Render an entry: time, name, delivery mark and text, with an indent on later rows."""
     if entry.is_notice:
-        return _notice_rows(entry, width, look)
+        return _notice_rows(entry, width, capabilities)
     time = "??:?? " if entry.time is None else f"{entry.time:%H:%M} "
     columns = NAME_COLUMNS if width >= NARROW else 0
-    name = look.fit(look.name(entry.sender), min(LONGEST_NAME, max(4, width // 3)))
-    gap = " " * max(0, columns - look.width(name))
+    name = capabilities.fit(
+        capabilities.name(entry.sender), min(MAX_NAME_COLUMNS, max(4, width // 3))
+    )
+    gap = " " * max(0, columns - capabilities.width(name))
     mark = _MARKS.get(entry.kind)
-    indent = min(_TIME + max(columns, look.width(name)) + 1 + _MARK, max(0, width - 10))
+    indent = min(_TIME + max(columns, capabilities.width(name)) + 1 + _MARK, max(0, width - 10))
     if not columns:
         indent = min(indent, _TIME)
     lead: Row = [
         ("class:time", time),
         ("", gap),
-        ("class:me" if entry.is_own else look.nick_style(entry.sender), name),
+        ("class:me" if entry.is_own else capabilities.nick_style(entry.sender), name),
         ("", " "),
-        (f"class:{mark}" if mark else "", getattr(look, mark) if mark else " "),
+        (f"class:{mark}" if mark else "", getattr(capabilities, mark) if mark else " "),
         ("", " "),
     ]
-    used = sum(look.width(text) for _, text in lead)
-    style = "class:pending" if entry.kind is Kind.SENDING else ""
+    used = sum(capabilities.width(text) for _, text in lead)
+    style = "class:pending" if entry.kind is EntryKind.SENDING else ""
     if not columns:
-        # The text begins behind the name, and goes on below it.
-        pieces, cut = wrap(entry.text, max(1, width - indent), look, used - indent)
+        # The first row of text follows the name; later rows are below it.
+        pieces, cut = wrap(entry.text, max(1, width - indent), capabilities, used - indent)
     else:
         lead[-1] = ("", " " * (1 + max(0, indent - used)))
-        pieces, cut = wrap(entry.text, max(1, width - indent), look)
+        pieces, cut = wrap(entry.text, max(1, width - indent), capabilities)
     rows = [[*lead, (style, pieces[0])]]
     rows += [[("", " " * indent), (style, piece)] for piece in pieces[1:]]
     if cut:
-        said = f"{look.cut} {cut} characters more; 'chatclient history' prints them"
-        rows.append([("", " " * indent), ("class:notice", look.fit(said, width - indent))])
-    if entry.kind is Kind.FAILED:
-        said = f"not sent: {entry.reason}"
-        found, _ = wrap(said, max(1, width - indent), look)
+        text = f"{capabilities.ellipsis} {cut} more characters; 'chatclient history' prints them"
+        rows.append([("", " " * indent), ("class:notice", capabilities.fit(text, width - indent))])
+    if entry.kind is EntryKind.FAILED:
+        text = f"not sent: {entry.reason}"
+        found, _ = wrap(text, max(1, width - indent), capabilities)
         rows += [[("", " " * indent), ("class:failed", piece)] for piece in found]
     return rows
 
 
-def _notice_rows(entry: Entry, width: int, look: Look) -> list[Row]:
+def _notice_rows(entry: Entry, width: int, capabilities: Capabilities) -> list[Row]:
     time = "" if entry.time is None else f"{entry.time:%H:%M} "
     indent = len(time) + 2
-    pieces, _ = wrap(entry.text, max(1, width - indent), look)
+    pieces, _ = wrap(entry.text, max(1, width - indent), capabilities)
     rows: list[Row] = [[("class:time", time), ("class:notice", f"* {pieces[0]}")]]
     return rows + [[("", " " * indent), ("class:notice", piece)] for piece in pieces[1:]]
 
 
-def separator(text: str, width: int, look: Look, style: str) -> Row:
-    """A line across, with a text in its middle."""
-    said = look.fit(f" {text} ", width)
-    left = (width - look.width(said)) // 2
-    right = width - left - look.width(said)
-    return [(style, look.level * left + said + look.level * right)]
+def separator(text: str, width: int, capabilities: Capabilities, style: str) -> Row:
+    """Return a horizontal line with a text in its middle."""
+    text = capabilities.fit(f" {text} ", width)
+    left = (width - capabilities.width(text)) // 2
+    right = width - left - capabilities.width(text)
+    return [(style, capabilities.horizontal * left + text + capabilities.horizontal * right)]
 
 
-def wrap(text: str, width: int, look: Look, used: int = 0) -> tuple[list[str], int]:
-    """Break a text into rows, at spaces if it has some, and at its own line ends.
+def wrap(text: str, width: int, capabilities: Capabilities, used: int = 0) -> tuple[list[str], int]:
+    """Break a text into rows, at spaces where possible and at line breaks.
 
     Args:
-        text: as it came.
+        text: as received.
         width: columns of a row.
-        look: how wide its characters are.
-        used: columns of the first row that are taken.
+        capabilities: determine the widths of characters.
+        used: columns of the first row that are occupied.
 
     Returns:
-        At least one row, at most FOLD; and how many characters did not fit into them.
+        1 to MAX_MESSAGE_ROWS rows, and the number of characters that were cut.
     """
-    rows, cut = _wrapped(text, width, look, used)
+    rows, cut = _wrapped(text, width, capabilities, used)
     return list(rows), cut
 
 
-@lru_cache(maxsize=WRAPPED)
-def _wrapped(text: str, width: int, look: Look, used: int) -> tuple[tuple[str, ...], int]:
+@lru_cache(maxsize=WRAP_CACHE_SIZE)
+def _wrapped(
+    text: str, width: int, capabilities: Capabilities, used: int
+) -> tuple[tuple[str, ...], int]:
     rows: list[str] = []
     rest = text.rstrip("\n").replace("\r\n", "\n").replace("\t", "    ")
     left = len(rest)
-    # Not the whole text: the longest has 65,535 characters, and few of them are seen.
-    for paragraph in rest[: FOLD * (width + 1)].split("\n"):
-        if len(rows) >= FOLD:
+    # Wrap only what can be visible: a text can have 65,535 characters.
+    for paragraph in rest[: MAX_MESSAGE_ROWS * (width + 1)].split("\n"):
+        if len(rows) >= MAX_MESSAGE_ROWS:
             break
-        rows += _wrap_paragraph(paragraph, width, look, 0 if rows else used)
+        rows += _wrap_paragraph(paragraph, width, capabilities, 0 if rows else used)
         left -= len(paragraph) + 1
-    if left <= 0 and len(rows) <= FOLD:
+    if left <= 0 and len(rows) <= MAX_MESSAGE_ROWS:
         return tuple(rows), 0
-    kept = rows[: FOLD - 1]
+    kept = rows[: MAX_MESSAGE_ROWS - 1]
     return tuple(kept), max(1, len(rest) - sum(map(len, kept)))
 
 
-def _wrap_paragraph(text: str, width: int, look: Look, used: int) -> list[str]:
+def _wrap_paragraph(text: str, width: int, capabilities: Capabilities, used: int) -> list[str]:
     rows: list[str] = []
     line: list[str] = []
     space = -1
     room = width - used
     taken = 0
     widths: list[int] = []
-    for piece, columns in look.clusters(text):
+    for piece, columns in capabilities.clusters(text):
         if taken + columns > room and line:
             if piece == " ":
                 rows.append("".join(line))

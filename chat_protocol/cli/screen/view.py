@@ -1,4 +1,4 @@
-"""The model on the screen, by prompt_toolkit."""
+"""Display of the model with prompt_toolkit."""
 
 from __future__ import annotations
 
@@ -29,25 +29,25 @@ from prompt_toolkit.styles import Style
 
 from chat_protocol.cli.screen.capabilities import NICK_STYLES, Row
 from chat_protocol.cli.screen.frame import (
-    SIDE_COLUMNS,
-    SIDE_FROM,
+    SIDEBAR_COLUMNS,
+    SIDEBAR_MIN_WIDTH,
     prompt_row,
-    side_rows,
+    sidebar_rows,
     status_row,
     title_row,
 )
 from chat_protocol.cli.screen.model import Model
 from chat_protocol.cli.screen.viewport import Viewport
 
-__all__ = ["Messages", "View", "color_depth"]
+__all__ = ["MessageArea", "View", "color_depth"]
 
 _TYPED_ROWS = 6
-"""Rows that the line being typed may take."""
+"""Maximum number of rows for the line being typed."""
 
-_KEEP_TITLE, _OLD_TITLE = "\x1b[22;2t", "\x1b[23;2t"
-"""Of xterm's window operations: push and pop."""
+_SAVE_TITLE, _RESTORE_TITLE = "\x1b[22;2t", "\x1b[23;2t"
+"""Window operations of xterm: push and pop the title."""
 
-_NICKS = (
+_NICK_COLORS = (
     "ansicyan",
     "ansigreen",
     "ansiyellow",
@@ -72,8 +72,8 @@ _STYLE = Style.from_dict(
         "failed": "ansired bold",
         "day": "ansibrightblack",
         "new": "ansired",
-        "here": "ansigreen",
-        "away": "ansibrightblack",
+        "online": "ansigreen",
+        "offline": "ansibrightblack",
         "line": "ansibrightblack",
         "side.head": "ansibrightblack",
         "side.number": "ansibrightblack",
@@ -88,21 +88,21 @@ _STYLE = Style.from_dict(
         "status.unread": "reverse bold",
         "prompt": "bold",
         "prompt.all": "ansired bold",
-        **{f"nick{number}": _NICKS[number] for number in range(NICK_STYLES)},
+        **{f"nick{number}": _NICK_COLORS[number] for number in range(NICK_STYLES)},
     }
 )
 
 
 def color_depth(environ: Mapping[str, str]) -> ColorDepth | None:
-    """No colours if NO_COLOR says so (no-color.org); None: as the terminal can."""
+    """Return one bit if NO_COLOR is set (no-color.org); None: what the terminal supports."""
     return ColorDepth.DEPTH_1_BIT if environ.get("NO_COLOR") else None
 
 
-class Messages(UIControl):
-    """The rows of the conversation that is shown.
+class MessageArea(UIControl):
+    """The rows of the current conversation.
 
     Args:
-        model: what is shown.
+        model: the state of the screen.
     """
 
     def __init__(self, model: Model) -> None:
@@ -111,7 +111,7 @@ class Messages(UIControl):
         self._height = 24
 
     def create_content(self, width: int, height: int) -> UIContent:
-        """The visible rows, the newest at the bottom."""
+        """Return the visible rows, the newest at the bottom."""
         self._width, self._height = width, height
         rows = self.viewport.rows()
         rows = [[] for _ in range(height - len(rows))] + rows
@@ -119,12 +119,12 @@ class Messages(UIControl):
 
     @property
     def viewport(self) -> Viewport:
-        """The window as it was last drawn."""
-        return Viewport(self._model.current, self._width, self._height, self._model.look)
+        """The viewport at the size of the last drawing."""
+        return Viewport(self._model.current, self._width, self._height, self._model.capabilities)
 
     @property
     def page(self) -> int:
-        """Rows that a page key moves."""
+        """The number of rows that a page key scrolls."""
         return max(1, self._height - 2)
 
 
@@ -132,10 +132,10 @@ class View:
     """The full screen.
 
     Args:
-        model: what is shown; its ``changed`` and ``ring`` are set.
-        keys: what the keys do.
-        environ: of the process.
-        input, output: of prompt_toolkit; by default the terminal.
+        model: the state of the screen; its ``changed`` and ``ring`` are set here.
+        keys: the key bindings.
+        environ: environment variables.
+        input, output: of prompt_toolkit; default: the terminal.
     """
 
     def __init__(
@@ -147,7 +147,7 @@ class View:
         output: Output | None = None,
     ) -> None:
         self._model = model
-        self.messages = Messages(model)
+        self.messages = MessageArea(model)
         self.typed = Buffer(multiline=True, history=InMemoryHistory())
         self.app: Application[None] = Application(
             layout=Layout(self._layout(), focused_element=self.typed),
@@ -157,11 +157,11 @@ class View:
             color_depth=color_depth(environ),
             input=input,
             output=output,
-            # The signal of a resize is enough.
+            # SIGWINCH reports a resize, so polling is not needed.
             terminal_size_polling_interval=None,
             min_redraw_interval=0.02,
         )
-        # How long an Escape may be the beginning of another key.
+        # Seconds to wait after an Escape for the rest of a key sequence.
         self.app.ttimeoutlen = 0.1
         self.app.key_processor.before_key_press += lambda _: model.key_pressed()
         self._title = ""
@@ -169,20 +169,20 @@ class View:
         model.ring = self.app.output.bell
 
     def close(self) -> None:
-        """Give the terminal its title back."""
+        """Restore the terminal's title."""
         if self._title:
-            self.app.output.write_raw(_OLD_TITLE)
-            # The terminal may have gone.
+            self.app.output.write_raw(_RESTORE_TITLE)
+            # The terminal may be closed.
             with suppress(OSError):
                 self.app.output.flush()
 
     def changed(self) -> None:
-        """Draw it anew, soon."""
+        """Schedule a redraw."""
         unread = self._model.unread
         title = f"({unread}) chatclient" if unread else "chatclient"
         if title != self._title and self.app.is_running:
             if not self._title:
-                self.app.output.write_raw(_KEEP_TITLE)
+                self.app.output.write_raw(_SAVE_TITLE)
             self._title = title
             self.app.output.set_title(title)
         self.app.invalidate()
@@ -197,8 +197,8 @@ class View:
         )
         side = VSplit(
             [
-                _window(self._side, width=SIDE_COLUMNS),
-                Window(width=1, char=self._model.look.upright, style="class:line"),
+                _window(self._side, width=SIDEBAR_COLUMNS),
+                Window(width=1, char=self._model.capabilities.vertical, style="class:line"),
                 Window(width=1),
             ]
         )
@@ -207,7 +207,9 @@ class View:
                 _window(lambda: [title_row(self._model, _columns())], height=1),
                 VSplit(
                     [
-                        ConditionalContainer(side, Condition(lambda: _columns() >= SIDE_FROM)),
+                        ConditionalContainer(
+                            side, Condition(lambda: _columns() >= SIDEBAR_MIN_WIDTH)
+                        ),
                         Window(self.messages, wrap_lines=False, always_hide_cursor=True),
                     ]
                 ),
@@ -217,9 +219,9 @@ class View:
         )
 
     def _side(self) -> list[Row]:
-        # Title, status line and at least one row to type in.
+        # Reserve the title, the status line and one row of input.
         rows = get_app().output.get_size().rows - 3
-        return side_rows(self._model, max(1, rows))
+        return sidebar_rows(self._model, max(1, rows))
 
     def _prefix(self, line: int, wrapped: int) -> StyleAndTextTuples:
         row = prompt_row(self._model, _columns())
@@ -235,7 +237,7 @@ def _columns() -> int:
 def _window(
     rows: Callable[[], list[Row]], width: int | None = None, height: int | None = None
 ) -> Window:
-    """Rows that are made anew each time."""
+    """Return a window whose rows are rendered at each redraw."""
 
     def text() -> StyleAndTextTuples:
         found: StyleAndTextTuples = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from bisect import bisect_right
 from collections import deque
@@ -10,30 +11,21 @@ from heapq import merge
 from itertools import islice
 
 from twisted.internet.defer import Deferred, succeed
+from twisted.logger import Logger
 from zope.interface import implementer
 
-from chat_protocol.domain.batch import (
-    Account,
-    Batch,
-    Conversation,
-    Lookup,
-    Page,
-    Publication,
-    Query,
-    Run,
-    UserList,
-)
+from chat_protocol.domain.admission import admit, publish
+from chat_protocol.domain.entries import Entry
+from chat_protocol.domain.messages import Batch, Message
+from chat_protocol.domain.ports import IStore
+from chat_protocol.domain.queries import Account, Conversation, Lookup, Page, Query, UserList
 from chat_protocol.domain.ranges import Ranges
-from chat_protocol.domain.stored import Stored, StoredRun
-from chat_protocol.interfaces import IStore
+from chat_protocol.domain.users import Session, User
 from chat_protocol.stores.memory.mailbox import Mailbox
 from chat_protocol.wire.codes import Code
 from chat_protocol.wire.commands import Scope
 
 __all__ = ["MemoryStore"]
-
-PUBLISHING_IDS = 1000
-"""Of each sender so many are looked back on at least."""
 
 HISTORY_BYTES = 16 * 1024 * 1024
 """Of messages that are kept as history; past it the oldest go."""
@@ -63,16 +55,8 @@ class _Account:
         self.mailbox = Mailbox()
         self.registered = self.seen = last_offset
         """The last offset before the user was; the last to everyone that is delivered."""
-        self.publishing_ids: Ranges | None = None
-
-    def publish(self, publishing_id: int, count: int) -> None:
-        """Messages are stored under this id and those that follow."""
-        ids = self.publishing_ids
-        if ids is None:
-            ids = self.publishing_ids = Ranges()
-        ids.add(publishing_id, publishing_id + count)
-        if ids.count > 2 * PUBLISHING_IDS:
-            ids.keep_highest(PUBLISHING_IDS)
+        self.publishing_ids: dict[str, Ranges] = {}
+        """By device."""
 
 
 @implementer(IStore)
@@ -87,6 +71,7 @@ class MemoryStore:
         wall_clock: nanoseconds since the epoch.
     """
 
+    log = Logger()
     description = "memory: (forgets everything when the server stops)"
 
     def __init__(
@@ -95,7 +80,7 @@ class MemoryStore:
         last_offset: int = 0,
         wall_clock: Callable[[], int] = time.time_ns,
     ) -> None:
-        self._limit = mailbox_limit
+        self.mailbox_limit = mailbox_limit
         self._wall_clock = wall_clock
         self._moments: deque[tuple[int, int]] = deque()
         """Times, and the last offset that was stored by then."""
@@ -107,9 +92,9 @@ class MemoryStore:
         self._by_name: dict[str, _Account] = {}
         self._by_id: list[_Account] = []
         self._last_offset = last_offset
-        self._to_everyone: deque[Stored] = deque()
+        self._to_everyone: deque[Entry] = deque()
         self._to_everyone_size = 0
-        self._history: deque[tuple[int, Stored | StoredRun]] = deque()
+        self._history: deque[tuple[int, Entry]] = deque()
         """With the bytes of each."""
         self._history_size = 0
 
@@ -130,15 +115,12 @@ class MemoryStore:
         return len(self._by_id)
 
     def open(self) -> Deferred[None]:
-        """See IStore."""
         return succeed(None)
 
     def close(self) -> Deferred[None]:
-        """See IStore."""
         return succeed(None)
 
     def commit(self, batch: Batch) -> Deferred[None]:
-        """See IStore."""
         for registration in batch.registrations:
             account = self._by_name.get(registration.name)
             if account is None:
@@ -147,84 +129,64 @@ class MemoryStore:
                 self._by_id.append(account)
             account.last_login = registration.when
             registration.user_id = account.id
+        for (user_id, _), offset in batch.positions.items():
+            account = self._by_id[user_id - 1]
+            if offset > account.seen:
+                account.seen = offset
+                account.mailbox.take(offset)
         if batch.messages:
             self._mark()
             self._last_stored = self._wall_clock()
         for message in batch.messages:
-            if isinstance(message, Run):
-                self._take_run(message)
-            else:
-                self._take_publication(message)
-        for user_id, stored in batch.returned:
-            self._by_id[user_id - 1].mailbox.give_back(stored)
-        for user_id, offset in batch.taken.items():
-            account = self._by_id[user_id - 1]
-            account.seen = max(account.seen, offset)
-            account.mailbox.take(offset)
+            try:
+                if admit(message, self):
+                    self._append(message)
+            except Exception:
+                # There is no transaction to roll back, so the others are not stored again.
+                self.log.failure("A message met a fault")
+                message.refuse(Code.ERROR, "")
         return succeed(None)
 
-    def _take_run(self, run: Run) -> None:
-        accepted = len(run.texts)
-        mailbox = None
-        if run.waits:
-            account = self._by_name.get(run.recipient.name)
-            if account is None:
-                run.refuse(Code.USER_NOT_FOUND, f"there is no user {run.recipient.name}")
-                return
-            run.recipient_id = account.id
-            mailbox = self._mailbox(account)
-            if self._limit:
-                room = max(0, self._limit - len(mailbox))
-                if accepted > room:
-                    accepted = room
-                    run.refuse_rest(
-                        Code.MAILBOX_FULL,
-                        f"{self._limit} messages wait for {run.recipient.name} already",
-                    )
-        run.accepted = accepted
-        run.offset = self._last_offset + 1
-        self._last_offset += accepted
-        if accepted:
-            stored = run.stored()
-            if mailbox is not None:
-                mailbox.append(stored)
-            self._remember(run.size, stored)
-            if run.publishing_id:
-                self._by_id[run.sender.user.id - 1].publish(run.publishing_id, accepted)
-
-    def _take_publication(self, publication: Publication) -> None:
-        sender = self._by_id[publication.sender.user.id - 1]
-        publishing_id = publication.publishing_id
-        if publishing_id and publishing_id in (sender.publishing_ids or ()):
-            return
-        accounts = []
-        for user in publication.recipients:
-            account = self._by_name.get(user.name)
-            if account is None:
-                publication.refuse(Code.USER_NOT_FOUND, f"there is no user {user.name}")
-                return
-            if self._limit and len(self._mailbox(account)) >= self._limit:
-                publication.refuse(
-                    Code.MAILBOX_FULL, f"{self._limit} messages wait for {user.name} already"
-                )
-                return
-            accounts.append(account)
-        publication.recipient_ids = [account.id for account in accounts]
-        self._last_offset += 1
-        publication.offset = self._last_offset
-        stored = publication.stored()
-        if publication.scope == Scope.EVERYONE:
-            self._to_everyone.append(stored)
-            self._to_everyone_size += stored.size
+    def _append(self, message: Message) -> None:
+        """Store an admitted message."""
+        entry = message.entry()
+        for user_id in message.recipient_ids:
+            self._by_id[user_id - 1].mailbox.append(entry)
+        if entry.scope == Scope.EVERYONE:
+            self._to_everyone.append(entry)
+            self._to_everyone_size += entry.size
             while self._to_everyone_size > TO_EVERYONE_BYTES:
                 self._to_everyone_size -= self._to_everyone.popleft().size
-        for account in accounts:
-            account.mailbox.append(stored)
-        if publishing_id:
-            sender.publish(publishing_id, 1)
-        self._remember(publication.size, stored)
+        if message.publishing_id:
+            publish(message, self.published(message.sender))
+        self._remember(message.size, entry)
 
-    def _remember(self, size: int, messages: Stored | StoredRun) -> None:
+    # What admission asks for: see domain.admission.Ledger.
+
+    def find(self, user: User) -> int:
+        account = self._by_name.get(user.name)
+        return account.id if account is not None else 0
+
+    def room(self, user_id: int) -> int:
+        limit = self.mailbox_limit
+        if not limit:
+            return sys.maxsize
+        room = limit - self._mailbox(self._by_id[user_id - 1]).count
+        return room if room > 0 else 0
+
+    def published(self, sender: Session) -> Ranges:
+        publishing_ids = self._by_id[sender.user.id - 1].publishing_ids
+        ids = publishing_ids.get(sender.device)
+        if ids is None:
+            ids = publishing_ids[sender.device] = Ranges()
+        return ids
+
+    def draw(self, count: int) -> int:
+        first = self._last_offset + 1
+        self._last_offset += count
+        return first
+
+    def _remember(self, size: int, messages: Entry) -> None:
         self._history.append((size, messages))
         self._history_size += size
         while self._history_size > HISTORY_BYTES:
@@ -241,7 +203,6 @@ class MemoryStore:
         moments.append((self._last_stored, self._last_offset))
 
     def forget(self, before: int) -> Deferred[bool]:
-        """See IStore."""
         self._mark()
         # Not all in their order: a clock may be set back.
         last = max((last for time, last in self._moments if time <= before), default=0)
@@ -258,9 +219,9 @@ class MemoryStore:
     def _sweep(self) -> bool:
         """Let one thing go that is forgotten; False if there is none."""
         last, everyones, history = self._forgotten, self._to_everyone, self._history
-        if everyones and everyones[0].offset <= last:
+        if everyones and _last(everyones[0]) <= last:
             self._to_everyone_size -= everyones.popleft().size
-        elif history and history[0][1].offset <= last:
+        elif history and _last(history[0][1]) <= last:
             self._history_size -= history.popleft()[0]
         elif self._swept < len(self._by_id) and last:
             self._mailbox(self._by_id[self._swept])
@@ -276,7 +237,6 @@ class MemoryStore:
         return account.mailbox
 
     def read(self, queries: Sequence[Query]) -> Deferred[None]:
-        """See IStore."""
         for query in queries:
             if isinstance(query, Page):
                 self._read_page(query)
@@ -294,53 +254,57 @@ class MemoryStore:
                 self._read_conversation(query)
         return succeed(None)
 
-    def _unseen(self, account: _Account, after: int) -> Iterator[Stored]:
+    def _unseen(self, account: _Account, after: int) -> Iterator[Entry]:
         """What went to everyone behind an offset and is not the user's own."""
         everyones = self._to_everyone
         after = max(after, self._forgotten)
-        if not everyones or everyones[-1].offset <= after:
+        if not everyones or _last(everyones[-1]) <= after:
             return iter(())
-        start = bisect_right(everyones, after, key=lambda stored: stored.offset)
-        return (one for one in islice(everyones, start, None) if one.sender != account.name)
+        start = bisect_right(everyones, after, key=_last)
+        found = (one for one in islice(everyones, start, None) if one.sender != account.name)
+        return (one if one.offset > after else one.between(after + 1, one.end) for one in found)
 
     def _read_page(self, page: Page) -> None:
         account = self._by_id[page.user_id - 1]
         # What was sent but not yet marked as taken stands in front.
         own = self._mailbox(account).behind(page.after)
         page.clear()
-        for part in merge(own, self._unseen(account, max(account.seen, page.after))):
-            if not page.add(part):
+        unseen = self._unseen(account, max(account.seen, page.after))
+        for entry in merge(own, unseen, key=_offset):
+            if not page.add(entry):
                 return
 
     def _read_account(self, account: Account) -> None:
         found = self._by_id[account.user_id - 1]
-        account.publishing_id = found.publishing_ids.edges[-1] - 1 if found.publishing_ids else 0
-        account.pending = len(self._mailbox(found)) + sum(
-            1 for _ in self._unseen(found, found.seen)
+        ids = found.publishing_ids.get("")
+        account.publishing_id = ids.edges[-1] - 1 if ids else 0
+        account.pending = self._mailbox(found).count + sum(
+            len(entry.frames) for entry in self._unseen(found, found.seen)
         )
 
     def _read_conversation(self, asked: Conversation) -> None:
         me = self._by_id[asked.user_id - 1]
         other = self._by_id[asked.with_id - 1] if asked.with_id else None
-        size = 0
+        left, size = asked.limit, 0
         for _, kept in reversed(self._history):
+            if not left or kept.end - 1 <= self._forgotten:
+                break
             if not _between(kept, me, other):
                 continue
-            for one in reversed(kept.messages()):
-                if one.offset <= self._forgotten:
-                    break
-                if asked.before and one.offset >= asked.before:
-                    continue
+            end = min(kept.end, asked.before) if asked.before else kept.end
+            begin = max(kept.offset, self._forgotten + 1, end - left)
+            for offset in range(end - 1, begin - 1, -1):
+                one = kept.between(offset, offset + 1)
                 size += one.size
-                full = len(asked.messages) == asked.limit
-                if full or (asked.messages and size > asked.max_bytes):
-                    asked.messages.reverse()
-                    return
-                asked.messages.append(one)
-        asked.messages.reverse()
+                if asked.entries and size > asked.max_bytes:
+                    left = 0
+                    break
+                asked.entries.append(one)
+                left -= 1
+        asked.entries.reverse()
 
 
-def _between(message: Stored | StoredRun, me: _Account, other: _Account | None) -> bool:
+def _between(message: Entry, me: _Account, other: _Account | None) -> bool:
     """Whether one of the two sent it to the other; without another, whether it is mine."""
     if other is None:
         return message.sender == me.name or _is_to(message, me)
@@ -349,7 +313,15 @@ def _between(message: Stored | StoredRun, me: _Account, other: _Account | None) 
     return message.sender == other.name and _is_to(message, me)
 
 
-def _is_to(message: Stored | StoredRun, account: _Account) -> bool:
+def _is_to(message: Entry, account: _Account) -> bool:
     if message.scope == Scope.EVERYONE:
         return message.sender != account.name and message.offset > account.registered
     return account.name in message.to
+
+
+def _offset(entry: Entry) -> int:
+    return entry.offset
+
+
+def _last(entry: Entry) -> int:
+    return entry.end - 1

@@ -1,38 +1,49 @@
-"""What the PostgreSQL store answers from."""
+"""What the PostgreSQL store answers to queries."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
-from typing import Any
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
 
 import psycopg
 
-from chat_protocol.domain.batch import Account, Conversation, Lookup, Page, Query, UserList
-from chat_protocol.domain.stored import Stored
+from chat_protocol.domain.entries import Entry
+from chat_protocol.domain.queries import Account, Conversation, Lookup, Page, Query, UserList
+from chat_protocol.wire.frames import encode_delivered, encode_route
 
 __all__ = ["Queries"]
 
-_FIELDS = """m."offset", u.name, m.time, m.text, m.scope, m.recipients, r.name"""
-_JOINS = "JOIN account AS u ON u.id = m.sender LEFT JOIN account AS r ON r.id = m.recipient"
+_FIELDS = """m."offset", m.sender, m.device, m.scope, m.recipient, m.recipients, m.time, m.text"""
 
-# One statement, so that it sees one moment: of two, the second could find a message to everyone
-# whose offset is above that of one that the first was too early for.
-_WAITING = f"""
-SELECT p.place, {_FIELDS}
+# One statement, so that it sees one moment. With two, the second could return a message to everyone
+# whose offset is above that of a message that the first one did not see yet.
+_PAGES = f"""
+SELECT place, {_FIELDS}
 FROM unnest(%b::integer[], %b::bigint[], %b::bigint[], %b::integer[])
     AS p (place, user_id, after, most)
 JOIN account AS a ON a.id = p.user_id
 CROSS JOIN LATERAL (
-    (SELECT "offset" FROM inbox WHERE inbox.user_id = p.user_id AND "offset" > p.after
-    ORDER BY "offset" LIMIT p.most)
+    SELECT greatest(p.after, CASE devices WHEN 0 THEN a.position ELSE (
+        SELECT least(a.position, min(d.position)) FROM device AS d WHERE d.user_id = a.id
+    ) END, (SELECT before - 1 FROM expired)) AS behind
+) AS b
+CROSS JOIN LATERAL (
+    (SELECT "offset" FROM inbox WHERE inbox.user_id = p.user_id AND "offset" > behind
+    ORDER BY "offset" LIMIT most)
     UNION ALL
-    (SELECT "offset" FROM message WHERE scope = 1 AND "offset" > greatest(p.after, a.seen)
-    AND sender <> p.user_id ORDER BY "offset" LIMIT p.most)
+    (SELECT "offset" FROM message WHERE scope = 1 AND "offset" > behind
+    AND sender <> p.user_id ORDER BY "offset" LIMIT most)
 ) AS i
-JOIN message AS m USING ("offset") {_JOINS}
+JOIN message AS m USING ("offset")
+ORDER BY place, "offset"
 """
 
-_STORED = f'SELECT {_FIELDS} FROM message AS m {_JOINS} WHERE m."offset" = ANY(%b)'
+_MESSAGES = f"""
+SELECT {_FIELDS} FROM message AS m WHERE m."offset" = ANY(%b::bigint[]) ORDER BY m."offset"
+"""
+
+_NAMES = "SELECT id, name FROM account WHERE id = ANY(%b::bigint[])"
+_DEVICES = "SELECT id, name FROM device WHERE id = ANY(%b::bigint[])"
 
 _USERS = """
 SELECT name, last_login, node.id IS NOT NULL
@@ -42,13 +53,19 @@ WHERE name > %s ORDER BY name LIMIT %s
 """
 
 _ACCOUNT = """
-SELECT a.waiting + (
-    SELECT count(*) FROM message WHERE scope = 1 AND sender <> a.id AND "offset" > a.seen
-), (SELECT max(id) FROM publishing WHERE user_id = a.id)
+SELECT a.waiting - (
+    SELECT count(*) FROM inbox, expired
+    WHERE user_id = a.id AND "offset" > a.position AND "offset" < before
+) + (
+    SELECT count(*) FROM message, expired
+    WHERE scope = 1 AND sender <> a.id AND "offset" > a.position AND "offset" >= before
+), (
+    SELECT last FROM publishing WHERE user_id = a.id AND device = 0 ORDER BY first DESC LIMIT 1
+)
 FROM account AS a WHERE a.id = %s
 """
 
-_WITH = """
+_TALK = """
 SELECT last, count FROM peer CROSS JOIN LATERAL (
     SELECT last, count FROM conversation
     WHERE low = least(user_id, peer_id) AND high = greatest(user_id, peer_id)
@@ -56,7 +73,8 @@ SELECT last, count FROM peer CROSS JOIN LATERAL (
 ) AS c WHERE user_id = %(me)s AND (peer_id = %(with)s OR %(with)s = 0)
 """
 
-_WITH_ACROSS = """
+# Rows that begin before the bound and end behind it.
+_TALK_ACROSS = """
 SELECT last, count FROM peer CROSS JOIN LATERAL (
     SELECT last, count FROM conversation
     WHERE low = least(user_id, peer_id) AND high = greatest(user_id, peer_id)
@@ -64,13 +82,16 @@ SELECT last, count FROM peer CROSS JOIN LATERAL (
 ) AS c WHERE user_id = %(me)s AND (peer_id = %(with)s OR %(with)s = 0)
 """
 
-_FROM_ALL = """
+_TO_EVERYONE = """
 SELECT "offset" FROM message WHERE scope = 1 AND (sender = %s OR %s = 0)
 AND "offset" > %s AND "offset" < %s ORDER BY "offset" DESC LIMIT %s
 """
 
 _NAMES_KEPT = 10_000
-"""Names of recipients that are kept in memory."""
+"""Names of users that are kept in memory, and of devices."""
+
+_FORGOTTEN_DEVICE = " "
+"""Stands for a device that there is no more: no device can have this name."""
 
 _MAX_OFFSET = 2**63 - 1
 _UINT64 = 0xFFFFFFFFFFFFFFFF
@@ -79,23 +100,44 @@ _STEP = 100
 """Messages of a conversation that are read at a time, until the answer is full."""
 
 
+class _Row(NamedTuple):
+    """A message in the table."""
+
+    offset: int
+    sender: int
+    device: int | None
+    scope: int
+    recipient: int
+    recipients: list[int] | None
+    time: int
+    text: bytes
+
+    def follows(self, row: _Row) -> bool:
+        """Return whether it can stand behind another one in an Entry."""
+        return self[1:6] == row[1:6] and self.offset == row.offset + 1
+
+    @property
+    def to(self) -> Sequence[int]:
+        """The ids of the recipients; empty: everyone."""
+        return self.recipients or ((self.recipient,) if self.recipient else ())
+
+
 class Queries:
-    """Reads over an open connection."""
+    """Answers queries over an open connection; every call blocks and may raise psycopg.Error."""
 
     def __init__(self, connection: psycopg.Connection[Any]) -> None:
         self._connection = connection
         self._names: dict[int, str] = {}
+        self._devices: dict[int, str] = {}
 
     def answer(self, queries: Sequence[Query]) -> None:
-        """Fill queries in, pages and look-ups all at once."""
+        """Fill queries in: pages together, look-ups together, the others one by one."""
         pages = [query for query in queries if isinstance(query, Page)]
         if pages:
             self._read_pages(pages)
         lookups = [query for query in queries if isinstance(query, Lookup)]
         if lookups:
-            ids = self.user_ids({lookup.name for lookup in lookups})
-            for lookup in lookups:
-                lookup.user_id = ids.get(lookup.name, 0)
+            self._look_up(lookups)
         for query in queries:
             if isinstance(query, Account):
                 self._read_account(query)
@@ -104,50 +146,72 @@ class Queries:
             elif isinstance(query, Conversation):
                 self._read_conversation(query)
 
-    def user_ids(self, names: Collection[str]) -> dict[str, int]:
-        """The ids of those users that there are."""
-        rows = self._rows("SELECT name, id FROM account WHERE name = ANY(%s)", (list(names),))
-        return dict(rows)
-
     def _rows(self, query: str, values: Any) -> list[tuple[Any, ...]]:
         return self._connection.execute(query, values, binary=True).fetchall()
 
+    def _look_up(self, lookups: Sequence[Lookup]) -> None:
+        names = list({lookup.name for lookup in lookups})
+        ids = dict(self._rows("SELECT name, id FROM account WHERE name = ANY(%s)", (names,)))
+        for lookup in lookups:
+            lookup.user_id = ids.get(lookup.name, 0)
+
     def _read_pages(self, pages: Sequence[Page]) -> None:
-        places = (
+        values = (
             list(range(len(pages))),
             [page.user_id for page in pages],
             [page.after for page in pages],
             [page.max_messages + 1 for page in pages],
         )
-        found: list[list[tuple[Any, ...]]] = [[] for _ in pages]
-        for row in self._rows(_WAITING, places):
-            found[row[0]].append(row[1:])
+        found: list[list[_Row]] = [[] for _ in pages]
+        for place, *fields in self._rows(_PAGES, values):
+            found[place].append(_Row(*fields))
         self._learn_names(row for rows in found for row in rows)
         for page, rows in zip(pages, found, strict=True):
-            rows.sort()
             page.clear()
-            for row in rows:
-                if not page.add(self._stored(row)):
+            for entry in self._entries(rows):
+                if not page.add(entry):
                     break
 
-    def _learn_names(self, rows: Iterable[tuple[Any, ...]]) -> None:
-        """Have the names of the recipients in these rows at hand."""
-        if len(self._names) > _NAMES_KEPT:
-            self._names.clear()
-        unknown = {user_id for row in rows for user_id in row[5] or ()} - self._names.keys()
-        if unknown:
-            named = self._rows(
-                "SELECT id, name FROM account WHERE id = ANY(%s)", (sorted(unknown),)
-            )
-            self._names.update(named)
+    def _learn_names(self, rows: Iterable[_Row]) -> None:
+        """Read the names in these rows that are not known."""
+        users: set[int] = set()
+        devices: set[int] = set()
+        for row in rows:
+            users.add(row.sender)
+            users.update(row.to)
+            if row.device is not None:
+                devices.add(row.device)
+        for ids, names, query in (
+            (users, self._names, _NAMES),
+            (devices, self._devices, _DEVICES),
+        ):
+            if len(names) > _NAMES_KEPT:
+                names.clear()
+            unknown = ids - names.keys()
+            if unknown:
+                names.update(self._rows(query, (list(unknown),)))
 
-    def _stored(self, row: tuple[Any, ...]) -> Stored:
-        offset, sender, time, text, scope, several, recipient = row
-        if several is not None:
-            to = tuple(self._names[user_id] for user_id in several)
-        else:
-            to = (recipient,) if recipient is not None else ()
-        return Stored(offset, sender, time & _UINT64, bytes(text), scope, to)
+    def _entries(self, rows: Iterable[_Row]) -> Iterator[Entry]:
+        """Return entries that are as long as possible; a user without a name was just deleted."""
+        together: list[_Row] = []
+        for row in rows:
+            if together and not row.follows(together[-1]):
+                yield from self._entry(together)
+                together = []
+            together.append(row)
+        if together:
+            yield from self._entry(together)
+
+    def _entry(self, rows: Sequence[_Row]) -> Iterator[Entry]:
+        first = rows[0]
+        sender = self._names.get(first.sender)
+        if sender is None:
+            return
+        to = tuple(self._names[user_id] for user_id in first.to if user_id in self._names)
+        device = "" if first.device is None else self._devices.get(first.device, _FORGOTTEN_DEVICE)
+        route = encode_route(sender, to[0] if len(to) == 1 else "")
+        frames = [encode_delivered(bytes(row.text), route, row.time & _UINT64) for row in rows]
+        yield Entry(first.offset, sender, device, first.scope, to, frames)
 
     def _read_users(self, asked: UserList) -> None:
         rows = self._rows(_USERS, (asked.after, asked.limit))
@@ -157,46 +221,52 @@ class Queries:
     def _read_account(self, account: Account) -> None:
         ((pending, last),) = self._rows(_ACCOUNT, (account.user_id,))
         account.pending = pending
-        account.publishing_id = last + 2**63 if last is not None else 0
+        account.publishing_id = last or 0
 
     def _read_conversation(self, asked: Conversation) -> None:
         offsets = sorted(self._find(asked), reverse=True)[: asked.limit]
         size = 0
-        newest: list[Stored] = []
+        newest: list[Entry] = []
         for start in range(0, len(offsets), _STEP):
-            rows = self._rows(_STORED, (offsets[start : start + _STEP],))
+            rows = [_Row(*row) for row in self._rows(_MESSAGES, (offsets[start : start + _STEP],))]
             self._learn_names(rows)
-            for row in sorted(rows, reverse=True):
-                message = self._stored(row)
-                size += message.size
-                if newest and size > asked.max_bytes:
-                    asked.messages = newest[::-1]
-                    return
-                newest.append(message)
-        asked.messages = newest[::-1]
+            for row in reversed(rows):
+                for entry in self._entry([row]):
+                    size += entry.size
+                    if newest and size > asked.max_bytes:
+                        asked.entries = newest[::-1]
+                        return
+                    newest.append(entry)
+        asked.entries = newest[::-1]
 
     def _find(self, asked: Conversation) -> set[int]:
-        """The newest offsets of a conversation, and perhaps more of them."""
+        """Return the newest offsets of a conversation, and perhaps more of them."""
         me, other, limit = asked.user_id, asked.with_id, asked.limit
         before = min(asked.before or _MAX_OFFSET, _MAX_OFFSET)
         found: set[int] = set()
         values = {"me": me, "with": other, "before": before, "limit": limit}
-        for last, count in self._rows(_WITH_ACROSS, values):
+        for last, count in self._rows(_TALK_ACROSS, values):
             found.update(range(max(last - count + 1, before - limit), before))
-        for last, count in self._rows(_WITH, values):
+        for last, count in self._rows(_TALK, values):
             found.update(range(max(last - count, last - limit) + 1, last + 1))
-        registered = dict(
-            self._rows("SELECT id, registered FROM account WHERE id = ANY(%s)", ([me, other],))
-        )
-        to_all = [(other, registered[me])]
-        if other and other != me:
-            to_all.append((me, registered[other]))
-        elif other == me and other:
-            to_all = []
-        for sender, since in to_all:
-            rows = self._rows(_FROM_ALL, (sender, sender, since, before, limit))
+        for sender, since in self._to_everyone(me, other):
+            rows = self._rows(_TO_EVERYONE, (sender, sender, since, before, limit))
             found.update(offset for (offset,) in rows)
-        if not other:
-            # What this user sent to everyone is not bounded by when it came, but it is no less.
-            found.update(offset for (offset,) in self._rows(_FROM_ALL, (me, me, 0, before, limit)))
-        return found
+        ((expired,),) = self._rows("SELECT before FROM expired", ())
+        return {offset for offset in found if offset >= expired}
+
+    def _to_everyone(self, me: int, other: int) -> list[tuple[int, int]]:
+        """Return whose messages to everyone belong to a conversation, and from what offset on."""
+        if other == me:
+            return []
+        ids = self._registered([me, other])
+        if other:
+            return [(other, ids[me]), (me, ids[other])]
+        # Those of all users since the registration, and all of the user's own.
+        return [(0, ids[me]), (me, 0)]
+
+    def _registered(self, user_ids: Collection[int]) -> dict[int, int]:
+        rows = self._rows(
+            "SELECT id, registered FROM account WHERE id = ANY(%b::bigint[])", (list(user_ids),)
+        )
+        return dict(rows)

@@ -1,4 +1,4 @@
-"""Forgetting in the PostgreSQL store: the oldest messages first, some hundreds in a transaction."""
+"""Retention in the PostgreSQL store: expired messages are hidden at once and removed in steps."""
 
 from __future__ import annotations
 
@@ -6,31 +6,32 @@ from typing import Any
 
 import psycopg
 
-__all__ = ["forget", "mark"]
+from chat_protocol.stores.postgres.locks import EXPIRY_LOCK
 
-FORGET_LOCK = 0x43686174_00000002
-"""The advisory lock of the one node that forgets."""
+__all__ = ["expire", "mark"]
 
 MESSAGES = 500
-"""That are forgotten in one step."""
+"""Messages that one step removes."""
 
 _MARK = """
 INSERT INTO moment (first, time)
-SELECT last_value + 2048, %s FROM message_block
-WHERE last_value + 2048 > (SELECT coalesce(max(first), 0) FROM moment)
+SELECT last_value + 1, %s FROM message_offset
+WHERE last_value + 1 > (SELECT coalesce(max(first), 0) FROM moment)
 ON CONFLICT DO NOTHING
 """
 
 _BOUND = "SELECT max(first) FROM moment WHERE time <= %s"
 
+_HIDE = "UPDATE expired SET before = %s WHERE before < %s"
+
 _OLDEST = """
 SELECT "offset", sender, coalesce(recipients, ARRAY[recipient]) FROM message
-WHERE "offset" < %s ORDER BY "offset" LIMIT %s
+WHERE "offset" < (SELECT before FROM expired) ORDER BY "offset" LIMIT %s
 """
 
 _LOCK_ACCOUNTS = "SELECT FROM account WHERE id = ANY(%s) ORDER BY id FOR NO KEY UPDATE"
 
-_FORGET_WAITING = """
+_CLEAR_INBOX = """
 WITH gone AS (
     DELETE FROM inbox USING unnest(%s::bigint[], %s::bigint[]) AS old (user_id, "offset")
     WHERE inbox.user_id = old.user_id AND inbox."offset" = old."offset" RETURNING inbox.user_id
@@ -38,48 +39,50 @@ WITH gone AS (
 UPDATE account SET waiting = waiting - less FROM counted WHERE id = user_id
 """
 
-_FORGET_CONVERSATIONS = """
+_CLEAR_CONVERSATIONS = """
 DELETE FROM conversation USING unnest(%s::bigint[], %s::bigint[]) AS old (low, high)
 WHERE conversation.low = old.low AND conversation.high = old.high AND last <= %s
 """
 
-_FORGET_MESSAGES = 'DELETE FROM message WHERE "offset" = ANY(%s)'
+_DELETE_MESSAGES = 'DELETE FROM message WHERE "offset" = ANY(%s)'
 
-_FORGET_MOMENTS = "DELETE FROM moment WHERE first < %s"
+_DELETE_MOMENTS = "DELETE FROM moment WHERE first < (SELECT before FROM expired)"
 
 
 def mark(connection: psycopg.Connection[Any], time: int) -> None:
-    """Have it known that what has an offset by now was stored by this time.
+    """Note that all messages with the offsets given so far were stored by this time.
 
     Args:
-        connection: committing by itself.
-        time: in nanoseconds since the epoch.
+        connection: in autocommit mode.
+        time: nanoseconds since the epoch.
     """
     connection.execute(_MARK, (time,))
 
 
-def forget(connection: psycopg.Connection[Any], before: int) -> bool:
-    """Go one step: see IStore; of several nodes one does, and the others are done at once.
+def expire(connection: psycopg.Connection[Any], before: int) -> bool:
+    """Go one step: see IStore.forget. One node works at a time; for another there is no work.
 
-    The rows of ``account`` are locked as a batch locks them, in the order of their ids.
+    Args:
+        connection: in autocommit mode.
+        before: nanoseconds since the epoch.
     """
     with connection.transaction():
-        row = connection.execute("SELECT pg_try_advisory_xact_lock(%s)", (FORGET_LOCK,)).fetchone()
+        row = connection.execute("SELECT pg_try_advisory_xact_lock(%s)", (EXPIRY_LOCK,)).fetchone()
         if row is None or not row[0]:
             return False
         (bound,) = connection.execute(_BOUND, (before,)).fetchone() or (None,)
-        if bound is None:
-            return False
-        old = connection.execute(_OLDEST, (bound, MESSAGES)).fetchall()
+        if bound is not None:
+            connection.execute(_HIDE, (bound, bound))
+        old = connection.execute(_OLDEST, (MESSAGES,)).fetchall()
         if old:
-            _forget(connection, old)
+            _remove(connection, old)
         if len(old) == MESSAGES:
             return True
-        connection.execute(_FORGET_MOMENTS, (bound,))
+        connection.execute(_DELETE_MOMENTS)
     return False
 
 
-def _forget(connection: psycopg.Connection[Any], old: list[tuple[int, int, list[int]]]) -> None:
+def _remove(connection: psycopg.Connection[Any], old: list[tuple[int, int, list[int]]]) -> None:
     waiting = [(user, offset) for offset, _, recipients in old for user in recipients if user]
     pairs = {
         (min(sender, user), max(sender, user))
@@ -91,8 +94,9 @@ def _forget(connection: psycopg.Connection[Any], old: list[tuple[int, int, list[
     execute = connection.execute
     if waiting:
         users, numbers = zip(*waiting, strict=True)
+        # In the order in which batches lock them.
         execute(_LOCK_ACCOUNTS, (sorted(set(users)),))
-        execute(_FORGET_WAITING, (list(users), list(numbers)))
+        execute(_CLEAR_INBOX, (list(users), list(numbers)))
         low, high = zip(*pairs, strict=True)
-        execute(_FORGET_CONVERSATIONS, (list(low), list(high), offsets[-1]))
-    execute(_FORGET_MESSAGES, (offsets,))
+        execute(_CLEAR_CONVERSATIONS, (list(low), list(high), offsets[-1]))
+    execute(_DELETE_MESSAGES, (offsets,))

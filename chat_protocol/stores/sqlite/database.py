@@ -2,88 +2,52 @@
 
 from __future__ import annotations
 
-import json
 import sqlite3
 import time
-from collections.abc import Callable, Sequence
-from contextlib import suppress
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import Any, NoReturn
 
-from chat_protocol.domain.batch import Batch, Publication, Query, Run
-from chat_protocol.domain.ranges import Ranges
-from chat_protocol.errors import Unavailable
+from chat_protocol.domain.admission import admit
+from chat_protocol.domain.messages import Batch, Message, PositionKey, Registration
+from chat_protocol.domain.queries import Query
+from chat_protocol.errors import OutcomeUnknown, Unavailable
 from chat_protocol.stores.sqlite.file import connect, lock
-from chat_protocol.stores.sqlite.memtable import read_recent
+from chat_protocol.stores.sqlite.ledger import Ledger
+from chat_protocol.stores.sqlite.memtable import read_memtable
 from chat_protocol.stores.sqlite.queries import Queries
-from chat_protocol.stores.sqlite.retention import Moments, Sweep
-from chat_protocol.stores.sqlite.segments import (
-    ChunkWriter,
-    Kind,
-    pack_moves,
-    pack_publication,
-    pack_run,
-)
-from chat_protocol.wire.codes import Code
-from chat_protocol.wire.commands import Scope
+from chat_protocol.stores.sqlite.retention import Purge
+from chat_protocol.stores.sqlite.segments import SegmentWriter, pack_messages, pack_positions
+from chat_protocol.stores.sqlite.time_index import TimeIndex
+from chat_protocol.stores.sqlite.wal import is_refused, overwrite_last_commit
 
-__all__ = ["PUBLISHING_IDS", "Database"]
-
-_MAILBOXES_KEPT = 50_000
-"""Mailboxes of which something is kept in memory."""
-
-_PUBLISHERS_KEPT = 10_000
-"""Senders whose last publishing ids are kept in memory."""
-
-_EDGES_KEPT = 200_000
-"""Ends of ranges of publishing ids that are kept in memory."""
-
-PUBLISHING_IDS = 1000
-"""Of each sender so many are looked back on at least."""
+__all__ = ["Database"]
 
 _BYTES_AT_HAND = 1024 * 1024
 """A larger batch takes milliseconds to be copied."""
 
-_SWEEP_SECONDS = 0.0005
-"""Of work on what is forgotten in one step: batches wait for it."""
+_PURGE_SECONDS = 0.0005
+"""Work on expired messages in one step: batches wait for it."""
 
-_PATIENCE = 5000
-"""Milliseconds that the worker waits for another program to let go of the file."""
+_BUSY_MILLISECONDS = 5000
+"""How long the worker waits for another program that has the file locked."""
 
-_INSERT_CHUNK = """
-INSERT INTO chunk (first, entries) VALUES (?, ?)
-ON CONFLICT (first) DO UPDATE SET entries = CAST(entries || excluded.entries AS BLOB)
+_WRITE_SEGMENT = """
+INSERT INTO segment (first, records) VALUES (?, ?)
+ON CONFLICT (first) DO UPDATE SET records = CAST(records || excluded.records AS BLOB)
 """
 
-_TAKE_PART = """
+_EMPTY_PART = """
 UPDATE inbox SET count = last - ?2
 WHERE user = ?1 AND last = (SELECT min(last) FROM inbox WHERE user = ?1 AND last > ?2)
 AND last - count < ?2
 """
 
-_FORGET_IDS = """
-DELETE FROM publishing WHERE (user, last) IN (
-    SELECT user, last FROM json_each(?) JOIN publishing
-    ON user = value->>0 AND last < value->>1
-)
-"""
-
-
-class _Mailbox:
-    """What is kept in memory of a user's mailbox."""
-
-    __slots__ = ("filed", "seen")
-
-    def __init__(self, filed: int, seen: int) -> None:
-        self.filed = filed
-        """How many messages of it are in the table; without a limit, whether any is."""
-        self.seen = seen
-        """What went to everyone up to there is delivered."""
-
 
 class Database:
     """The open file; used by one thread at a time.
 
-    A batch is written by :meth:`write` and :meth:`sync`, or both in one by :meth:`commit`.
+    A batch is stored by :meth:`write` and :meth:`sync`, or by :meth:`commit`, which does both.
 
     Args:
         path: of the file; beside it stand ``-wal``, ``-shm`` and ``-lock``.
@@ -109,22 +73,23 @@ class Database:
         except BaseException:
             self._lock.undo()
             raise
-        self._moments = Moments(self._connection, wall_clock)
+        self._time_index = TimeIndex(self._connection, wall_clock)
+        self._unknown = False
+        """Whether the outcome of the last commit is unknown: see stores/sqlite/wal.py."""
         self._load()
 
     def _load(self) -> None:
-        """Learn from the file what is kept in memory."""
-        self._recent, below, last = read_recent(self._connection)
-        self._queries = Queries(self._connection, self._recent, below)
-        # What the last process had not come to.
-        self._sweep = Sweep(self._connection, below) if below else None
-        self._mailboxes: dict[int, _Mailbox] = {}
-        self._publishing: dict[int, Ranges] = {}
-        self._edges = 0
-        self._writer = ChunkWriter(last)
-        self._moments.load()
-        (everyones,) = self._one("SELECT max(offset) FROM everyone")
-        self._last_to_everyone: int = everyones or 0
+        """Read from the file what is kept in memory."""
+        connection = self._connection
+        self._memtable, expired, last = read_memtable(connection)
+        self._writer = SegmentWriter(last)
+        self._queries = Queries(connection, self._memtable, expired)
+        self._ledger = Ledger(self._limit, connection, self._queries, self._memtable, self._writer)
+        self._time_index.load()
+        # What the last process did not come to.
+        self._purge = Purge(connection, expired) if expired else None
+        (to_everyone,) = self._one("SELECT max(offset) FROM everyone")
+        self._last_to_everyone: int = to_everyone or 0
         (self.registered,) = self._one("SELECT count(*) FROM user")
         self._stale = False
 
@@ -132,10 +97,10 @@ class Database:
         return self._connection.execute(query, values).fetchone()
 
     def close(self) -> None:
-        """Merge the write-ahead log into the file and unlock it."""
-        with suppress(Unavailable, sqlite3.Error):
+        """Move the write-ahead log into the file and unlock it."""
+        with suppress(Unavailable, OutcomeUnknown, sqlite3.Error):
             self._begin()
-            self._moments.mark(self._writer, at_once=True)
+            self._time_index.mark(self._writer, at_once=True)
             self.sync()
         self._connection.close()
         self._lock.release()
@@ -153,55 +118,36 @@ class Database:
     # A batch.
 
     def at_hand(self, batch: Batch) -> bool:
-        """Whether :meth:`write` finds all that it needs in memory, so that it does not block."""
-        if self._stale or self._recent.full or batch.registrations:
+        """Return whether :meth:`write` finds all that it needs in memory, and does not block."""
+        if self._stale or self._unknown or self._memtable.full or batch.registrations:
             return False
-        mailboxes, limit = self._mailboxes, self._limit
         size = 0
         for message in batch.messages:
             size += message.size
-            if message.publishing_id and message.sender.user.id not in self._publishing:
+            if not self._ledger.at_hand(message):
                 return False
-            if isinstance(message, Run):
-                recipient = message.recipient_id
-                if not recipient or (limit and message.waits and recipient not in mailboxes):
-                    return False
-            else:
-                for user in message.recipients:
-                    if not user.id or (limit and user.id not in mailboxes):
-                        return False
-        moved = [waiting.user_id for waiting in batch.returned]
-        for user_id in (*moved, *batch.taken):
-            mailbox = mailboxes.get(user_id)
-            if mailbox is None or mailbox.filed:
+        for user_id, _ in batch.positions:
+            mailbox = self._ledger.mailboxes.get(user_id)
+            if mailbox is None or mailbox.flushed:
                 return False
         return size <= _BYTES_AT_HAND
 
     def commit(self, batch: Batch) -> None:
-        """Write and sync; blocks, and waits for a program that holds the file."""
+        """Write and sync; blocks, and waits for a program that has the file locked."""
         try:
             self._begin()
-            if self._recent.full:
-                self._file()
+            if self._memtable.full:
+                self._flush()
             self._write(batch)
         except BaseException as error:
             self._undo(error)
         self.sync()
 
-    def _begin(self) -> None:
-        if self._stale:
-            self._load()
-        self._connection.execute(f"PRAGMA busy_timeout = {_PATIENCE}")
-        try:
-            self._connection.execute("BEGIN IMMEDIATE")
-        finally:
-            self._connection.execute("PRAGMA busy_timeout = 0")
-
     def write(self, batch: Batch) -> bool:
-        """Write a batch that is at hand, as far as the cache of the kernel; :meth:`sync` follows.
+        """Write a batch that is at hand to the caches; :meth:`sync` follows.
 
         Returns:
-            Whether it did; False: another program holds the file.
+            False if another program has the file locked: nothing is written then.
         """
         try:
             self._connection.execute("BEGIN IMMEDIATE")
@@ -214,223 +160,165 @@ class Database:
         return True
 
     def sync(self) -> None:
-        """Make what was written last for good: fsync."""
+        """Commit what was written, and sync it."""
         try:
-            self._connection.commit()
-        except BaseException as error:
+            self._connection.execute("COMMIT")
+        except sqlite3.Error as error:
+            if not is_refused(error):
+                self._unknown = True
+                self._roll_back()
+                with suppress(sqlite3.Error), self._patient():
+                    self._settle()
             self._undo(error)
 
-    def _undo(self, error: BaseException) -> None:
+    def _begin(self) -> None:
+        """Begin a transaction, with everything in memory as the file says."""
+        with self._patient():
+            self._settle()
+            if self._stale:
+                self._load()
+            self._connection.execute("BEGIN IMMEDIATE")
+
+    def _settle(self) -> None:
+        """Make it known, if it is not, that the last commit is not stored, nor ever will be."""
+        if self._unknown:
+            overwrite_last_commit(self._connection)
+            self._unknown = False
+
+    @contextmanager
+    def _patient(self) -> Iterator[None]:
+        """Wait for another program that has the file locked."""
+        self._connection.execute(f"PRAGMA busy_timeout = {_BUSY_MILLISECONDS}")
+        try:
+            yield
+        finally:
+            self._connection.execute("PRAGMA busy_timeout = 0")
+
+    def _undo(self, error: BaseException) -> NoReturn:
+        """Go back to the last commit, and raise what the caller of the store is to know."""
+        self._roll_back()
+        if not isinstance(error, sqlite3.Error):
+            raise error
+        if self._unknown:
+            raise OutcomeUnknown(f"SQLite: {error}") from error
+        raise Unavailable(f"SQLite: {error}") from error
+
+    def _roll_back(self) -> None:
         # SQLite rolls back by itself on some errors, a full disk among them.
         with suppress(sqlite3.Error):
-            self._connection.rollback()
+            self._connection.execute("ROLLBACK")
         self._stale = True
-        if isinstance(error, sqlite3.Error):
-            raise Unavailable(f"SQLite: {error}") from error
-        raise error
 
     def _write(self, batch: Batch) -> None:
-        self._register(batch)
-        if batch.messages:
-            self._moments.stored(self._writer)
-        for message in batch.messages:
-            if isinstance(message, Run):
-                self._take_run(message)
-            else:
-                self._take_publication(message)
-        self._move(batch)
-        rows = self._writer.rows()
-        self._recent.wrote(sum(len(entries) for _, entries in rows))
-        self._connection.executemany(_INSERT_CHUNK, rows)
-
-    def _register(self, batch: Batch) -> None:
-        execute = self._connection.execute
         for registration in batch.registrations:
-            name, when = registration.name, registration.when
-            user_id = self._queries.user_id(name)
-            if user_id:
-                execute("UPDATE user SET last_login = ? WHERE id = ?", (when, user_id))
-            else:
-                last = self._writer.last_offset
-                new = execute(
-                    "INSERT INTO user (name, last_login, registered, seen) VALUES (?, ?, ?, ?)",
-                    (name, when, last, last),
-                )
-                user_id = new.lastrowid or 0
-                self.registered += 1
-            registration.user_id = user_id
+            self._register(registration)
+        if batch.messages:
+            self._time_index.stored(self._writer)
+        if batch.positions:
+            self._move(batch.positions)
+        for message in batch.messages:
+            if admit(message, self._ledger):
+                self._store(message)
+        rows = self._writer.rows()
+        self._memtable.wrote(sum(len(records) for _, records in rows))
+        self._connection.executemany(_WRITE_SEGMENT, rows)
 
-    def _take_run(self, run: Run) -> None:
-        """Find the recipient and how many messages its mailbox takes; store these."""
-        run.accepted = len(run.texts)
-        run.refusal = Code.OK
-        recipient = run.recipient_id = run.recipient_id or self._queries.user_id(run.recipient.name)
-        if not recipient:
-            run.refuse(Code.USER_NOT_FOUND, f"there is no user {run.recipient.name}")
-            return
-        if run.waits and self._limit:
-            room = self._room(recipient)
-            if run.accepted > room:
-                run.accepted = room
-                run.refuse_rest(
-                    Code.MAILBOX_FULL,
-                    f"{self._limit} messages wait for {run.recipient.name} already",
-                )
-        if not run.accepted:
-            return
-        sender = run.sender.user.id
-        writer = self._writer
-        writer.add(pack_run(run, sender), run.accepted)
-        end = writer.last_offset + 1
-        run.offset = end - run.accepted
-        self._recent.add_run(sender, recipient, run.offset, end, run.waits)
-        first = run.publishing_id
-        if first:
-            self._recent.add_publishing(sender, first, first + run.accepted)
-            self._remember(sender, first, first + run.accepted)
-
-    def _take_publication(self, publication: Publication) -> None:
-        publication.refuse(Code.OK, "")
-        sender = publication.sender.user.id
-        publishing_id = publication.publishing_id
-        if publishing_id and publishing_id in self._ids_of(sender):
-            return
-        if not self._find_recipients(publication):
-            return
-        self._writer.add(pack_publication(publication, sender), 1)
-        offset = publication.offset = self._writer.last_offset
-        self._recent.add_publication(sender, publication.recipient_ids, offset, publishing_id)
-        if publishing_id:
-            self._remember(sender, publishing_id, publishing_id + 1)
-        if publication.scope == Scope.EVERYONE:
-            self._connection.execute("INSERT INTO everyone VALUES (?, ?)", (offset, sender))
-            self._last_to_everyone = offset
-
-    def _find_recipients(self, publication: Publication) -> bool:
-        ids = publication.recipient_ids = []
-        for user in publication.recipients:
-            user_id = user.id or self._queries.user_id(user.name)
-            if not user_id:
-                publication.refuse(Code.USER_NOT_FOUND, f"there is no user {user.name}")
-                return False
-            if self._limit and not self._room(user_id):
-                publication.refuse(
-                    Code.MAILBOX_FULL, f"{self._limit} messages wait for {user.name} already"
-                )
-                return False
-            ids.append(user_id)
-        return True
-
-    # Forgetting.
-
-    def forget(self, before: int) -> bool:
-        """See IStore; blocks as :meth:`commit` does."""
-        try:
-            self._begin()
-            more = self._forget(before)
-        except BaseException as error:
-            self._undo(error)
-        self.sync()
-        return more
-
-    def _forget(self, before: int) -> bool:
-        self._moments.mark(self._writer)
-        if self._sweep is not None:
-            if self._sweep.step(_SWEEP_SECONDS):
-                return True
-            self._sweep = None
-        below = self._moments.before(before)
-        if below <= self._queries.below:
-            return False
-        # From now on nobody sees them; to take them out of the tables takes its time.
-        if below > self._recent.filed + 1:
-            self._file()
-        self._connection.execute("UPDATE forgotten SET below = ?", (below,))
-        self._recent.forget(below)
-        self._queries.below = below
-        for user_id in [one for one, mailbox in self._mailboxes.items() if mailbox.filed]:
-            del self._mailboxes[user_id]
-        self._sweep = Sweep(self._connection, below)
-        return True
-
-    # What is kept in memory.
-
-    def _mailbox(self, user_id: int) -> _Mailbox:
-        mailbox = self._mailboxes.get(user_id)
-        if mailbox is None:
-            if len(self._mailboxes) >= _MAILBOXES_KEPT:
-                self._mailboxes.clear()
-            filed = self._queries.count_inbox(user_id, bool(self._limit))
-            (seen,) = self._one("SELECT seen FROM user WHERE id = ?", user_id)
-            mailbox = self._mailboxes[user_id] = _Mailbox(filed, seen)
-        return mailbox
-
-    def _room(self, user_id: int) -> int:
-        """How many more messages a mailbox takes."""
-        return max(0, self._limit - self._mailbox(user_id).filed - self._recent.count(user_id))
-
-    def _ids_of(self, sender: int) -> Ranges:
-        ids = self._publishing.get(sender)
-        if ids is None:
-            if len(self._publishing) >= _PUBLISHERS_KEPT or self._edges >= _EDGES_KEPT:
-                self._publishing.clear()
-                self._edges = 0
-            ids = self._publishing[sender] = self._queries.publishing_ids(sender)
-            self._edges += len(ids.edges)
-        return ids
-
-    def _remember(self, sender: int, begin: int, end: int) -> None:
-        ids = self._ids_of(sender)
-        before = len(ids.edges)
-        ids.add(begin, end)
-        if ids.count > 2 * PUBLISHING_IDS:
-            ids.keep_highest(PUBLISHING_IDS)
-        self._edges += len(ids.edges) - before
-
-    def _file(self) -> None:
-        """Have the tables know what so far only the chunks do."""
-        self._writer.end_chunk()
-        recent, writer = self._recent, self._writer
-        for user_id in recent.mailboxes:
-            mailbox = self._mailboxes.get(user_id)
-            if mailbox is not None:
-                mailbox.filed += recent.count(user_id)
-        lowest = [
-            (sender, self._ids_of(sender).edges[0] - 2**63) for sender in sorted(recent.publishing)
-        ]
-        if lowest:
-            self._connection.execute(_FORGET_IDS, (json.dumps(lowest),))
-        recent.file(self._connection, writer.last_offset)
-
-    def _move(self, batch: Batch) -> None:
-        returned = []
-        for user_id, message in batch.returned:
-            if message.offset < self._queries.below:
-                continue
-            mailbox = self._mailbox(user_id)
-            if mailbox.filed and self._queries.in_inbox(user_id, message.offset):
-                continue
-            if self._recent.give_back(user_id, message.offset):
-                returned.append((user_id, message.offset))
-        if returned:
-            self._writer.add(pack_moves(Kind.RETURNED, returned), 0)
-        taken = [
-            (user_id, offset)
-            for user_id, offset in batch.taken.items()
-            if self._take(user_id, offset)
-        ]
-        if taken:
-            self._writer.add(pack_moves(Kind.TAKEN, taken), 0)
-
-    def _take(self, user_id: int, offset: int) -> bool:
-        """Empty a mailbox up to an offset; whether the chunks have to tell it."""
+    def _register(self, registration: Registration) -> None:
         execute = self._connection.execute
-        mailbox = self._mailbox(user_id)
-        if mailbox.filed:
+        name, when = registration.name, registration.when
+        user_id = self._queries.user_id(name)
+        if user_id:
+            execute("UPDATE user SET last_login = ? WHERE id = ?", (when, user_id))
+        else:
+            last = self._writer.last_offset
+            new = execute(
+                "INSERT INTO user (name, last_login, registered, seen) VALUES (?, ?, ?, ?)",
+                (name, when, last, last),
+            )
+            user_id = new.lastrowid or 0
+            self.registered += 1
+        registration.user_id = user_id
+
+    def _move(self, positions: dict[PositionKey, int]) -> None:
+        """Move positions; the segments tell it where the tables do not."""
+        moved = [
+            (user_id, device_id, offset)
+            for (user_id, device_id), offset in positions.items()
+            if self._empty(user_id, offset)
+        ]
+        if moved:
+            self._writer.add(pack_positions(moved))
+
+    def _empty(self, user_id: int, offset: int) -> bool:
+        """Empty a mailbox up to an offset; return whether it held messages in the memtable."""
+        execute = self._connection.execute
+        ledger = self._ledger
+        mailbox = ledger.mailboxes.get(user_id) or ledger.mailbox(user_id)
+        if mailbox.flushed:
             execute("DELETE FROM inbox WHERE user = ? AND last <= ?", (user_id, offset))
-            execute(_TAKE_PART, (user_id, offset))
-            mailbox.filed = self._queries.count_inbox(user_id, bool(self._limit))
-        if mailbox.seen < min(offset, self._last_to_everyone):
+            execute(_EMPTY_PART, (user_id, offset))
+            mailbox.flushed = self._queries.count_inbox(user_id, bool(self._limit))
+        if mailbox.seen < self._last_to_everyone and mailbox.seen < offset:
             execute("UPDATE user SET seen = ? WHERE id = ?", (offset, user_id))
             mailbox.seen = offset
-        return self._recent.take(user_id, offset)
+        return self._memtable.move(user_id, offset)
+
+    def _store(self, message: Message) -> None:
+        """Store an admitted message."""
+        sender, publishing_id = message.sender, message.publishing_id
+        user_id, recipients = sender.user.id, message.recipient_ids
+        device_id = self._ledger.device(user_id, sender.device) if sender.device else 0
+        entry, begin = message.entry(), message.offset
+        end = begin + message.accepted
+        self._writer.add(pack_messages(entry, user_id, device_id, recipients, publishing_id))
+        if recipients:
+            self._memtable.add_messages(user_id, recipients, begin, end)
+        else:
+            rows = [(offset, user_id) for offset in range(begin, end)]
+            self._connection.executemany("INSERT INTO everyone VALUES (?, ?)", rows)
+            self._last_to_everyone = end - 1
+        if publishing_id:
+            self._ledger.publish(message, device_id)
+
+    def _flush(self) -> None:
+        """Write to the tables what so far only the segments and the memtable know."""
+        self._writer.end_segment()
+        self._ledger.flushing()
+        self._memtable.flush(self._connection, self._writer.last_offset)
+
+    # Retention.
+
+    def expire(self, before: int) -> bool:
+        """See IStore.forget; blocks as :meth:`commit` does."""
+        try:
+            try:
+                self._begin()
+                more = self._expire(before)
+            except BaseException as error:
+                self._undo(error)
+            self.sync()
+        except OutcomeUnknown as error:
+            # Whatever the outcome, the next step goes on from there.
+            raise Unavailable(str(error)) from error
+        return more
+
+    def _expire(self, before: int) -> bool:
+        self._time_index.mark(self._writer)
+        if self._purge is not None:
+            if self._purge.step(_PURGE_SECONDS):
+                return True
+            self._purge = None
+        expired = self._time_index.stored_before(before)
+        if expired <= self._queries.expired:
+            return False
+        # They are unseen from now on; to remove them from the tables takes its time.
+        if expired > self._memtable.flushed + 1:
+            self._flush()
+        self._connection.execute("UPDATE state SET expired = ?", (expired,))
+        self._memtable.expire(expired)
+        self._queries.expired = expired
+        mailboxes = self._ledger.mailboxes
+        for user_id in [one for one, mailbox in mailboxes.items() if mailbox.flushed]:
+            del mailboxes[user_id]
+        self._purge = Purge(self._connection, expired)
+        return True

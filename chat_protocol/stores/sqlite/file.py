@@ -1,4 +1,4 @@
-"""Opening the file of the SQLite store: its lock, its schema, and why it may be refused."""
+"""Opening the file of the SQLite store: its lock, its schema, and why it can be refused."""
 
 from __future__ import annotations
 
@@ -11,14 +11,15 @@ from importlib.resources import files
 from chat_protocol.errors import StoreUnusable
 from chat_protocol.stores.sqlite.admin.copy import copy_database, remove_database
 from chat_protocol.stores.sqlite.lock import FileLock
-from chat_protocol.stores.sqlite.upgrade import UPGRADES
+from chat_protocol.stores.sqlite.upgrade import AFTER, BEFORE
+from chat_protocol.stores.sqlite.wal import write_again
 
 __all__ = ["APPLICATION_ID", "SCHEMA_VERSION", "connect", "lock"]
 
 APPLICATION_ID = 0x43686174
 """Marks the file as one of ours (``PRAGMA application_id``): "Chat" in ASCII."""
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 """``PRAGMA user_version`` of the newest schema."""
 
 _PRAGMAS = """
@@ -33,10 +34,10 @@ PRAGMA secure_delete = FAST;
 
 
 def lock(path: str) -> FileLock:
-    """Take the lock that only one process can have.
+    """Take the lock that only one process can hold.
 
     Raises:
-        StoreUnusable: another one has it, or it cannot be had.
+        StoreUnusable: another process holds it, or it cannot be taken.
     """
     try:
         return FileLock(path)
@@ -55,32 +56,33 @@ def lock(path: str) -> FileLock:
 
 
 def connect(path: str, say: Callable[[str], object] = str) -> sqlite3.Connection:
-    """The open database, its schema the newest; texts are bytes.
+    """Open the database and bring its schema to the newest version; texts are bytes.
 
-    One with an older schema is upgraded, which may take its time; a copy of it is kept.
+    An upgrade can take its time. A copy of the older file is kept.
 
     Args:
         path: of the file.
-        say: takes a sentence for the operator.
+        say: takes sentences for the operator.
 
     Raises:
-        StoreUnusable: it is no database, not ours, or newer than this program; or it cannot be
-            upgraded, and is as it was, or made, and is not there.
+        StoreUnusable: it is no database, not ours, or newer than this program. Or it cannot be
+            upgraded, and is as it was; or it cannot be created, and is not there.
     """
     connection = None
-    made = _create_for_owner(path)
+    created = _create_for_owner(path)
     try:
         connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         connection.text_factory = bytes
         _check(connection, path)
         connection.executescript(_PRAGMAS)
+        write_again(connection, path)
         _bring_up_to_date(connection, path, say)
-        # Nobody waits for another program but the worker, who says so.
+        # Only the worker waits for another program, and it says so.
         connection.execute("PRAGMA busy_timeout = 0")
-    except (sqlite3.Error, StoreUnusable) as error:
+    except (OSError, sqlite3.Error, StoreUnusable) as error:
         if connection is not None:
             connection.close()
-        if made:
+        if created:
             remove_database(path)
         if isinstance(error, StoreUnusable):
             raise
@@ -92,11 +94,14 @@ def connect(path: str, say: Callable[[str], object] = str) -> sqlite3.Connection
 
 
 def _create_for_owner(path: str) -> bool:
-    """A new file is for nobody else; SQLite's log gets the mode of the file. Whether it is new."""
+    """Create a missing file for its owner only; return whether it was missing.
+
+    SQLite gives its log the mode of the file.
+    """
     try:
         os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
     except OSError:
-        # What is wrong SQLite says, and a file that is there keeps its mode.
+        # SQLite says what is wrong. A file that exists keeps its mode.
         return False
     return True
 
@@ -137,32 +142,34 @@ def _bring_up_to_date(
                 f"{path} has to be upgraded to schema {SCHEMA_VERSION}, which failed, and is as it"
                 f" was: {error}; there must be room for a copy of it beside it and as much again"
             ) from error
-        say(f"Upgraded {path}; what it was is kept in {copy}, delete that when all is well")
+        say(f"Upgraded {path}; the older file is kept as {copy}, delete that when all is well")
 
 
 def _create(connection: sqlite3.Connection, version: int) -> None:
-    """Bring the schema from a version to the newest, in one transaction.
+    """Bring the schema from a version to the newest one, in one transaction.
 
-    A new database begins to number at the microsecond: clients that remember another one's numbers
-    drop what has lower ones (clause S44).
+    The first offset of a new database is the microsecond: clients that remember the offsets of
+    another one drop messages with lower ones (clause S44).
     """
     connection.execute("BEGIN IMMEDIATE")
     for step in range(version + 1, SCHEMA_VERSION + 1):
+        if step in BEFORE:
+            BEFORE[step](connection)
         schema = files("chat_protocol.stores.sqlite").joinpath(f"schema/{step}.sql").read_text()
         for statement in _statements(schema):
             connection.execute(statement)
-        if step in UPGRADES:
-            UPGRADES[step](connection)
+        if step in AFTER:
+            AFTER[step](connection)
     if not version:
         last = time.time_ns() // 1000
-        connection.execute("INSERT INTO filing (first, last) VALUES (1, ?)", (last,))
+        connection.execute("INSERT INTO flush (first, last) VALUES (1, ?)", (last,))
     connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
     connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
     connection.execute("COMMIT")
 
 
 def _statements(script: str) -> Iterator[str]:
-    """One by one, for executescript() would commit in front of them."""
+    """Yield the statements of a script; executescript() would commit before them."""
     statement = ""
     for line in script.splitlines(keepends=True):
         statement += line

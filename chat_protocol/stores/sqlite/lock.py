@@ -1,4 +1,4 @@
-"""The lock on a SQLite file that only one process can have."""
+"""The lock on a SQLite file that only one process can hold."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ __all__ = ["FileLock"]
 
 
 class FileLock:
-    """Held from the beginning; the kernel frees it, whatever happens.
+    """A lock that is held from its creation on. The kernel frees it when the process ends.
 
-    It is a ``flock(2)`` on a file beside the database, ``-lock`` behind its real name: a link to
-    the database is the same database. That file stays, unless :meth:`undo` is called.
+    It is a ``flock(2)`` on a file beside the database, with ``-lock`` behind its real name: a link
+    to the database is the same database. That file stays, unless :meth:`undo` is called.
 
     Args:
-        path: of the database, which need not be there.
+        path: of the database, which need not exist.
 
     Raises:
-        BlockingIOError: another process has it.
-        OSError: it cannot be had; with a ``filename`` if its file cannot be opened.
+        BlockingIOError: another process holds the lock.
+        OSError: it cannot be taken; with a ``filename`` if its file cannot be opened.
     """
 
     def __init__(self, path: str) -> None:
@@ -34,16 +34,16 @@ class FileLock:
             except BaseException:
                 os.close(self._descriptor)
                 raise
-            # Whoever had made it took it away meanwhile: the next one locks another file.
+            # The process that created the file has removed it: the next one locks another file.
             os.close(self._descriptor)
 
     def _open(self) -> None:
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
-        self._made = True
+        self._created = True
         try:
             self._descriptor = os.open(self._name, flags | os.O_EXCL, 0o600)
         except FileExistsError:
-            self._made = False
+            self._created = False
             self._descriptor = os.open(self._name, flags, 0o600)
 
     def _is_the_named_one(self) -> bool:
@@ -52,13 +52,13 @@ class FileLock:
         return False
 
     def release(self) -> None:
-        """Let another process have it."""
+        """Free the lock."""
         os.close(self._descriptor)
 
     def undo(self) -> None:
-        """The same, and if this made the file, take it away."""
-        # While it is held: nobody else's file can have that name.
-        if self._made:
+        """Free the lock, and remove its file if this object created it."""
+        # While the lock is held no other process has a file of that name.
+        if self._created:
             with suppress(OSError):
                 os.unlink(self._name)
         os.close(self._descriptor)

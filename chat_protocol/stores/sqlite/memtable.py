@@ -1,156 +1,116 @@
-"""What the tables of the SQLite store that are looked up in do not know yet.
+"""The memtable of the SQLite store: what the tables that are looked up in do not know yet.
 
-Chunks tell everything, but not whose mailbox a message is in. The tables that tell it would
-change in a page for each mailbox and conversation with each batch. So they are written behind:
-what the last chunks say is held here, filed in the tables many batches at a time, and read
-again from the chunks when the file is opened.
+Segments tell everything, but not whose mailbox a message is in. The tables that tell it would
+change in one page for each mailbox and conversation with each batch. So they are written behind:
+what the last segments say is held in memory, and written to the tables many batches at a time (a
+flush). When the file is opened, the memtable is read again from the segments behind the last
+flush.
 """
 
 from __future__ import annotations
 
 import json
 import sqlite3
-import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TypeVar
 
+from chat_protocol.domain.messages import PositionKey
 from chat_protocol.domain.ranges import Ranges
+from chat_protocol.stores.sqlite.conversations import Run, write_postings
 from chat_protocol.stores.sqlite.segments import (
     Kind,
-    entries_of,
-    unpack_moves,
-    unpack_publication,
-    unpack_published,
+    end_of,
+    positions_of,
+    recipients_of,
+    records_of,
 )
 
-__all__ = ["Recent", "filed_runs", "read_recent", "records_between"]
+__all__ = ["Memtable", "read_memtable"]
 
 ENTRIES = 8192
-"""So many messages to one recipient, or runs of them, are held at most."""
+"""A flush is due when so many runs of messages to a recipient, or of publishing ids, are held."""
 
 BYTES = 16 * 1024 * 1024
-"""Of chunks that are read again at most when the file is opened."""
+"""A flush is due when the segments hold so much more. They are read when the file is opened."""
 
-_RECORD = struct.Struct(">IIII")
-_PAGE_BYTES = 60 * _RECORD.size
-"""Of records in a row: as many as a page of such a table takes four times."""
+K = TypeVar("K")
 
-_FILE_CONVERSATIONS = f"""
-INSERT INTO conversation (filing, low, records)
-SELECT ?1, substr(?2, value, {_RECORD.size}), substr(?2, value, {_PAGE_BYTES}) FROM json_each(?3)
-"""
-
-_FILED_CONVERSATION = """
-SELECT records FROM conversation WHERE filing = ?1 AND low <= ?3 AND low >= coalesce(
-    (SELECT max(low) FROM conversation WHERE filing = ?1 AND low <= ?2), ?2
-)
-"""
-
-_FILE_INBOX = """
+_WRITE_INBOX = """
 INSERT INTO inbox (user, last, count)
 SELECT value->>0, value->>1, value->>2 FROM json_each(?1)
 """
 
-_FILE_PUBLISHING = """
-INSERT OR REPLACE INTO publishing (user, last, count)
-SELECT value->>0, value->>1, value->>2 FROM json_each(?1)
+_WRITE_PUBLISHING = """
+INSERT OR REPLACE INTO publishing (user, device, last, count)
+SELECT value->>0, value->>1, value->>2, value->>3 FROM json_each(?1)
 """
 
 
-class Recent:
+class Memtable:
     """The mailboxes, conversations and publishing ids that the tables do not know yet.
 
     Args:
-        filed: the last offset that they do know.
+        flushed: the last offset that the tables know.
     """
 
-    def __init__(self, filed: int) -> None:
-        self._begin(filed)
+    def __init__(self, flushed: int) -> None:
+        self._begin(flushed)
 
-    def _begin(self, filed: int) -> None:
-        self._filed = filed
+    def _begin(self, flushed: int) -> None:
+        self.flushed = flushed
+        """The last offset that the tables know."""
         self.mailboxes: dict[int, Ranges] = {}
-        """Offsets that wait, by user; nothing empty is kept."""
-        self.publishing: dict[int, Ranges] = {}
-        """Publishing ids, by sender."""
-        self._runs: list[tuple[int, int, int, int]] = []
-        """Sender, recipient, first offset and the one behind the last, in their order."""
-        self._moves = 0
+        """Offsets that wait, by the id of the user."""
+        self.publishing: dict[PositionKey, Ranges] = {}
+        """Publishing ids, by the ids of the user and of the device that sent them."""
+        self._runs: list[Run] = []
+        self._entries = 0
         self._bytes = 0
 
     @property
-    def filed(self) -> int:
-        """The last offset that the tables know."""
-        return self._filed
-
-    @property
     def full(self) -> bool:
-        """Whether it is time to file."""
-        return len(self._runs) + self._moves >= ENTRIES or self._bytes >= BYTES
+        """Whether a flush is due."""
+        return self._entries >= ENTRIES or self._bytes >= BYTES
 
-    def add_run(self, sender: int, recipient: int, begin: int, end: int, waits: bool) -> None:
-        """Messages of one user to another have these offsets."""
-        self._runs.append((sender, recipient, begin, end))
-        if waits:
-            self._put(recipient, begin, end)
-
-    def add_publication(
-        self, sender: int, recipients: Sequence[int], offset: int, publishing_id: int
-    ) -> None:
-        """A message to several has this offset; to everyone has no recipients."""
+    def add_messages(self, sender: int, recipients: Sequence[int], begin: int, end: int) -> None:
+        """Put the messages with these offsets into the mailboxes of their recipients."""
         for recipient in recipients:
-            self.add_run(sender, recipient, offset, offset + 1, waits=True)
-        if publishing_id:
-            self.add_publishing(sender, publishing_id, publishing_id + 1)
+            self._runs.append((sender, recipient, begin, end))
+            mailbox = self.mailboxes.get(recipient)
+            if mailbox is None:
+                mailbox = self.mailboxes[recipient] = Ranges()
+            mailbox.append(begin, end)
+        self._entries += len(recipients)
 
-    def add_publishing(self, sender: int, begin: int, end: int) -> None:
-        """Messages of this user are stored under these publishing ids."""
-        self._moves += 1
-        ids = self.publishing.get(sender)
+    def add_publishing(self, sender: int, device: int, begin: int, end: int) -> None:
+        """Note publishing ids under which messages are stored."""
+        ids = self.publishing.get((sender, device))
         if ids is None:
-            ids = self.publishing[sender] = Ranges()
-        ids.add(begin, end)
+            ids = self.publishing[sender, device] = Ranges()
+        ids.append(begin, end)
+        self._entries += 1
 
-    def _put(self, user: int, begin: int, end: int) -> None:
+    def move(self, user: int, offset: int) -> bool:
+        """Empty a mailbox up to an offset; return whether anything was there."""
         mailbox = self.mailboxes.get(user)
-        if mailbox is None:
-            mailbox = self.mailboxes[user] = Ranges()
-        mailbox.add(begin, end)
-
-    def give_back(self, user: int, offset: int) -> bool:
-        """Into the mailbox again; False if it is there."""
-        mailbox = self.mailboxes.get(user)
-        if mailbox is not None and offset in mailbox:
+        if mailbox is None or not mailbox.edges or mailbox.edges[0] > offset:
             return False
-        self._moves += 1
-        self._put(user, offset, offset + 1)
-        return True
-
-    def take(self, user: int, offset: int) -> bool:
-        """Out of the mailbox, up to the offset; False if nothing of that is there."""
-        mailbox = self.mailboxes.get(user)
-        if mailbox is None or mailbox.edges[0] > offset:
-            return False
-        self._moves += 1
+        # An empty mailbox stays: the user is likely to get more.
         mailbox.discard_below(offset + 1)
-        if not mailbox:
-            del self.mailboxes[user]
         return True
 
-    def forget(self, below: int) -> None:
-        """Nothing with a lower offset waits any more."""
-        for user in [one for one, mailbox in self.mailboxes.items() if mailbox.edges[0] < below]:
-            mailbox = self.mailboxes[user]
+    def expire(self, below: int) -> None:
+        """Empty all mailboxes of messages with offsets below one."""
+        for mailbox in self.mailboxes.values():
             mailbox.discard_below(below)
-            if not mailbox:
-                del self.mailboxes[user]
 
     def count(self, user: int) -> int:
-        """How many messages in that user's mailbox the tables do not know."""
+        """Return how many messages wait in the part of a mailbox that is held here."""
         mailbox = self.mailboxes.get(user)
         return mailbox.count if mailbox is not None else 0
 
     def runs(self, user: int, other: int) -> Iterator[tuple[int, int]]:
-        """Begin and end of what a user and another, or 0: anybody, wrote to each other."""
+        """Yield begin and end of what a user and another one (0: anybody) wrote to each other."""
         for sender, recipient, begin, end in self._runs:
             if sender == user:
                 if other in (0, recipient):
@@ -159,97 +119,62 @@ class Recent:
                 yield begin, end
 
     def wrote(self, size: int) -> None:
-        """So many bytes of chunks say what was told here."""
+        """Count bytes of segments that say what is held here."""
         self._bytes += size
 
-    def replay(self, first: int, data: bytes) -> int:
-        """Take what a chunk says; returns the next offset."""
+    def replay(self, first: int, data: bytes) -> None:
+        """Read what a segment says."""
         self._bytes += len(data)
-        offset = first
-        for entry in entries_of(first, data):
-            kind, sender, recipient, messages, offset, *_ = entry
-            end = offset + messages
-            if kind in (Kind.WAITING_RUN, Kind.LIVE_RUN):
-                self.add_run(sender, recipient, offset, end, kind == Kind.WAITING_RUN)
-            elif kind == Kind.PUBLISHED:
-                first = unpack_published(entry, data)
-                self.add_publishing(sender, first, first + recipient)
-            elif kind == Kind.PUBLICATION:
-                publishing_id, recipients = unpack_publication(entry, data)
-                self.add_publication(sender, recipients, offset, publishing_id)
-            else:
-                change = self.give_back if kind == Kind.RETURNED else self.take
-                for user, number in unpack_moves(entry, data):
-                    change(user, number)
-            offset = end
-        return offset
+        for record in records_of(first, data):
+            if record.kind == Kind.MESSAGES:
+                begin, end = record.offset, record.offset + record.messages
+                self.add_messages(record.sender, recipients_of(record, data), begin, end)
+                if id_ := record.publishing_id:
+                    self.add_publishing(record.sender, record.device, id_, id_ + record.messages)
+            elif record.kind == Kind.POSITIONS:
+                for user, _, offset in positions_of(record, data):
+                    self.move(user, offset)
 
-    def file(self, connection: sqlite3.Connection, last: int) -> None:
-        """Move all of it to the tables, which then know what the chunks say up to an offset.
+    def flush(self, connection: sqlite3.Connection, last: int) -> None:
+        """Write everything to the tables, which then know the messages up to an offset.
 
-        One statement a table: so a thread that does this lets go of the GIL once each, not once
-        a row.
+        One statement writes a table, so that a thread releases the GIL once and not once a row.
         """
-        execute = connection.execute
-        first = self._filed + 1
-        execute("INSERT INTO filing (first, last) VALUES (?, ?)", (first, last))
-        records = [
-            _RECORD.pack(sender, recipient, begin - first, end - begin)
-            for sender, recipient, begin, end in self._runs
-        ]
-        records += [
-            _RECORD.pack(recipient, sender, begin - first, end - begin)
-            for sender, recipient, begin, end in self._runs
-            if sender != recipient
-        ]
-        records.sort()
-        data = b"".join(records)
-        positions = list(range(1, len(data) + 1, _PAGE_BYTES))
-        execute(_FILE_CONVERSATIONS, (first, data, json.dumps(positions)))
-        if self.mailboxes:
-            execute(_FILE_INBOX, (json.dumps(_rows(self.mailboxes, 0)),))
-        if self.publishing:
-            execute(_FILE_PUBLISHING, (json.dumps(_rows(self.publishing, 2**63)),))
+        first = self.flushed + 1
+        connection.execute("INSERT INTO flush (first, last) VALUES (?, ?)", (first, last))
+        write_postings(connection, first, self._runs)
+        inbox = [(user, *row) for user, row in _rows(self.mailboxes)]
+        if inbox:
+            connection.execute(_WRITE_INBOX, (json.dumps(inbox),))
+        publishing = [(*key, *row) for key, row in _rows(self.publishing)]
+        if publishing:
+            connection.execute(_WRITE_PUBLISHING, (json.dumps(publishing),))
         self._begin(last)
 
 
-def read_recent(connection: sqlite3.Connection) -> tuple[Recent, int, int]:
-    """What the tables of a file do not know.
+def read_memtable(connection: sqlite3.Connection) -> tuple[Memtable, int, int]:
+    """Read what the tables of a database do not know.
 
-    With it the offset below which messages are forgotten, and the last that was given.
+    Returns:
+        The memtable, the offset below which messages are expired, and the last offset in use.
     """
-    row = connection.execute("SELECT last FROM filing ORDER BY first DESC LIMIT 1").fetchone()
-    last = filed = row[0] if row is not None else 0
-    recent = Recent(filed)
-    chunks = connection.execute(
-        "SELECT first, entries FROM chunk WHERE first > ? ORDER BY first", (filed,)
+    row = connection.execute("SELECT last FROM flush ORDER BY first DESC LIMIT 1").fetchone()
+    last = flushed = row[0] if row is not None else 0
+    memtable = Memtable(flushed)
+    segments = connection.execute(
+        "SELECT first, records FROM segment WHERE first > ? ORDER BY first", (flushed,)
     )
-    for first, entries in chunks:
-        # One without messages has used up a number all the same.
-        last = max(first, recent.replay(first, entries) - 1)
-    (below,) = connection.execute("SELECT below FROM forgotten").fetchone()
-    recent.forget(below)
-    return recent, below, last
+    for first, records in segments:
+        memtable.replay(first, records)
+        # A segment without messages has used up an offset all the same.
+        last = max(first, end_of(first, records) - 1)
+    (expired,) = connection.execute("SELECT expired FROM state").fetchone()
+    memtable.expire(expired)
+    return memtable, expired, last
 
 
-def _rows(sets: dict[int, Ranges], less: int) -> list[tuple[int, int, int]]:
-    """The last number, less something, and the length of each range."""
-    return [(key, end - 1 - less, end - begin) for key in sorted(sets) for begin, end in sets[key]]
-
-
-def filed_runs(
-    connection: sqlite3.Connection, first: int, user: int, other: int
-) -> Iterator[tuple[int, int]]:
-    """The same as :meth:`Recent.runs`, from the filing that begins with this offset."""
-    prefix = struct.pack(">I", user) + (struct.pack(">I", other) if other else b"")
-    for records in records_between(connection, first, prefix):
-        for one, two, begin, count in _RECORD.iter_unpack(records):
-            if one == user and other in (0, two):
-                yield first + begin, first + begin + count
-
-
-def records_between(connection: sqlite3.Connection, first: int, prefix: bytes) -> Iterator[bytes]:
-    """Rows of records of a filing, among them all that begin with ``prefix``."""
-    low, high = (prefix.ljust(_RECORD.size, byte) for byte in (b"\0", b"\xff"))
-    for (records,) in connection.execute(_FILED_CONVERSATION, (first, low, high)):
-        yield records
+def _rows(sets: Mapping[K, Ranges]) -> Iterator[tuple[K, tuple[int, int]]]:
+    """Yield the last number and the length of each range."""
+    for key in sorted(sets):  # type: ignore[type-var]
+        for begin, end in sets[key]:
+            yield key, (end - 1, end - begin)

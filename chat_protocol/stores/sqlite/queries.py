@@ -1,4 +1,4 @@
-"""What the SQLite store answers from."""
+"""How the SQLite store answers queries."""
 
 from __future__ import annotations
 
@@ -7,44 +7,48 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import Any
 
-from chat_protocol.domain.batch import Account, Conversation, Lookup, Page, Query, UserList
+from chat_protocol.domain.entries import Entry
+from chat_protocol.domain.queries import Account, Conversation, Lookup, Page, Query, UserList
 from chat_protocol.domain.ranges import Ranges
-from chat_protocol.domain.stored import Stored, StoredRun
-from chat_protocol.stores.sqlite.memtable import Recent, filed_runs
-from chat_protocol.stores.sqlite.segments import end_of, messages_of, parts_of
+from chat_protocol.stores.sqlite.conversations import flushed_runs
+from chat_protocol.stores.sqlite.memtable import Memtable
+from chat_protocol.stores.sqlite.segments import end_of, entries_between
 
 __all__ = ["Queries"]
 
-_CHUNK = "SELECT first, entries FROM chunk WHERE first <= ? ORDER BY first DESC LIMIT 1"
+_SEGMENT = "SELECT first, records FROM segment WHERE first <= ? ORDER BY first DESC LIMIT 1"
 
 _WAITING = """
 SELECT last, count FROM inbox WHERE user = ? AND last > ? ORDER BY last LIMIT ?
 """
 
-_COUNT = """
+_COUNT_WAITING = """
 SELECT coalesce(sum(count), 0) FROM (
     SELECT min(count, last - ?2 + 1) AS count FROM inbox WHERE user = ?1 AND last >= ?2 LIMIT ?3
 )
 """
 
-_WAITING_AT = """
-SELECT last - count FROM inbox WHERE user = ? AND last >= ? ORDER BY last LIMIT 1
-"""
-
-_TO_EVERYONE = """
+_WAITING_TO_EVERYONE = """
 SELECT offset FROM everyone WHERE offset > ? AND sender <> ? ORDER BY offset LIMIT ?
 """
 
-_FILINGS = "SELECT first FROM filing WHERE first < ? ORDER BY first DESC"
+_COUNT_TO_EVERYONE = """
+SELECT count(*) FROM everyone WHERE sender <> ?1
+AND offset > (SELECT seen FROM user WHERE id = ?1) AND offset >= ?2
+"""
 
-_WITH_ALL = """
+_FLUSHES = "SELECT first FROM flush WHERE first < ? ORDER BY first DESC"
+
+_TO_EVERYONE = """
 SELECT offset FROM everyone WHERE offset > ? AND offset < ? ORDER BY offset DESC LIMIT ?
 """
 
-_FROM_ALL = """
+_TO_EVERYONE_FROM = """
 SELECT offset FROM everyone WHERE sender = ? AND offset > ? AND offset < ?
 ORDER BY offset DESC LIMIT ?
 """
+
+_PUBLISHING_IDS = "SELECT last, count FROM publishing WHERE user = ? AND device = ? ORDER BY last"
 
 _MAX_OFFSET = 2**63 - 1
 
@@ -53,19 +57,19 @@ class Queries:
     """Reads from an open database.
 
     Args:
-        connection: to it.
-        recent: what its tables do not know yet.
-        below: messages with lower offsets are forgotten, though the tables may know them still.
+        connection: to the database; texts are bytes.
+        memtable: what its tables do not know yet.
+        expired: messages with lower offsets are expired, though the tables may still have them.
     """
 
-    def __init__(self, connection: sqlite3.Connection, recent: Recent, below: int) -> None:
+    def __init__(self, connection: sqlite3.Connection, memtable: Memtable, expired: int) -> None:
         self._connection = connection
         self._execute = connection.execute
-        self._recent = recent
-        self.below = below
+        self._memtable = memtable
+        self.expired = expired
 
     def answer(self, query: Query) -> None:
-        """Fill a query in."""
+        """Fill in the answer to a query."""
         if isinstance(query, Page):
             self._read_page(query)
         elif isinstance(query, Lookup):
@@ -80,76 +84,89 @@ class Queries:
     def _one(self, query: str, *values: Any) -> Any:
         return self._execute(query, values).fetchone()
 
+    # What admission needs to know, too.
+
     def user_id(self, name: str) -> int:
-        """The id of a user, 0 if there is none of that name."""
+        """Return the id of a user, 0 if there is no user of that name."""
         row = self._one("SELECT id FROM user WHERE name = ?", name)
         return row[0] if row is not None else 0
 
+    def device_id(self, user_id: int, name: str) -> int:
+        """Return the id of a user's device, 0 if there is no row for that name."""
+        row = self._one("SELECT id FROM device WHERE user = ? AND name = ?", user_id, name)
+        return row[0] if row is not None else 0
+
     def count_inbox(self, user_id: int, exactly: bool = True) -> int:
-        """How many messages the table knows that wait for a user; or whether there are any."""
-        (count,) = self._one(_COUNT, user_id, self.below, -1 if exactly else 1)
+        """Return how many messages wait in the flushed part of a mailbox.
+
+        Args:
+            user_id: whose mailbox it is.
+            exactly: if False, whether there are any is enough.
+        """
+        (count,) = self._one(_COUNT_WAITING, user_id, self.expired, -1 if exactly else 1)
         return int(count)
 
-    def in_inbox(self, user_id: int, offset: int) -> bool:
-        """Whether the table knows that this message waits for that user."""
-        row = self._one(_WAITING_AT, user_id, offset)
-        return row is not None and row[0] < offset
-
-    def publishing_ids(self, user_id: int) -> Ranges:
-        """Those that are kept of a sender."""
+    def publishing_ids(self, user_id: int, device_id: int) -> Ranges:
+        """Return the publishing ids that are kept of a device."""
         ids = Ranges()
-        rows = "SELECT last, count FROM publishing WHERE user = ? ORDER BY last"
-        for last, count in self._execute(rows, (user_id,)):
-            end = last + 2**63 + 1
-            ids.append(end - count, end)
-        for begin, end in self._recent.publishing.get(user_id, ()):
-            ids.add(begin, end)
+        for last, count in self._execute(_PUBLISHING_IDS, (user_id, device_id)):
+            ids.append(last + 1 - count, last + 1)
+        for begin, end in self._memtable.publishing.get((user_id, device_id), ()):
+            ids.append(begin, end)
         return ids
+
+    # Mailboxes.
 
     def _read_page(self, page: Page) -> None:
         user_id, limit = page.user_id, page.max_messages + 1
-        after = max(page.after, self.below - 1)
+        after = max(page.after, self.expired - 1)
         found = [
             (max(last - count, after) + 1, last + 1)
             for last, count in self._execute(_WAITING, (user_id, after, limit))
         ]
-        mailbox = self._recent.mailboxes.get(user_id)
+        mailbox = self._memtable.mailboxes.get(user_id)
         if mailbox is not None:
             found += islice(mailbox.between(after + 1, _MAX_OFFSET), limit)
         (seen,) = self._one("SELECT seen FROM user WHERE id = ?", user_id)
-        everyones = self._execute(_TO_EVERYONE, (max(seen, after), user_id, limit))
-        found += [(offset, offset + 1) for (offset,) in everyones]
+        values = (max(seen, after), user_id, limit)
+        found += [(offset, offset + 1) for (offset,) in self._execute(_WAITING_TO_EVERYONE, values)]
         page.clear()
         for begin, end in _joined(found):
-            for part in self._parts(begin, end):
-                if not page.add(part):
+            for entry in self._entries(begin, end):
+                if not page.add(entry):
                     return
 
-    def _parts(self, begin: int, end: int) -> Iterator[Stored | StoredRun]:
-        """Messages with offsets one by one."""
+    def _entries(self, begin: int, end: int) -> Iterator[Entry]:
+        """Yield messages with consecutive offsets, all of which are stored."""
         while begin < end:
-            first, entries = self._one(_CHUNK, begin)
-            yield from parts_of(first, entries, begin, end)
-            begin = end_of(first, entries)
+            first, records = self._one(_SEGMENT, begin)
+            yield from entries_between(first, records, begin, end, self._device_name)
+            begin = end_of(first, records)
 
-    def _newest_messages(self, begin: int, end: int) -> Iterator[Stored]:
-        """The same from the last to the first."""
+    def _newest_messages(self, begin: int, end: int) -> Iterator[Entry]:
+        """Yield the same one by one, from the last to the first."""
         while begin < end:
-            first, entries = self._one(_CHUNK, end - 1)
-            yield from reversed(messages_of(first, entries, begin, end))
+            first, records = self._one(_SEGMENT, end - 1)
+            entries = entries_between(first, records, begin, end, self._device_name)
+            for entry in reversed(list(entries)):
+                for offset in range(entry.end - 1, entry.offset - 1, -1):
+                    yield entry.between(offset, offset + 1)
             end = first
+
+    def _device_name(self, user_id: int, device_id: int) -> str:
+        row = self._one("SELECT name FROM device WHERE user = ? AND id = ?", user_id, device_id)
+        # A forgotten device has no row any more.
+        return row[0].decode() if row is not None else ""
+
+    # Accounts and users.
 
     def _read_account(self, account: Account) -> None:
         user_id = account.user_id
-        ids = self.publishing_ids(user_id)
+        ids = self.publishing_ids(user_id, 0)
         account.publishing_id = ids.edges[-1] - 1 if ids else 0
-        (everyones,) = self._one(
-            "SELECT count(*) FROM everyone WHERE sender <> ?1"
-            " AND offset > (SELECT seen FROM user WHERE id = ?1) AND offset >= ?2",
-            user_id,
-            self.below,
-        )
-        account.pending = self.count_inbox(user_id) + self._recent.count(user_id) + everyones
+        (to_everyone,) = self._one(_COUNT_TO_EVERYONE, user_id, self.expired)
+        own = self.count_inbox(user_id) + self._memtable.count(user_id)
+        account.pending = own + to_everyone
 
     def _read_users(self, users: UserList) -> None:
         rows = self._execute(
@@ -158,46 +175,52 @@ class Queries:
         )
         users.users = [(name.decode(), last_login) for name, last_login in rows]
 
+    # Conversations.
+
     def _read_conversation(self, asked: Conversation) -> None:
-        me, other, limit = asked.user_id, asked.with_id, asked.limit
-        before = min(asked.before or _MAX_OFFSET, _MAX_OFFSET)
-        mine = self._registered(me)
-        found = self._with(me, other, mine, before, limit)
-        if other:
-            if me != other:
-                found += self._offsets(_FROM_ALL, other, mine, before, limit)
-                found += self._offsets(_FROM_ALL, me, self._registered(other), before, limit)
-        else:
-            found += self._offsets(_WITH_ALL, mine, before, limit)
         size = 0
-        for begin, end in reversed(list(_joined(found))):
+        for begin, end in reversed(list(_joined(self._find_conversation(asked)))):
             for message in self._newest_messages(begin, end):
                 size += message.size
-                full = len(asked.messages) == limit
-                if full or (asked.messages and size > asked.max_bytes):
-                    asked.messages.reverse()
+                full = len(asked.entries) == asked.limit
+                if full or (asked.entries and size > asked.max_bytes):
+                    asked.entries.reverse()
                     return
-                asked.messages.append(message)
-        asked.messages.reverse()
+                asked.entries.append(message)
+        asked.entries.reverse()
 
-    def _registered(self, user_id: int) -> int:
-        """Where what the user can see begins: behind this offset."""
+    def _find_conversation(self, asked: Conversation) -> list[tuple[int, int]]:
+        """Return ranges of offsets, the newest ``limit`` among them."""
+        me, other, limit = asked.user_id, asked.with_id, asked.limit
+        before = min(asked.before or _MAX_OFFSET, _MAX_OFFSET)
+        mine = self._visible_behind(me)
+        found = self._find_own(me, other, mine, before, limit)
+        if not other:
+            found += self._offsets(_TO_EVERYONE, mine, before, limit)
+        elif me != other:
+            theirs = self._visible_behind(other)
+            found += self._offsets(_TO_EVERYONE_FROM, other, mine, before, limit)
+            found += self._offsets(_TO_EVERYONE_FROM, me, theirs, before, limit)
+        return found
+
+    def _visible_behind(self, user_id: int) -> int:
+        """Return the offset behind which a message to everyone is the user's."""
         (registered,) = self._one("SELECT registered FROM user WHERE id = ?", user_id)
-        return max(int(registered), self.below - 1)
+        return max(int(registered), self.expired - 1)
 
-    def _with(
+    def _find_own(
         self, user: int, other: int, since: int, before: int, limit: int
     ) -> list[tuple[int, int]]:
-        """Ranges of the newest offsets below ``before``; at least ``limit`` offsets, or all.
+        """Return ranges of the newest offsets below ``before`` and above ``since``.
 
-        There are none up to ``since``, but what is forgotten.
+        The ranges hold at least ``limit`` offsets, or all of them.
         """
-        # A set: a message to several is in it for each of them.
-        found = set(_between(since, before, self._recent.runs(user, other)))
-        for (first,) in self._execute(_FILINGS, (before,)):
+        # A set: a message to several recipients is found once for each of them.
+        found = set(_between(since, before, self._memtable.runs(user, other)))
+        for (first,) in self._execute(_FLUSHES, (before,)):
             if sum(end - begin for begin, end in found) >= limit:
                 break
-            runs = filed_runs(self._connection, first, user, other)
+            runs = flushed_runs(self._connection, first, user, other)
             found.update(_between(since, before, runs))
             if first <= since:
                 break
@@ -216,7 +239,7 @@ def _between(since: int, before: int, runs: Iterator[tuple[int, int]]) -> Iterat
 
 
 def _joined(runs: list[tuple[int, int]]) -> Ranges:
-    """Disjoint runs, those that follow each other as one."""
+    """Return disjoint runs as ranges, with consecutive ones joined."""
     ranges = Ranges()
     for begin, end in sorted(runs):
         ranges.append(begin, end)

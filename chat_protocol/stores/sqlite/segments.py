@@ -1,91 +1,92 @@
-"""The messages of the SQLite store: entries, in the order in which they came, packed in chunks.
+"""Segments: the rows of the SQLite store that hold the messages.
 
-A chunk is a row: the offset of its first message and some kilobytes of entries. The messages of a
-run are stored as the frames that they are, so that a batch costs no work for each of them.
+A segment is the offset of its first message and some kilobytes of records, in the order in which
+they were stored. Its messages have consecutive offsets.
 
-An entry is a head - kind, sender, recipient, number of messages, bytes that follow - and these
-bytes. The messages of a chunk have their offsets one by one. What else changes a mailbox is an
-entry without messages, so that entries alone tell what is in all the mailboxes.
+A record is a head and data. The head has the kind, the ids of the sending user and of the device
+that sent it (0: the unnamed device), the number of recipients (0: everyone), the number of
+messages, the publishing id of the first message (0: none) and the size of the data in bytes. The
+data of messages has the ids of the recipients, the names of several recipients, and the messages
+as the version 1 frames in which they came, so that a batch costs no work for each message. See
+domain.entries.Entry.
+
+Positions are records as well, so that segments alone tell what is in each mailbox.
 """
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from enum import IntEnum
 from typing import NamedTuple
 
-from chat_protocol.domain.batch import Publication, Run
-from chat_protocol.domain.stored import Stored, StoredRun
+from chat_protocol.domain.entries import Entry
+from chat_protocol.wire.commands import Scope
 from chat_protocol.wire.frames import names_of
 
 __all__ = [
-    "ChunkWriter",
-    "Entry",
     "Kind",
+    "Record",
+    "SegmentWriter",
     "end_of",
-    "entries_of",
-    "messages_of",
-    "pack_moves",
-    "pack_publication",
-    "pack_run",
-    "parts_of",
+    "entries_between",
+    "pack_deleted",
+    "pack_messages",
+    "pack_positions",
+    "positions_of",
     "recipients_of",
-    "unpack_moves",
-    "unpack_publication",
-    "unpack_published",
+    "records_of",
     "without_user",
 ]
 
-CHUNK_BYTES = 3500
-"""A chunk ends with the entry that reaches so much. So most fill a page of the database."""
+SEGMENT_BYTES = 3500
+"""A segment ends with the record that reaches this size, so that most fill a database page."""
 
-_HEAD = struct.Struct(">BIIII")
-_PUBLICATION = struct.Struct(">QQBHI")
-_MOVE = struct.Struct(">IQ")
-_PUBLISHED = struct.Struct(">Q")
+_HEAD = struct.Struct(">BIIIIQI")
+_HEAD_TO_ONE = struct.Struct(">BIIIIQII")
+"""The head and the id of the only recipient."""
+_ID_SIZE = 4
+_NAMES_SIZE = struct.Struct(">I")
+_POSITION = struct.Struct(">IIQ")
 
 
 class Kind(IntEnum):
-    """What an entry is."""
+    """What a record holds."""
 
-    WAITING_RUN = 1
-    """Messages of one sender to one recipient, into the mailbox: version 1 frames."""
-    LIVE_RUN = 2
-    """The same, past the mailbox."""
-    PUBLICATION = 3
-    """One message to several users, whose number stands for the recipient, or to everyone."""
-    RETURNED = 4
-    """User and offset, many times: what went back to a mailbox."""
-    TAKEN = 5
-    """User and offset, many times: up to where a mailbox was emptied."""
-    PUBLISHED = 6
-    """The publishing id of the first message of the run that follows; how many have one stands
-    for the recipient."""
-    GONE = 7
-    """Numbers of messages that went with a user who was deleted."""
+    MESSAGES = 1
+    """One or more messages from one sender to one audience."""
+    POSITIONS = 2
+    """Positions: many times the id of a user, the id of a device and an offset."""
+    DELETED = 3
+    """Offsets of messages that were deleted together with a user."""
 
 
-class Entry(NamedTuple):
-    """A part of a chunk."""
+_MESSAGES = int(Kind.MESSAGES)
+"""A plain number is packed faster."""
+
+
+class Record(NamedTuple):
+    """The head of a record, and where it stands."""
 
     kind: int
     sender: int
-    recipient: int
+    device: int
+    recipients: int
     messages: int
-    """How many."""
+    publishing_id: int
     offset: int
-    """Of the first message, or the next one to come."""
+    """Of the first message; without messages, the next one to come."""
     start: int
-    """Where in the chunk the bytes behind the head stand."""
+    """Where in the segment the data begins."""
     end: int
+    """Where in the segment the data ends."""
 
 
-class ChunkWriter:
-    """Numbers messages and packs entries.
+class SegmentWriter:
+    """Draws offsets and packs records into segments.
 
     Args:
-        last_offset: the last number that was given.
+        last_offset: the last offset in use.
     """
 
     def __init__(self, last_offset: int) -> None:
@@ -95,176 +96,197 @@ class ChunkWriter:
         self._parts: list[bytes] = []
         self._rows: list[tuple[int, bytes]] = []
 
-    def add(self, entry: bytes, count: int) -> None:
-        """Append an entry with so many messages, numbered from ``last_offset + 1``."""
-        if self._size >= CHUNK_BYTES:
-            self.end_chunk()
-        self._parts.append(entry)
-        self._size += len(entry)
+    def draw(self, count: int) -> int:
+        """Return the first of ``count`` new offsets, which the next record has."""
+        if self._size >= SEGMENT_BYTES:
+            self.end_segment()
+        first = self.last_offset + 1
         self.last_offset += count
+        return first
 
-    def end_chunk(self) -> None:
-        """What follows is another chunk; a number is left out where this one has no message."""
-        if self._parts:
-            self._rows.append((self._first, b"".join(self._parts)))
-            self._parts = []
+    def add(self, record: bytes) -> None:
+        """Append a record: of messages whose offsets were just drawn, or without messages."""
+        self._parts.append(record)
+        self._size += len(record)
+
+    def end_segment(self) -> None:
+        """Begin another segment; a segment without messages uses up one offset."""
+        self._gather()
         if self._size and self.last_offset < self._first:
             self.last_offset = self._first
         self._first = self.last_offset + 1
         self._size = 0
 
     def rows(self) -> list[tuple[int, bytes]]:
-        """What was added since the last time: to insert, or to append to the chunk of that row."""
-        if self._parts:
-            self._rows.append((self._first, b"".join(self._parts)))
-            self._parts = []
+        """Return what was added since the last call, as rows to insert or to append to."""
+        self._gather()
         rows, self._rows = self._rows, []
         return rows
 
-
-def pack_run(run: Run, sender: int) -> bytes:
-    """The accepted messages of a run as an entry."""
-    kind = Kind.WAITING_RUN if run.waits else Kind.LIVE_RUN
-    entry = pack_frames(kind, sender, run.recipient_id, run.stored().frames)
-    if run.publishing_id:
-        head = _HEAD.pack(Kind.PUBLISHED, sender, run.accepted, 0, _PUBLISHED.size)
-        return head + _PUBLISHED.pack(run.publishing_id) + entry
-    return entry
+    def _gather(self) -> None:
+        if self._parts:
+            self._rows.append((self._first, b"".join(self._parts)))
+            self._parts = []
 
 
-def pack_frames(kind: Kind, sender: int, recipient: int, frames: list[bytes]) -> bytes:
-    """An entry of version 1 Messages with one route."""
-    data = b"".join(frames)
-    return _HEAD.pack(kind, sender, recipient, len(frames), len(data)) + data
+# Packing.
 
 
-def pack_publication(publication: Publication, sender: int) -> bytes:
-    """A publication, its ``recipient_ids`` filled in, as an entry."""
-    return pack_message(
-        publication.stored(), sender, publication.recipient_ids, publication.publishing_id
-    )
+def pack_messages(
+    entry: Entry, sender: int, device: int, recipients: Sequence[int], publishing_id: int = 0
+) -> bytes:
+    """Return a record of messages.
+
+    Args:
+        entry: the messages.
+        sender: the id of the user who sent them.
+        device: the id of the device that sent them.
+        recipients: the ids of the users in ``entry.to``.
+        publishing_id: of the first message; 0: none.
+    """
+    frames = entry.frames
+    data = frames[0] if len(frames) == 1 else b"".join(frames)
+    messages, count, size = len(frames), len(recipients), len(data)
+    if count == 1:
+        size += _ID_SIZE
+        (id_,) = recipients
+        return (
+            _HEAD_TO_ONE.pack(_MESSAGES, sender, device, 1, messages, publishing_id, size, id_)
+            + data
+        )
+    address = b""
+    if count:
+        # No username holds a control character.
+        names = "\0".join(entry.to).encode()
+        address = struct.pack(f">{count}I", *recipients) + _NAMES_SIZE.pack(len(names)) + names
+        size += len(address)
+    head = _HEAD.pack(_MESSAGES, sender, device, count, messages, publishing_id, size)
+    return b"".join((head, address, data))
 
 
-def pack_message(stored: Stored, sender: int, ids: list[int], publishing_id: int) -> bytes:
-    """An entry of one message to the users with these ids, or to everyone."""
-    name = stored.sender.encode()
-    # No name holds a control character.
-    to = "\0".join(stored.to).encode()
-    head = _PUBLICATION.pack(publishing_id, stored.time, stored.scope, len(name), len(to))
-    data = b"".join((head, struct.pack(f">{len(ids)}I", *ids), name, to, stored.text))
-    return _HEAD.pack(Kind.PUBLICATION, sender, len(ids), 1, len(data)) + data
+def pack_positions(positions: Sequence[tuple[int, int, int]]) -> bytes:
+    """Return a record of positions: ids of users, ids of devices, offsets."""
+    data = b"".join([_POSITION.pack(*position) for position in positions])
+    return _HEAD.pack(Kind.POSITIONS, 0, 0, 0, 0, 0, len(data)) + data
 
 
-def pack_moves(kind: Kind, moves: list[tuple[int, int]]) -> bytes:
-    """Users and offsets as an entry."""
-    data = b"".join([_MOVE.pack(user, offset) for user, offset in moves])
-    return _HEAD.pack(kind, 0, 0, 0, len(data)) + data
+def pack_deleted(messages: int) -> bytes:
+    """Return a record that stands for deleted messages."""
+    return _HEAD.pack(Kind.DELETED, 0, 0, 0, messages, 0, 0)
 
 
-def entries_of(first: int, data: bytes) -> Iterator[Entry]:
-    """The entries of a chunk."""
-    offset, position = first, 0
-    while position < len(data):
-        kind, sender, recipient, count, size = _HEAD.unpack_from(data, position)
-        start = position + _HEAD.size
-        position = start + size
-        yield Entry(kind, sender, recipient, count, offset, start, position)
-        offset += count
+# Unpacking. Damaged data raises struct.error, ValueError or IndexError.
+
+
+def records_of(first: int, data: bytes) -> Iterator[Record]:
+    """Yield the records of a segment.
+
+    Args:
+        first: the offset of its first message.
+        data: its records.
+    """
+    offset, place = first, 0
+    while place < len(data):
+        kind, sender, device, recipients, messages, id_, size = _HEAD.unpack_from(data, place)
+        start = place + _HEAD.size
+        place = start + size
+        yield Record(kind, sender, device, recipients, messages, id_, offset, start, place)
+        offset += messages
 
 
 def end_of(first: int, data: bytes) -> int:
-    """The offset behind the last message of a chunk."""
+    """Return the offset behind the last message of a segment."""
     end = first
-    for entry in entries_of(first, data):
-        end = entry.offset + entry.messages
+    for record in records_of(first, data):
+        end = record.offset + record.messages
     return end
 
 
-def messages_of(first: int, data: bytes, begin: int, end: int) -> list[Stored]:
-    """The messages of a chunk whose offsets are from ``begin`` to below ``end``."""
-    return [one for part in parts_of(first, data, begin, end) for one in part.messages()]
+def recipients_of(record: Record, data: bytes) -> tuple[int, ...]:
+    """Return the ids of the recipients of messages; none if they went to everyone."""
+    return struct.unpack_from(f">{record.recipients}I", data, record.start)
 
 
-def parts_of(first: int, data: bytes, begin: int, end: int) -> Iterator[Stored | StoredRun]:
-    """The same, as they are stored."""
-    for entry in entries_of(first, data):
-        offset = entry.offset
+def positions_of(record: Record, data: bytes) -> list[tuple[int, int, int]]:
+    """Return what :func:`pack_positions` was given."""
+    return list(_POSITION.iter_unpack(data[record.start : record.end]))
+
+
+def entries_between(
+    first: int, data: bytes, begin: int, end: int, device_name: Callable[[int, int], str]
+) -> Iterator[Entry]:
+    """Yield the messages of a segment with offsets from ``begin`` to below ``end``.
+
+    Args:
+        first: see :func:`records_of`.
+        data: see :func:`records_of`.
+        begin: the first offset.
+        end: the offset behind the last one.
+        device_name: returns the name of a device, by the ids of its user and of itself.
+    """
+    for record in records_of(first, data):
+        offset = record.offset
         if offset >= end:
             break
-        if entry.kind == Kind.GONE or not entry.messages or offset + entry.messages <= begin:
+        if record.kind != Kind.MESSAGES or offset + record.messages <= begin:
             continue
-        if entry.kind == Kind.PUBLICATION:
-            yield _publication(entry, data)
-        else:
-            run = _run(entry, data)
-            yield run if begin <= offset and run.end <= end else run.between(begin, end)
+        device = device_name(record.sender, record.device) if record.device else ""
+        entry = _entry_of(record, data, device)
+        yield entry if begin <= offset and entry.end <= end else entry.between(begin, end)
 
 
-def _run(entry: Entry, data: bytes) -> StoredRun:
+def _entry_of(record: Record, data: bytes, device: str) -> Entry:
+    place = record.start + _ID_SIZE * record.recipients
+    names = b""
+    if record.recipients > 1:
+        (size,) = _NAMES_SIZE.unpack_from(data, place)
+        place += _NAMES_SIZE.size
+        names = data[place : place + size]
+        place += size
     frames = []
-    position = entry.start
-    for _ in range(entry.messages):
-        end = position + 4 + int.from_bytes(data[position : position + 4], "big")
-        frames.append(data[position:end])
-        position = end
+    for _ in range(record.messages):
+        end = place + 4 + int.from_bytes(data[place : place + 4], "big")
+        frames.append(data[place:end])
+        place = end
+    if place != record.end:
+        raise ValueError("the frames of a record are longer or shorter than its data")
     sender, recipient = names_of(frames[0])
-    return StoredRun(entry.offset, sender, recipient, frames)
+    if record.recipients == 1:
+        return Entry(record.offset, sender, device, Scope.USERS, (recipient,), frames)
+    to = tuple(names.decode().split("\0")) if names else ()
+    scope = Scope.USERS if to else Scope.EVERYONE
+    return Entry(record.offset, sender, device, scope, to, frames)
 
 
-def _publication(entry: Entry, data: bytes) -> Stored:
-    _, time, scope, name_size, to_size = _PUBLICATION.unpack_from(data, entry.start)
-    name_start = entry.start + _PUBLICATION.size + 4 * entry.recipient
-    to_start = name_start + name_size
-    text_start = to_start + to_size
-    sender = data[name_start:to_start].decode()
-    to = tuple(data[to_start:text_start].decode().split("\0")) if to_size else ()
-    return Stored(entry.offset, sender, time, data[text_start : entry.end], scope, to)
+# Deleting a user.
 
 
-def recipients_of(entry: Entry, data: bytes) -> tuple[int, ...]:
-    """The ids of those whom the messages of an entry are for; none if that is everyone."""
-    if entry.kind in (Kind.WAITING_RUN, Kind.LIVE_RUN):
-        return (entry.recipient,)
-    return unpack_publication(entry, data)[1] if entry.kind == Kind.PUBLICATION else ()
+def without_user(first: int, data: bytes, user: int, name: str) -> tuple[bytes, list[Record]]:
+    """Return a segment without a user, and the records that are deleted.
 
-
-def without_user(first: int, data: bytes, user: int, name: str) -> tuple[bytes, list[Entry]]:
-    """A chunk without what a user sent and what only that user was sent.
-
-    With it the entries that are gone. Where there are other recipients the user is left out.
+    Deleted is what the user sent, and what was sent to the user only. Where there are other
+    recipients the user is removed from them.
     """
     parts: list[bytes] = []
-    gone: list[Entry] = []
-    for entry in entries_of(first, data):
-        recipients = recipients_of(entry, data)
-        if entry.messages and (entry.sender == user or recipients == (user,)):
-            gone.append(entry)
-            parts.append(_HEAD.pack(Kind.GONE, 0, 0, entry.messages, 0))
-        elif entry.kind == Kind.PUBLICATION and user in recipients:
-            stored = _publication(entry, data)
-            stored = stored._replace(to=tuple(one for one in stored.to if one != name))
-            ids = [one for one in recipients if one != user]
-            publishing_id, _ = unpack_publication(entry, data)
-            parts.append(pack_message(stored, entry.sender, ids, publishing_id))
-        else:
-            parts.append(data[entry.start - _HEAD.size : entry.end])
-    return b"".join(parts), gone
+    deleted: list[Record] = []
+    for record in records_of(first, data):
+        if record.kind == Kind.MESSAGES:
+            recipients = recipients_of(record, data)
+            if record.sender == user or recipients == (user,):
+                deleted.append(record)
+                parts.append(pack_deleted(record.messages))
+                continue
+            if user in recipients:
+                parts.append(_without_recipient(record, data, user, name))
+                continue
+        parts.append(data[record.start - _HEAD.size : record.end])
+    return b"".join(parts), deleted
 
 
-def unpack_publication(entry: Entry, data: bytes) -> tuple[int, tuple[int, ...]]:
-    """The publishing id, and the ids of the recipients."""
-    publishing_id, *_ = _PUBLICATION.unpack_from(data, entry.start)
-    return publishing_id, struct.unpack_from(
-        f">{entry.recipient}I", data, entry.start + _PUBLICATION.size
-    )
-
-
-def unpack_published(entry: Entry, data: bytes) -> int:
-    """The first publishing id of a run."""
-    (publishing_id,) = _PUBLISHED.unpack_from(data, entry.start)
-    return int(publishing_id)
-
-
-def unpack_moves(entry: Entry, data: bytes) -> list[tuple[int, int]]:
-    """Users and offsets of RETURNED and TAKEN."""
-    return list(_MOVE.iter_unpack(data[entry.start : entry.end]))
+def _without_recipient(record: Record, data: bytes, user: int, name: str) -> bytes:
+    entry = _entry_of(record, data, "")
+    ids = [one for one in recipients_of(record, data) if one != user]
+    to = tuple(one for one in entry.to if one != name)
+    frames = entry.messages_for(to[0]) if len(to) == 1 else entry.frames
+    entry = entry._replace(to=to, frames=frames)
+    return pack_messages(entry, record.sender, record.device, ids, record.publishing_id)

@@ -12,9 +12,9 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from chat_protocol.domain.batch import Batch, Query
-from chat_protocol.errors import Unavailable
-from chat_protocol.interfaces import IStore
+from chat_protocol.domain.messages import Batch
+from chat_protocol.domain.ports import IStore
+from chat_protocol.domain.queries import Query
 from chat_protocol.stores.sqlite.database import Database
 from chat_protocol.stores.thread_worker import IWorker, ThreadWorker
 
@@ -26,9 +26,9 @@ class SQLiteStore:
     """Users, mailboxes and messages in one file; OK means on the disk (fsync).
 
     Args:
-        path: of the file; created if there is none.
+        path: of the file, which is created if it is missing.
         mailbox_limit: messages that may wait for one user; 0: no limit.
-        worker: where the blocking calls go.
+        worker: runs the calls that block.
         wall_clock: nanoseconds since the epoch.
     """
 
@@ -47,11 +47,11 @@ class SQLiteStore:
         self._limit = mailbox_limit
         self._worker = worker
         self._database: Database | None = None
-        self._forgetting = False
+        self._purging = False
 
     @classmethod
     def from_url(cls, rest: str, mailbox_limit: int, reactor: Any) -> SQLiteStore:
-        """The store of ``sqlite:PATH``."""
+        """Return the store of ``sqlite:PATH``."""
         if not rest or rest.startswith(":"):
             raise ValueError("sqlite: wants the path of a file behind it, as in sqlite:chat.db")
         return cls(os.path.abspath(rest), mailbox_limit, ThreadWorker(reactor, "sqlite"))
@@ -76,12 +76,12 @@ class SQLiteStore:
     def commit(self, batch: Batch) -> Deferred[None]:
         """See IStore."""
         database = self._open_database()
-        # In the reactor's thread where it finds all it needs in memory: a thread beside it would
-        # have to get the GIL for each row. Only the fsync is for the worker then.
+        # In the reactor thread if everything needed is in memory: another thread would have to
+        # get the GIL for each row. Only the sync is left to the worker then.
         try:
-            free = not self._forgetting and database.at_hand(batch)
+            free = not self._purging and database.at_hand(batch)
             written = free and database.write(batch)
-        except Unavailable:
+        except Exception:
             return fail()
         if written:
             return self._worker.run(database.sync)
@@ -95,12 +95,12 @@ class SQLiteStore:
     def forget(self, before: int) -> Deferred[bool]:
         """See IStore."""
         database = self._open_database()
-        # Until it is done the database belongs to the worker, who does one thing after the other.
-        self._forgetting = True
-        return self._worker.run(lambda: database.forget(before)).addBoth(self._forgot)
+        # Until it is done the database belongs to the worker, which does one thing after another.
+        self._purging = True
+        return self._worker.run(lambda: database.expire(before)).addBoth(self._purged)
 
-    def _forgot(self, result: bool | Failure) -> bool | Failure:
-        self._forgetting = False
+    def _purged(self, result: bool | Failure) -> bool | Failure:
+        self._purging = False
         return result
 
     def close(self) -> Deferred[None]:

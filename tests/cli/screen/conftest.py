@@ -1,5 +1,5 @@
-"""What the tests of the screen have: nobody stays behind."""
+"""Fixtures of the screen tests."""
 
-from tests.cli.screen.person import everybody_leaves
+from tests.cli.screen.screen_user import log_out_all
 
-__all__ = ["everybody_leaves"]
+__all__ = ["log_out_all"]

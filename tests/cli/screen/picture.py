@@ -1,4 +1,4 @@
-"""What tmux captured, as an SVG picture: one screen, several side by side, or a film."""
+"""SVG pictures of captured tmux screens: single, side by side, or animated."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from wcwidth import wcswidth
 __all__ = ["Photo", "Screen", "film", "picture"]
 
 CELL = (8.4, 18.0)
-"""Width and height of a character."""
+"""Width and height of a character cell."""
 
 MARGIN = 14.0
 GAP = 16.0
 BAR = 30.0
-"""Above the screen, where its caption stands."""
+"""Height of the caption bar above a screen."""
 
 BACKGROUND, FOREGROUND = "#16181d", "#d7dae0"
 CURSOR = "#8a93a5"
@@ -27,20 +27,20 @@ _COLORS = (
     *("#3b4048", "#e06c75", "#98c379", "#e5c07b", "#61afef", "#c678dd", "#56b6c2", "#c8ccd4"),
     *("#7f8899", "#ff7b86", "#b5e890", "#ffd68a", "#7cc4ff", "#dd92f2", "#74d7e4", "#ffffff"),
 )
-"""The sixteen of a terminal."""
+"""The 16 terminal colors."""
 
 _SEQUENCE = re.compile(r"\x1b\[([0-9;]*)m|\x1b[()][A-Z0-9]|[\x0e\x0f]")
 
 
 @dataclass(frozen=True)
 class Screen:
-    """A screen at a moment.
+    """A captured screen.
 
     Args:
-        rows: with their colours, as escape sequences; each begins without any.
+        rows: with colors as escape sequences; each row starts with the default style.
         width: columns.
-        cursor: its column and row; None: not shown.
-        caption: what stands above it.
+        cursor: its column and row; None: hidden.
+        caption: text above the screen.
     """
 
     rows: tuple[str, ...]
@@ -51,12 +51,12 @@ class Screen:
 
 @dataclass(frozen=True)
 class Photo:
-    """A picture from elsewhere.
+    """An external image.
 
     Args:
-        png: what it is made of.
+        png: its bytes.
         size: width and height.
-        caption: what stands above it.
+        caption: text above the image.
     """
 
     png: bytes
@@ -73,7 +73,7 @@ class _Style:
 
 
 def _styled(row: str) -> Iterator[tuple[_Style, str]]:
-    """The parts of a row that look the same."""
+    """Split a row into parts of one style."""
     style = _Style()
     at = 0
     for sequence in _SEQUENCE.finditer(row):
@@ -106,7 +106,7 @@ def _changed(style: _Style, codes: list[int]) -> _Style:
 
 
 def _row(row: str) -> str:
-    """A row whose top left corner is at 0, 0."""
+    """Draw a row with its top left corner at 0, 0."""
     parts = []
     column = 0
     width, height = CELL
@@ -131,14 +131,14 @@ def _row(row: str) -> str:
 
 
 class _Parts:
-    """Rows and blocks of rows that are drawn once and used wherever they are seen."""
+    """Drawings that are defined once and referenced wherever they appear."""
 
     def __init__(self) -> None:
         self._known: dict[str, str] = {}
         self.definitions: list[str] = []
 
     def use(self, drawn: str, y: float) -> str:
-        """A reference to it, so far down."""
+        """Return a reference to a drawing at a vertical position."""
         if not drawn:
             return ""
         name = self._known.get(drawn)
@@ -148,7 +148,7 @@ class _Parts:
         return f'<use href="#{name}" y="{y:g}"/>' if y else f'<use href="#{name}"/>'
 
     def screen(self, screen: Screen) -> str:
-        """All rows; those above the last two are one block, which seldom changes."""
+        """Draw all rows; those above the last two form one block, which seldom changes."""
         height = CELL[1]
         rows = [self.use(_row(row), number * height) for number, row in enumerate(screen.rows)]
         body = self.use("".join(rows[:-2]), 0)
@@ -164,7 +164,7 @@ def _size(screen: Screen) -> tuple[float, float]:
 
 
 def _framed(caption: str, size: tuple[float, float], x: float, inner: str) -> str:
-    """A window with a bar above it."""
+    """Draw a window with a caption bar."""
     width, height = size[0] + 2 * MARGIN, size[1] + BAR + MARGIN
     dots = "".join(
         f'<circle cx="{x + 18 + 18 * number:g}" cy="15" r="5.5" fill="{color}"/>'
@@ -191,7 +191,7 @@ def _document(width: float, height: float, style: str, parts: _Parts, inner: str
 
 
 def picture(lines: Sequence[Sequence[Screen | Photo]]) -> str:
-    """Screens side by side, in lines one below the other."""
+    """Draw screens side by side, in lines from top to bottom."""
     parts = _Parts()
     windows = []
     widest = y = 0.0
@@ -216,12 +216,12 @@ def _photo(photo: Photo) -> str:
 
 
 def film(frames: Sequence[tuple[float, Screen]], length: float, still: int) -> str:
-    """Screens one after the other, again and again.
+    """Draw screens one after another in an endless animation.
 
     Args:
-        frames: when each begins, in seconds, and what is seen.
-        length: of the whole, in seconds.
-        still: the frame for those who do not want to see things move.
+        frames: start time of each screen in seconds, and the screen.
+        length: total length in seconds.
+        still: index of the frame for viewers who prefer reduced motion.
     """
     parts = _Parts()
     first = frames[0][1]

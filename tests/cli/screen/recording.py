@@ -1,11 +1,11 @@
-"""Makes the pictures of the terminal client in docs/screenshots, from what tmux shows.
+"""Make the pictures of the terminal client in docs/screenshots, from captured tmux screens.
 
 ::
 
     python -m tests.cli.screen.recording [--go-client PATH]
 
-``terminal.svg`` is a film of a conversation, ``terminal.cast`` the same for asciinema. With the
-published Go client there is ``one-port.svg``, too: that, the page in a browser, and this.
+``terminal.svg`` is an animation of a conversation, ``terminal.cast`` the same for asciinema. With
+the published Go client, ``one-port.svg`` shows it beside the page in a browser and this client.
 """
 
 from __future__ import annotations
@@ -29,18 +29,18 @@ from tests.web.chromium import CHROMIUM, FLAGS
 SCREENSHOTS = Path(__file__).parents[3] / "docs" / "screenshots"
 
 PORT = 5555
-"""The default one, so that the command in the picture is what people type; it must be free."""
+"""The default port, so that the command in the picture is the usual one; it must be free."""
 
 WIDTH, HEIGHT = 92, 22
 FRAME = 0.1
 
 
 class Recorder:
-    """A film of a pane, while it is typed into.
+    """Record a tmux pane.
 
     Args:
-        pane: what is filmed.
-        caption: of the window.
+        pane: the recorded pane.
+        caption: title of the window.
     """
 
     def __init__(self, pane: Pane, caption: str) -> None:
@@ -50,7 +50,7 @@ class Recorder:
         self._caption = caption
 
     def watch(self, seconds: float) -> None:
-        """Let the time go on."""
+        """Record for some time."""
         end = time.monotonic() + seconds
         while True:
             screen = self.pane.screen(self._caption)
@@ -63,7 +63,7 @@ class Recorder:
             time.sleep(min(FRAME, left))
 
     def type(self, text: str, *keys: str) -> None:
-        """As a person types."""
+        """Type text at a human speed."""
         for character in text:
             self.pane.type(character)
             self.watch(0.07)
@@ -72,13 +72,13 @@ class Recorder:
             self.press(*keys)
 
     def press(self, *keys: str) -> None:
-        """Keys, and a moment to see what they do."""
+        """Press keys, and pause to show their effect."""
         for key in keys:
             self.pane.press(key)
             self.watch(0.5)
 
     def cast(self) -> str:
-        """For asciinema: a header, and what changes with each frame."""
+        """Return the asciinema recording: a header, and the change of each frame."""
         header = {"version": 2, "width": WIDTH, "height": HEIGHT, "env": {"TERM": "xterm"}}
         lines = [json.dumps(header)]
         before: Sequence[str] = ()
@@ -96,12 +96,12 @@ class Recorder:
 
 
 def send(name: str, *arguments: str) -> None:
-    """A message from a script."""
+    """Send a message with ``chatclient send``."""
     subprocess.run([*CHATCLIENT, "--user", name, "send", *arguments], check=True, timeout=60)
 
 
 def prepare() -> None:
-    """People, and what waits for alice."""
+    """Register users and fill alice's mailbox."""
     for name in ("alice", "bob", "carol", "dave", "erin"):
         listening = [*CHATCLIENT, "--user", name, "listen", "--idle", "0.2"]
         subprocess.run(listening, check=True, timeout=60)
@@ -113,12 +113,12 @@ def prepare() -> None:
 
 
 def conversation(tmux: Tmux, server: Server) -> Recorder:
-    """The film: unread messages, an answer, a server that is killed, history."""
+    """Record unread messages, an answer, a server that is killed, and history."""
     path = Path(sys.executable).parent
     shell = ["env", f"PATH={path}:/usr/bin:/bin", "PS1=$ ", "sh"]
     film = Recorder(tmux.open("alice", shell, WIDTH, HEIGHT), "chatclient")
     bob = tmux.open("bob", [*CHATCLIENT, "--user", "bob"], WIDTH, HEIGHT)
-    bob.wait_for("on-line")
+    bob.wait_for("online")
     film.pane.wait_for("$")
     film.watch(0.6)
     film.type("chatclient --user alice", "Enter")
@@ -137,9 +137,9 @@ def conversation(tmux: Tmux, server: Server) -> Recorder:
     film.type("pushed", "Enter")
     film.watch(2.0)
     server.start()
-    film.pane.wait_for("on-line", "✓ pushed")
+    film.pane.wait_for("online", "✓ pushed")
     film.watch(2.0)
-    bob.wait_for("on-line")
+    bob.wait_for("online")
     bob.enter("and green again. thanks!")
     film.watch(2.0)
     film.press("PageUp", "PageUp")
@@ -157,7 +157,7 @@ def conversation(tmux: Tmux, server: Server) -> Recorder:
 
 
 def three_clients(tmux: Tmux, browser: Any, go_client: str) -> list[list[Screen | Photo]]:
-    """The published client of version 1, the page and this one, on one port."""
+    """Record the published version 1 client, the page and this client on one port."""
     frank = tmux.open("frank", [go_client, f"localhost:{PORT}"], 62, 20)
     frank.wait_for("Enter your user name")
     frank.enter("frank")
@@ -172,7 +172,7 @@ def three_clients(tmux: Tmux, browser: Any, go_client: str) -> list[list[Screen 
     say(page, "which client is that?")
     frank.wait_for("which client is that?")
     alice = tmux.open("alice-2", [*CHATCLIENT, "--user", "alice"], 72, 20)
-    alice.wait_for("on-line")
+    alice.wait_for("online")
     for name, text in (
         ("grace", "the one written in Go, of version 1"),
         ("alice", "hello alice, same port here"),
@@ -209,13 +209,13 @@ def three_clients(tmux: Tmux, browser: Any, go_client: str) -> list[list[Screen 
 
 
 def say(page: Any, text: str) -> None:
-    """A message typed into the page."""
+    """Type a message into the page."""
     page.fill("#text", text)
     page.press("#text", "Enter")
 
 
 def write(name: str, text: str) -> None:
-    """A file of docs/screenshots."""
+    """Write a file in docs/screenshots."""
     SCREENSHOTS.mkdir(exist_ok=True)
     (SCREENSHOTS / name).write_text(text)
     print(f"{SCREENSHOTS / name}: {len(text.encode()):,} bytes")

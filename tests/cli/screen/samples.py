@@ -1,4 +1,4 @@
-"""Messages and models for the tests of the screen."""
+"""Sample messages and models for the screen tests."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from datetime import datetime, timedelta, timezone
 
 from twisted.internet.task import Clock
 
-from chat_protocol.cli.screen.capabilities import Look, Row
-from chat_protocol.cli.screen.conversations import Talk
-from chat_protocol.cli.screen.entries import Entry, Kind
+from chat_protocol.cli.screen.capabilities import Capabilities, Row
+from chat_protocol.cli.screen.conversations import Conversation
+from chat_protocol.cli.screen.entries import Entry, EntryKind
 from chat_protocol.cli.screen.model import Model
 from chat_protocol.client import ReceivedMessage
 
@@ -17,8 +17,8 @@ NOON = datetime(2026, 11, 22, 12, 0, tzinfo=timezone.utc)
 NANOSECONDS = 10**9
 
 
-def stamp(minutes: int = 0) -> int:
-    """So many minutes after noon, as messages have it."""
+def timestamp(minutes: int = 0) -> int:
+    """Return the message time this many minutes after noon."""
     return int((NOON + timedelta(minutes=minutes)).timestamp()) * NANOSECONDS
 
 
@@ -30,29 +30,35 @@ def message(
     minutes: int = 0,
     everyone: bool = False,
 ) -> ReceivedMessage:
-    return ReceivedMessage(sender, text, stamp(minutes), tuple(to), everyone, offset)
+    return ReceivedMessage(sender, text, timestamp(minutes), tuple(to), everyone, offset)
 
 
-def entry(text: str, kind: Kind = Kind.RECEIVED, sender: str = "bob", minutes: int = 0) -> Entry:
+def entry(
+    text: str, kind: EntryKind = EntryKind.RECEIVED, sender: str = "bob", minutes: int = 0
+) -> Entry:
     return Entry(kind, text, NOON + timedelta(minutes=minutes), sender)
 
 
-def talk(*texts: str) -> Talk:
-    """A conversation with a message of one minute after the other."""
-    made = Talk(("bob",))
+def conversation(*texts: str) -> Conversation:
+    """Return a conversation with one message per minute."""
+    made = Conversation(("bob",))
     for number, text in enumerate(texts):
         made.add(Entry.of(message(text, offset=number + 1, minutes=number), "alice"))
     return made
 
 
 class Sample:
-    """A model, its clock, and how often it changed and rang."""
+    """A model with its clock, counting the rings."""
 
-    def __init__(self, look: Look | None = None) -> None:
+    def __init__(self, capabilities: Capabilities | None = None) -> None:
         self.clock = Clock()
         self.rings = 0
         self.model = Model(
-            "alice", "example:5555", self.clock.seconds, look or Look(), ring=self._ring
+            "alice",
+            "example:5555",
+            self.clock.seconds,
+            capabilities or Capabilities(),
+            ring=self._ring,
         )
 
     def _ring(self) -> None:
@@ -60,5 +66,5 @@ class Sample:
 
 
 def plain(rows: Sequence[Row]) -> list[str]:
-    """Rows without their styles."""
+    """Return rows without their styles."""
     return ["".join(text for _, text in row).rstrip() for row in rows]

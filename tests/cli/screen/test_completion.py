@@ -1,11 +1,11 @@
-"""The Tab key."""
+"""Tab completion."""
 
 from __future__ import annotations
 
 import pytest
 
 from chat_protocol.cli.commands import COMMANDS
-from chat_protocol.cli.screen.capabilities import Look
+from chat_protocol.cli.screen.capabilities import Capabilities
 from chat_protocol.cli.screen.completion import (
     MAX_CANDIDATES,
     Completion,
@@ -47,12 +47,12 @@ def test_all_commands_are_completed() -> None:
     assert candidates("/", NAMES) == (0, [f"{name} " for name in COMMANDS])
 
 
-def test_there_are_not_too_many() -> None:
+def test_the_number_of_candidates_is_limited() -> None:
     names = [f"p{number}" for number in range(2 * MAX_CANDIDATES)]
     assert len(candidates("p", names)[1]) == MAX_CANDIDATES
 
 
-def test_the_common_beginning() -> None:
+def test_the_common_prefix() -> None:
     assert common_prefix(["bob: ", "bobby: "]) == "bob"
     assert common_prefix(["bob: "]) == "bob: "
     assert common_prefix(["bob", "eve"]) == ""
@@ -69,24 +69,24 @@ class Tab:
         return self.line
 
 
-def test_one_candidate_is_taken() -> None:
+def test_a_single_candidate_is_completed() -> None:
     tab = Tab("ca")
     assert tab.press() == "Carol: "
-    assert tab.completion.hint(Look()) == ""
+    assert tab.completion.hint(Capabilities()) == ""
 
 
-def test_pressed_again_it_goes_through_them() -> None:
+def test_repeated_presses_cycle_through_the_candidates() -> None:
     tab = Tab("b")
     assert tab.press() == "bob"
-    assert tab.completion.hint(Look()) == "bob:  bobby:"
+    assert tab.completion.hint(Capabilities()) == "bob:  bobby:"
     assert tab.press() == "bob: "
-    assert tab.completion.hint(Look()) == "[bob:]  bobby:"
+    assert tab.completion.hint(Capabilities()) == "[bob:]  bobby:"
     assert tab.press() == "bobby: "
     assert tab.press() == "bob: "
     assert tab.press(-1) == "bobby: "
 
 
-def test_another_line_begins_anew() -> None:
+def test_another_line_restarts_the_completion() -> None:
     tab = Tab("b")
     tab.press()
     tab.line = "/msg C"

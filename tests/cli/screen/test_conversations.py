@@ -1,4 +1,4 @@
-"""What a conversation keeps, in which order, and how much of it."""
+"""The entries of a conversation: order, duplicates and limits."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import pytest
 
 from chat_protocol.cli.screen.conversations import (
     EVERYONE,
-    READING,
     SCROLLBACK,
     SCROLLBACK_TEXT,
-    Talk,
+    SCROLLBACK_WHILE_SCROLLED,
+    Conversation,
     partners_of,
 )
-from chat_protocol.cli.screen.entries import Entry, Kind
-from tests.cli.screen.samples import entry, message, talk
+from chat_protocol.cli.screen.entries import Entry, EntryKind
+from tests.cli.screen.samples import conversation, entry, message
 
 
 @pytest.mark.parametrize(
@@ -28,14 +28,14 @@ from tests.cli.screen.samples import entry, message, talk
         ("bob", (), True, EVERYONE),
     ],
 )
-def test_which_conversation_a_message_belongs_to(
+def test_the_conversation_of_a_message(
     sender: str, to: tuple[str, ...], everyone: bool, partners: tuple[str, ...]
 ) -> None:
     assert partners_of(sender, to, everyone, "alice") == partners
 
 
-def test_messages_stand_in_the_order_of_their_numbers() -> None:
-    made = Talk(("bob",))
+def test_messages_are_sorted_by_offset() -> None:
+    made = Conversation(("bob",))
     for offset in (5, 7, 6, 1, 9):
         made.add(Entry.of(message(f"n{offset}", offset=offset), "alice"))
     made.add(entry("last"))
@@ -44,27 +44,27 @@ def test_messages_stand_in_the_order_of_their_numbers() -> None:
     assert made.oldest == 1
 
 
-def test_what_is_here_is_not_added() -> None:
-    made = Talk(("bob",))
+def test_a_duplicate_is_not_added() -> None:
+    made = Conversation(("bob",))
     first = made.add(Entry.of(message("once", offset=5), "alice"))
     assert made.add(Entry.of(message("once", offset=5), "alice")) is first
     assert len(made.entries) == 1
 
 
-def test_an_own_message_comes_back_with_its_number() -> None:
-    made = Talk(("bob",))
-    own = made.add(Entry(Kind.SENDING, "mine", None, "alice", stamp=77))
-    found = Entry(Kind.STORED, "mine", None, "alice", stamp=77, offset=5, position=5)
+def test_an_own_message_gets_its_offset_from_history() -> None:
+    made = Conversation(("bob",))
+    own = made.add(Entry(EntryKind.SENDING, "mine", None, "alice", timestamp=77))
+    found = Entry(EntryKind.STORED, "mine", None, "alice", timestamp=77, offset=5, position=5)
     assert made.add(found) is own
-    assert (own.kind, own.offset) == (Kind.STORED, 5)
+    assert (own.kind, own.offset) == (EntryKind.STORED, 5)
     assert len(made.entries) == 1
-    # The same time twice is another message.
-    other = Entry(Kind.STORED, "other", None, "alice", stamp=77, offset=6, position=6)
+    # A second message with the same timestamp is another message.
+    other = Entry(EntryKind.STORED, "other", None, "alice", timestamp=77, offset=6, position=6)
     assert made.add(other) is other
 
 
-def test_the_oldest_go_first() -> None:
-    made = talk(*(f"n{number}" for number in range(SCROLLBACK + 50)))
+def test_the_oldest_entries_are_dropped_first() -> None:
+    made = conversation(*(f"n{number}" for number in range(SCROLLBACK + 50)))
     made.trim()
     assert len(made.entries) == SCROLLBACK + 50
     for number in range(SCROLLBACK + 50, SCROLLBACK + 200):
@@ -75,26 +75,26 @@ def test_the_oldest_go_first() -> None:
     assert made.entries[0].text == "n200"
     assert made.oldest == 201
     assert not made.complete
-    # What was given up may come back.
+    # A dropped entry may be loaded again.
     made.add(Entry.of(message("n199", offset=200), "alice"))
     assert made.entries[0].text == "n199"
 
 
-def test_more_is_kept_while_somebody_reads() -> None:
-    made = talk(*(f"n{number}" for number in range(SCROLLBACK + 500)))
-    made.bottom, made.hidden = made.entries[10], 1
+def test_more_entries_are_kept_while_scrolled_up() -> None:
+    made = conversation(*(f"n{number}" for number in range(SCROLLBACK + 500)))
+    made.bottom, made.rows_hidden = made.entries[10], 1
     made.trim()
     assert len(made.entries) == SCROLLBACK + 500
-    for number in range(SCROLLBACK + 500, READING + 500):
+    for number in range(SCROLLBACK + 500, SCROLLBACK_WHILE_SCROLLED + 500):
         made.add(Entry.of(message(f"n{number}", offset=number + 1), "alice"))
-    assert made.full
+    assert made.is_full
     made.trim()
-    assert len(made.entries) == READING
-    assert (made.bottom, made.hidden) == (made.entries[0], 0)
+    assert len(made.entries) == SCROLLBACK_WHILE_SCROLLED
+    assert (made.bottom, made.rows_hidden) == (made.entries[0], 0)
 
 
-def test_long_texts_count() -> None:
-    made = Talk(("bob",))
+def test_the_size_of_texts_is_limited() -> None:
+    made = Conversation(("bob",))
     size = 60_000
     for number in range(30):
         made.add(Entry.of(message("x" * size, offset=number + 1), "alice"))

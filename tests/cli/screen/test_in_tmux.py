@@ -1,4 +1,4 @@
-"""The real program on a real terminal, with a real server."""
+"""The real program in a real terminal with a real server."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.skipif(not has_tmux(), reason=NO_TMUX)
 
 
 class Chat:
-    """A server, and people at their terminals."""
+    """A server and users at terminals."""
 
     def __init__(self, server: Server, tmux: Tmux) -> None:
         self.server = server
@@ -26,9 +26,9 @@ class Chat:
         self.address = f"{host}:{port}"
 
     def client(self, name: str, width: int = 90, height: int = 20, **environ: str) -> Pane:
-        """Somebody whose screen is there."""
+        """Open a client and wait until it is online."""
         pane = self.open(name, width, height, **environ)
-        pane.wait_for("on-line")
+        pane.wait_for("online")
         return pane
 
     def open(self, name: str, width: int = 90, height: int = 20, **environ: str) -> Pane:
@@ -36,7 +36,7 @@ class Chat:
         return self.tmux.open(name, command, width, height, **environ)
 
     def script(self, name: str, *arguments: str, stdin: str = "") -> str:
-        """A scriptable command of somebody's."""
+        """Run a command of ``chatclient`` for a user."""
         done = subprocess.run(
             [*CHATCLIENT, "--server", self.address, "--user", name, *arguments],
             input=stdin,
@@ -65,7 +65,7 @@ def test_a_conversation_of_two_people(chat: Chat) -> None:
     alice.wait_for("● bob")
     alice.type("/query b")
     alice.press("Tab", "Enter")
-    alice.wait_for("bob │ here", "bob>")
+    alice.wait_for("bob │ online", "bob>")
     alice.enter("are you there?")
     alice.wait_for("alice ✓ are you there?")
     bob.wait_for_match(r"3 ● alice +1")
@@ -83,17 +83,17 @@ def test_a_conversation_of_two_people(chat: Chat) -> None:
     alice.wait_for("bob   the build is green")
     alice.enter("/quit")
     alice.wait_for("exit code 0")
-    bob.wait_for("alice has left", "alice │ not here")
+    bob.wait_for("alice went offline", "alice │ offline")
 
 
-def test_a_message_that_is_refused_says_why(chat: Chat) -> None:
+def test_a_refused_message_shows_the_reason(chat: Chat) -> None:
     alice = chat.client("alice")
     alice.enter("nobody: hello?")
     alice.wait_for("alice ✗ hello?", "not sent: no user named nobody")
 
 
-def test_what_was_said_is_there_again(chat: Chat) -> None:
-    """At the next start, and further up by the page keys."""
+def test_history_is_loaded_at_the_next_start(chat: Chat) -> None:
+    """At the start, and by scrolling up."""
     chat.script("bob", "listen", "--idle", "0.2")
     lines = "".join(f"line {number}\n" for number in range(1, 301))
     chat.script("alice", "send", "bob", "-", stdin=lines)
@@ -115,7 +115,7 @@ def test_what_was_said_is_there_again(chat: Chat) -> None:
 
 
 def test_the_server_is_killed_and_restarted(chat: Chat) -> None:
-    """What is half typed stays, what is typed meanwhile is sent, once."""
+    """A half-typed line is kept; a line sent while offline is delivered once."""
     alice, bob = chat.client("alice"), chat.client("bob")
     alice.enter("bob: before")
     alice.wait_for("✓ before")
@@ -124,13 +124,13 @@ def test_the_server_is_killed_and_restarted(chat: Chat) -> None:
     alice.type("half a")
     alice.wait_for("bob> half a")
     chat.server.kill9()
-    alice.wait_for_match(r"not connected: .*; (again in \d+ s|trying now)")
+    alice.wait_for_match(r"not connected: .*; (retrying in \d+ s|retrying now)")
     alice.type(" line")
     alice.press("Enter")
     alice.wait_for("alice … half a line")
     chat.server.start()
-    alice.wait_for("● on-line", "alice ✓ half a line")
-    bob.wait_for("● on-line", "alice   half a line")
+    alice.wait_for("● online", "alice ✓ half a line")
+    bob.wait_for("● online", "alice   half a line")
     assert bob.text.count("half a line") == 1
     assert alice.text.count("half a line") == 1
 
@@ -157,7 +157,7 @@ HOSTILE = (
 )
 
 
-def test_hostile_control_sequences_are_seen_and_do_nothing(chat: Chat) -> None:
+def test_control_sequences_are_shown_escaped(chat: Chat) -> None:
     alice = chat.client("alice")
     chat.script("mallory", "send", "--whole", "alice", "-", stdin=HOSTILE)
     alice.wait_for("unread: mallory 1")
@@ -169,19 +169,19 @@ def test_hostile_control_sequences_are_seen_and_do_nothing(chat: Chat) -> None:
     assert "\\u202e" in screen
     assert "\\u200b" in screen
     assert alice.title == "chatclient"
-    # Each row of a message stands below its text: none can look like another message.
+    # All rows of a message are indented, so none can imitate another message.
     rows = [row for row in screen.splitlines() if "FAKE" in row or "I agree" in row]
     assert [row.index("│") + 1 for row in rows] == [25, 25]
     assert all(re.match(r" {10}", row[26:]) for row in rows)
     assert "\x1b[31mred" not in alice.colored
-    # Everything is where it was.
+    # The layout is unchanged.
     assert "2   everyone" in screen
     alice.enter("no")
     alice.wait_for("alice ✓ no")
 
 
 def test_a_mailbox_of_10_000_at_the_login(chat: Chat) -> None:
-    """Keys are answered while the messages come."""
+    """Keys are handled while messages arrive."""
     chat.script("bob", "listen", "--idle", "0.2")
     lines = "".join(f"number {number}\n" for number in range(1, 10_001))
     chat.script("alice", "send", "bob", "-", stdin=lines)
@@ -189,7 +189,7 @@ def test_a_mailbox_of_10_000_at_the_login(chat: Chat) -> None:
     seen = []
     typed = ""
     while "unread: alice 10000" not in (screen := bob.text):
-        coming = re.search(r"(\d+) are coming in", screen)
+        coming = re.search(r"receiving (\d+) messages", screen)
         if coming:
             typed += "x"
             bob.type("x")
@@ -199,7 +199,7 @@ def test_a_mailbox_of_10_000_at_the_login(chat: Chat) -> None:
     assert seen == sorted(seen, reverse=True)
     bob.press("C-u", "M-3")
     bob.wait_for("number 10000")
-    # What does not fit into the scroll-back is on the server.
+    # Messages beyond the scrollback are loaded from the server.
     bob.press("C-Home")
     bob.wait_for_match("number (7|8)\\d\\d\\d\n")
     bob.enter("/quit")
@@ -207,7 +207,7 @@ def test_a_mailbox_of_10_000_at_the_login(chat: Chat) -> None:
     assert chat.script("bob", "listen", "--idle", "0.5") == ""
 
 
-def test_without_colours(chat: Chat) -> None:
+def test_without_colors(chat: Chat) -> None:
     colored, plain = chat.client("alice"), chat.client("bob", NO_COLOR="1")
     colored.enter("bob: hello")
     colored.wait_for("alice ✓ hello")
@@ -229,7 +229,7 @@ def test_a_terminal_without_utf_8(chat: Chat) -> None:
     assert screen.isascii()
 
 
-def test_several_lines_are_pasted(chat: Chat) -> None:
+def test_pasting_several_lines(chat: Chat) -> None:
     chat.script("bob", "listen", "--idle", "0.2")
     alice = chat.client("alice")
     alice.enter("/query bob")
@@ -253,21 +253,21 @@ def test_several_lines_are_pasted(chat: Chat) -> None:
     assert [line.split("\t")[2] for line in received] == ["one", "/quit", "three", "first\\nsecond"]
 
 
-def test_a_password_is_asked_for_where_the_server_wants_one(tmp_path: Path, tmux: Tmux) -> None:
+def test_a_required_password_is_prompted_for(tmp_path: Path, tmux: Tmux) -> None:
     (tmp_path / "passwords").write_text("alice:secret\n")
     with Server(tmp_path, options=["--auth", "file:passwords"]) as server:
         alice = Chat(server, tmux).open("alice")
-        alice.wait_for("Password of alice:")
+        alice.wait_for("Password for alice:")
         alice.enter("wrong")
-        alice.wait_for("does not accept the password")
-        alice.wait_for_match(r"(?s)Password of alice:.*Password of alice: *\n")
+        alice.wait_for("rejected the password")
+        alice.wait_for_match(r"(?s)Password for alice:.*Password for alice: *\n")
         alice.enter("secret")
-        screen = alice.wait_for("Connected to", "on-line")
+        screen = alice.wait_for("Connected to", "online")
         assert "secret" not in screen
 
 
 @pytest.mark.parametrize("how", ["quit", "key", "signal", "fault"])
-def test_the_terminal_is_as_it_was_afterwards(chat: Chat, how: str) -> None:
+def test_the_terminal_is_restored_at_the_end(chat: Chat, how: str) -> None:
     faulty = (
         "from chat_protocol.cli.screen import keys\n"
         "def complete(*arguments): raise RuntimeError('of a key')\n"
@@ -276,7 +276,7 @@ def test_the_terminal_is_as_it_was_afterwards(chat: Chat, how: str) -> None:
     command = [*CHATCLIENT[:2], faulty + CHATCLIENT[2], "-s", chat.address, "-u", "alice"]
     alice = chat.tmux.open("alice", command)
     before = alice.title
-    alice.wait_for("on-line")
+    alice.wait_for("online")
     assert alice.title == "chatclient"
     ends = {"quit": 0, "key": 130, "signal": 143, "fault": 70}
     if how == "quit":
@@ -290,9 +290,9 @@ def test_the_terminal_is_as_it_was_afterwards(chat: Chat, how: str) -> None:
     screen = alice.wait_for(f"exit code {ends[how]}")
     assert "everyone" not in screen
     assert "Traceback" not in screen
-    assert ("this is a fault of chatclient: RuntimeError: of a key" in screen) is (how == "fault")
+    assert ("internal error in chatclient: RuntimeError: of a key" in screen) is (how == "fault")
     assert alice.title == before
-    # It shows again what is typed, and where.
+    # Echo and cursor are restored.
     alice.enter("typed afterwards")
     alice.wait_for("typed afterwards")
     assert alice.screen().cursor is not None

@@ -1,4 +1,4 @@
-"""What the keys do, with prompt_toolkit but without a terminal."""
+"""Key bindings, with prompt_toolkit but without a terminal."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from chat_protocol.cli.screen.keys import MAX_PASTED, Keyboard
 from chat_protocol.cli.screen.view import View, color_depth
 from chat_protocol.cli.terminal import Interrupted
 from chat_protocol.testing import MemoryServer
-from tests.cli.screen.person import Person
+from tests.cli.screen.screen_user import ScreenUser
 from tests.cli.screen.tmux import PATIENCE
 
 UP, DOWN, LEFT = "\x1b[A", "\x1b[B", "\x1b[D"
@@ -29,8 +29,8 @@ def paste(text: str) -> str:
     return f"\x1b[200~{text}\x1b[201~"
 
 
-class Desk(Person):
-    """Somebody with a keyboard."""
+class Desk(ScreenUser):
+    """A user with a keyboard."""
 
     def __init__(self, server: MemoryServer, name: str, keys: PipeInput) -> None:
         super().__init__(server, name)
@@ -41,15 +41,16 @@ class Desk(Person):
 
     @property
     def line(self) -> str:
-        """What is typed and not sent."""
+        """The text typed but not sent."""
         return self.view.typed.text
 
     async def remember(self, count: int) -> None:
-        """Wait until it has so many lines to go back to: that takes prompt_toolkit a moment."""
+        """Wait until the line history has ``count`` lines, which prompt_toolkit loads
+        asynchronously."""
         await self.press("", lambda: len(self.view.typed._working_lines) == count + 1)
 
     async def press(self, keys: str, until: Callable[[], bool]) -> None:
-        """Keys, until something is so."""
+        """Press keys and wait until a condition is true."""
         self._keys.send_text(keys)
         for _ in range(int(PATIENCE * 100)):
             self.server.flush()
@@ -59,13 +60,13 @@ class Desk(Person):
         raise AssertionError((keys, self.line, self.model.hint, self.shown))
 
 
-def at_desk(work: Callable[[Desk, Person], Coroutine[Any, Any, None]]) -> None:
-    """Carry it out with the screen of alice, where bob is another person."""
+def at_desk(work: Callable[[Desk, ScreenUser], Coroutine[Any, Any, None]]) -> None:
+    """Run a test at the screen of alice; bob is another user."""
 
     async def run() -> None:
         server = MemoryServer()
         with create_pipe_input() as keys, create_app_session(input=keys, output=DummyOutput()):
-            bob = Person(server, "bob")
+            bob = ScreenUser(server, "bob")
             desk = Desk(server, "alice", keys)
             app = desk.view.app
             faults: list[object] = []
@@ -86,24 +87,24 @@ def at_desk(work: Callable[[Desk, Person], Coroutine[Any, Any, None]]) -> None:
 
 
 def test_typing_completing_and_sending() -> None:
-    async def work(alice: Desk, bob: Person) -> None:
+    async def work(alice: Desk, bob: ScreenUser) -> None:
         await alice.press("/query b\t", lambda: alice.line == "/query bob ")
         await alice.press("\r", lambda: alice.line == "")
         assert alice.model.current.partners == ("bob",)
         await alice.press("hello\r", lambda: alice.shown == ["alice ✓ hello"])
         await alice.press("one\x1b\rtwo\r", lambda: alice.shown[1:] == ["alice ✓ one", "two"])
-        assert [one.text for one in bob.model.talks[2].entries] == ["hello", "one\ntwo"]
+        assert [one.text for one in bob.model.conversations[2].entries] == ["hello", "one\ntwo"]
 
     at_desk(work)
 
 
 def test_the_conversations() -> None:
-    async def work(alice: Desk, bob: Person) -> None:
+    async def work(alice: Desk, bob: ScreenUser) -> None:
         alice.type("/query bob")
-        at = lambda number: lambda: alice.model.current is alice.model.talks[number - 1]  # noqa: E731
+        at = lambda number: lambda: alice.model.current is alice.model.conversations[number - 1]  # noqa: E731
         await alice.press("half a", lambda: alice.line == "half a")
         await alice.press(CTRL_P, at(2))
-        # What is half typed stays where it is meant for.
+        # The draft stays with its conversation.
         assert alice.line == ""
         await alice.press(CTRL_N, at(3))
         assert alice.line == "half a"
@@ -115,17 +116,17 @@ def test_the_conversations() -> None:
         await alice.press("\x1ba", at(3))
         assert alice.line == "half a"
         await alice.press("\x1b9", at(3))
-        # It is there once.
+        # The draft is used once.
         await alice.press(CTRL_C, lambda: alice.line == "")
-        await alice.press("/query carol\r", lambda: len(alice.model.talks) == 4)
+        await alice.press("/query carol\r", lambda: len(alice.model.conversations) == 4)
         await alice.press("\x1b3", at(3))
         assert alice.line == ""
 
     at_desk(work)
 
 
-def test_what_was_typed_before() -> None:
-    async def work(alice: Desk, bob: Person) -> None:
+def test_earlier_lines_are_recalled() -> None:
+    async def work(alice: Desk, bob: ScreenUser) -> None:
         await alice.press("bob: one\r", lambda: alice.shown == ["alice ✓ one"])
         await alice.press("two\r", lambda: len(alice.shown) == 2)
         await alice.remember(2)
@@ -137,39 +138,41 @@ def test_what_was_typed_before() -> None:
 
 
 def test_the_page_keys() -> None:
-    async def work(alice: Desk, bob: Person) -> None:
+    async def work(alice: Desk, bob: ScreenUser) -> None:
         for number in range(300):
-            bob.actions.typed(f"alice: n{number}")
+            bob.actions.handle_line(f"alice: n{number}")
         alice.server.flush()
-        talk = alice.model.talks[2]
-        alice.actions.show(talk)
+        conversation = alice.model.conversations[2]
+        alice.actions.show(conversation)
         alice.server.flush()
         await asyncio.sleep(0.1)
-        await alice.press(PAGE_UP, lambda: not talk.follows)
-        await alice.press(PAGE_DOWN, lambda: talk.follows)
-        await alice.press(HOME, lambda: talk.bottom is not None and talk.bottom.text < "n5")
-        await alice.press(END, lambda: talk.follows)
-        # In a line that is typed, those move within it.
+        await alice.press(PAGE_UP, lambda: not conversation.at_end)
+        await alice.press(PAGE_DOWN, lambda: conversation.at_end)
+        await alice.press(
+            HOME, lambda: conversation.bottom is not None and conversation.bottom.text < "n5"
+        )
+        await alice.press(END, lambda: conversation.at_end)
+        # In a line with text, Home and End move the cursor.
         await alice.press(f"abc{HOME}x", lambda: alice.line == "xabc")
-        assert talk.follows
+        assert conversation.at_end
 
     at_desk(work)
 
 
-def test_older_messages_are_fetched_at_the_top() -> None:
-    async def work(alice: Desk, bob: Person) -> None:
+def test_older_messages_are_loaded_at_the_top() -> None:
+    async def work(alice: Desk, bob: ScreenUser) -> None:
         for number in range(400):
-            alice.actions.typed(f"bob: n{number}")
+            alice.actions.handle_line(f"bob: n{number}")
         alice.server.flush()
-        bob.actions.show(bob.model.talks[2])
-        # Of another run of the program.
+        bob.actions.show(bob.model.conversations[2])
+        # As if loaded in an earlier run.
         alice.model.close(alice.model.current)
-        talk = alice.model.open(("bob",))
-        alice.actions.show(talk)
+        conversation = alice.model.open(("bob",))
+        alice.actions.show(conversation)
         alice.server.flush()
-        have = len(talk.entries)
+        have = len(conversation.entries)
         assert have < 400
-        await alice.press(PAGE_UP * 30, lambda: len(talk.entries) > have)
+        await alice.press(PAGE_UP * 30, lambda: len(conversation.entries) > have)
 
     at_desk(work)
 
@@ -184,8 +187,8 @@ def test_older_messages_are_fetched_at_the_top() -> None:
         (CTRL_C, "say ", []),
     ],
 )
-def test_a_paste_of_several_lines_is_asked_about(answer: str, line: str, sent: list[str]) -> None:
-    async def work(alice: Desk, bob: Person) -> None:
+def test_a_paste_of_several_lines_asks_what_to_do(answer: str, line: str, sent: list[str]) -> None:
+    async def work(alice: Desk, bob: ScreenUser) -> None:
         alice.type("/query bob")
         await alice.press(
             "say " + paste("one\r\n\r\ntwo\r\n"), lambda: alice.model.paste is not None
@@ -198,8 +201,8 @@ def test_a_paste_of_several_lines_is_asked_about(answer: str, line: str, sent: l
     at_desk(work)
 
 
-def test_a_paste_of_one_line_is_typed() -> None:
-    async def work(alice: Desk, bob: Person) -> None:
+def test_a_paste_of_one_line_is_inserted() -> None:
+    async def work(alice: Desk, bob: ScreenUser) -> None:
         await alice.press(paste("one line\n"), lambda: alice.line == "one line")
         assert alice.model.paste is None
 
@@ -207,7 +210,7 @@ def test_a_paste_of_one_line_is_typed() -> None:
 
 
 def test_a_paste_of_too_many_lines() -> None:
-    async def work(alice: Desk, bob: Person) -> None:
+    async def work(alice: Desk, bob: ScreenUser) -> None:
         alice.type("/query bob")
         text = "line\n" * (MAX_PASTED + 1)
         await alice.press(paste(text), lambda: alice.model.paste is not None)
@@ -218,8 +221,8 @@ def test_a_paste_of_too_many_lines() -> None:
     at_desk(work)
 
 
-def test_ctrl_c_empties_the_line_and_then_leaves() -> None:
-    async def work(alice: Desk, bob: Person) -> None:
+def test_ctrl_c_clears_the_line_and_then_quits() -> None:
+    async def work(alice: Desk, bob: ScreenUser) -> None:
         await alice.press("half", lambda: alice.line == "half")
         await alice.press(CTRL_C, lambda: alice.line == "")
         assert alice.view.app.is_running
@@ -230,8 +233,8 @@ def test_ctrl_c_empties_the_line_and_then_leaves() -> None:
     at_desk(work)
 
 
-def test_ctrl_d_leaves_if_nothing_is_typed() -> None:
-    async def work(alice: Desk, bob: Person) -> None:
+def test_ctrl_d_quits_if_the_line_is_empty() -> None:
+    async def work(alice: Desk, bob: ScreenUser) -> None:
         await alice.press(f"half{LEFT}{CTRL_D}", lambda: alice.line == "hal")
         assert not alice.actions.left.called
         await alice.press(CTRL_C + CTRL_D, lambda: alice.actions.left.called)

@@ -1,4 +1,4 @@
-"""Texts from strangers in rows of a certain width."""
+"""Rendering of entries at given widths."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from wcwidth import wcwidth
 
-from chat_protocol.cli.screen.capabilities import ASCII, Look, look_of_terminal
-from chat_protocol.cli.screen.entries import Entry, Kind
-from chat_protocol.cli.screen.rows import FOLD, entry_rows, separator, wrap
+from chat_protocol.cli.screen.capabilities import ASCII, Capabilities, detect_capabilities
+from chat_protocol.cli.screen.entries import Entry, EntryKind
+from chat_protocol.cli.screen.rows import MAX_MESSAGE_ROWS, entry_rows, separator, wrap
 from tests.cli.screen.samples import NOON, entry, plain
 
-LOOK = Look()
+LOOK = Capabilities()
 
 
 def columns(text: str) -> int:
@@ -49,41 +49,41 @@ def test_the_first_row_may_be_shorter() -> None:
     assert wrap("abcdefgh ij", 8, LOOK, used=8) == (["", "abcdefgh", "ij"], 0)
 
 
-def test_a_tower_of_marks_is_cut() -> None:
+def test_combining_characters_are_limited() -> None:
     (row,), _ = wrap("e" + "\u0301" * 1000 + "x", 10, LOOK)
     assert row == "e\u0301\u0301\u0301\u0301x"
 
 
-def test_marks_on_nothing_are_left_out() -> None:
+def test_combining_characters_without_a_base_are_dropped() -> None:
     assert wrap("\u0301x", 10, LOOK) == (["x"], 0)
 
 
-def test_pictures_stand_side_by_side() -> None:
+def test_emoji_are_not_joined() -> None:
     assert wrap("\U0001f469\u200d\U0001f469", 10, LOOK) == (["\U0001f469\U0001f469"], 0)
     assert wrap("a\u200db", 20, LOOK) == (["a\\u200db"], 0)
     assert wrap("\u2764\ufe0f!", 20, LOOK) == (["\u2764!"], 0)
 
 
-def test_a_long_text_is_cut_and_says_so() -> None:
+def test_a_long_text_is_cut_with_a_notice() -> None:
     rows = entry_rows(entry("line\n" * 65_000), 80, LOOK)
-    assert len(rows) == FOLD
-    assert "characters more" in plain(rows)[-1]
+    assert len(rows) == MAX_MESSAGE_ROWS
+    assert "more characters" in plain(rows)[-1]
     text = "x" * 65_535
     rows = entry_rows(entry(text), 80, LOOK)
     shown = sum(row.count("x") for row in plain(rows[:-1]))
-    assert f"{65_535 - shown} characters more" in plain(rows)[-1]
+    assert f"{65_535 - shown} more characters" in plain(rows)[-1]
 
 
-def test_what_just_fits_is_not_cut() -> None:
-    rows, cut = wrap("\n".join("x" for _ in range(FOLD)), 10, LOOK)
-    assert (len(rows), cut) == (FOLD, 0)
-    rows, cut = wrap("\n".join("x" for _ in range(FOLD + 1)), 10, LOOK)
-    assert len(rows) < FOLD
+def test_a_text_that_just_fits_is_not_cut() -> None:
+    rows, cut = wrap("\n".join("x" for _ in range(MAX_MESSAGE_ROWS)), 10, LOOK)
+    assert (len(rows), cut) == (MAX_MESSAGE_ROWS, 0)
+    rows, cut = wrap("\n".join("x" for _ in range(MAX_MESSAGE_ROWS + 1)), 10, LOOK)
+    assert len(rows) < MAX_MESSAGE_ROWS
     assert cut > 0
 
 
 @given(st.text(), st.integers(1, 30))
-def test_nothing_acts_and_nothing_is_too_wide(text: str, width: int) -> None:
+def test_rows_fit_and_contain_no_control_characters(text: str, width: int) -> None:
     rows, _ = wrap(text, max(2, width), LOOK)
     for row in rows:
         assert columns(row) <= max(2, width)
@@ -97,22 +97,22 @@ def test_fitting(text: str, width: int) -> None:
     assert columns(ASCII.fit(text, width)) <= width
 
 
-@given(st.text(), st.text(), st.integers(12, 100), st.sampled_from(list(Kind)))
-def test_entries_are_as_wide_as_the_window(text: str, sender: str, width: int, kind: Kind) -> None:
+@given(st.text(), st.text(), st.integers(12, 100), st.sampled_from(list(EntryKind)))
+def test_entries_fit_the_window(text: str, sender: str, width: int, kind: EntryKind) -> None:
     made = Entry(kind, text, NOON, sender, reason="no \x1b reason")
     for row in plain(entry_rows(made, width, LOOK)):
         assert columns(row) <= width
 
 
-def test_a_message_and_the_rows_below_it() -> None:
+def test_a_message_of_several_rows() -> None:
     rows = plain(entry_rows(entry("one two\nthree"), 70, LOOK))
     assert rows == ["12:00          bob   one two", "                     three"]
-    own = entry("one", Kind.STORED, "alice")
+    own = entry("one", EntryKind.STORED, "alice")
     assert plain(entry_rows(own, 70, LOOK)) == ["12:00        alice ✓ one"]
     assert plain(entry_rows(own, 70, ASCII)) == ["12:00        alice + one"]
-    own.kind = Kind.SENDING
+    own.kind = EntryKind.SENDING
     assert plain(entry_rows(own, 70, LOOK)) == ["12:00        alice … one"]
-    own.kind, own.reason = Kind.FAILED, "the mailbox is full"
+    own.kind, own.reason = EntryKind.FAILED, "the mailbox is full"
     assert plain(entry_rows(own, 70, LOOK)) == [
         "12:00        alice ✗ one",
         "                     not sent: the mailbox is full",
@@ -124,8 +124,8 @@ def test_a_narrow_window() -> None:
     assert rows == ["12:00 bob   one two", "      three four five"]
 
 
-def test_a_message_of_no_time() -> None:
-    made = Entry(Kind.RECEIVED, "when?", None, "bob")
+def test_a_message_without_a_time() -> None:
+    made = Entry(EntryKind.RECEIVED, "when?", None, "bob")
     assert plain(entry_rows(made, 70, LOOK)) == ["??:??          bob   when?"]
 
 
@@ -140,19 +140,19 @@ def test_names() -> None:
     assert rows == [f"12:00 {'x' * 22}…   hi"]
 
 
-def test_a_line_across() -> None:
+def test_a_separator() -> None:
     assert plain([separator("new", 11, LOOK, "")]) == ["─── new ───"]
     assert plain([separator("new", 4, LOOK, "")]) == [" ne…"]
 
 
-def test_the_locale_says_what_can_be_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_locale_determines_the_capabilities(monkeypatch: pytest.MonkeyPatch) -> None:
     class Out:
         encoding = "UTF-8"
 
     monkeypatch.setattr("sys.stdout", Out())
-    assert look_of_terminal({}) == LOOK
-    assert look_of_terminal({"LC_ALL": "de_DE.UTF-8"}) == LOOK
-    assert look_of_terminal({"LC_ALL": "C"}) == ASCII
-    assert look_of_terminal({"LC_ALL": "POSIX"}) == ASCII
+    assert detect_capabilities({}) == LOOK
+    assert detect_capabilities({"LC_ALL": "de_DE.UTF-8"}) == LOOK
+    assert detect_capabilities({"LC_ALL": "C"}) == ASCII
+    assert detect_capabilities({"LC_ALL": "POSIX"}) == ASCII
     Out.encoding = "iso8859-1"
-    assert look_of_terminal({}) == ASCII
+    assert detect_capabilities({}) == ASCII

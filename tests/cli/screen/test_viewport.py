@@ -1,84 +1,84 @@
-"""What of a conversation is on the screen."""
+"""The visible part of a conversation."""
 
 from __future__ import annotations
 
-from chat_protocol.cli.screen.capabilities import Look
-from chat_protocol.cli.screen.conversations import Talk
+from chat_protocol.cli.screen.capabilities import Capabilities
+from chat_protocol.cli.screen.conversations import Conversation
 from chat_protocol.cli.screen.entries import Entry
 from chat_protocol.cli.screen.viewport import Viewport
-from tests.cli.screen.samples import entry, message, plain, talk
+from tests.cli.screen.samples import conversation, entry, message, plain
 
 NUMBERS = [f"n{number}" for number in range(10)]
 
 
-def window(talk: Talk, height: int = 4, width: int = 70) -> Viewport:
-    return Viewport(talk, width, height, Look())
+def window(conversation: Conversation, height: int = 4, width: int = 70) -> Viewport:
+    return Viewport(conversation, width, height, Capabilities())
 
 
-def shown(talk: Talk, height: int = 4, width: int = 70) -> list[str]:
-    """The last word of each row that is visible."""
-    rows = plain(window(talk, height, width).rows())
+def shown(conversation: Conversation, height: int = 4, width: int = 70) -> list[str]:
+    """Return the last word of each visible row."""
+    rows = plain(window(conversation, height, width).rows())
     return [row.split()[-1].rstrip("─") or "day" for row in rows]
 
 
 def test_the_end_is_shown() -> None:
-    made = talk(*NUMBERS)
+    made = conversation(*NUMBERS)
     assert shown(made) == ["n6", "n7", "n8", "n9"]
     made.add(entry("n10"))
     assert shown(made) == ["n7", "n8", "n9", "n10"]
 
 
-def test_nothing_is_shown_of_nothing() -> None:
-    made = talk()
+def test_an_empty_conversation() -> None:
+    made = conversation()
     assert shown(made) == []
     assert window(made).scroll(-3) is True
-    assert made.follows
+    assert made.at_end
 
 
 def test_scrolling_up_and_down() -> None:
-    made = talk(*NUMBERS)
+    made = conversation(*NUMBERS)
     assert window(made).scroll(-2) is False
     assert shown(made) == ["n4", "n5", "n6", "n7"]
     made.add(entry("n10"))
     assert shown(made) == ["n4", "n5", "n6", "n7"]
     window(made).scroll(1)
     assert shown(made) == ["n5", "n6", "n7", "n8"]
-    made.unread = made.below = 1
+    made.unread = made.new_below = 1
     window(made).scroll(100)
-    assert made.follows
-    assert (made.unread, made.below) == (0, 0)
+    assert made.at_end
+    assert (made.unread, made.new_below) == (0, 0)
     assert shown(made) == ["n7", "n8", "n9", "n10"]
 
 
-def test_the_top_is_the_top() -> None:
-    made = talk(*NUMBERS)
+def test_scrolling_stops_at_the_top() -> None:
+    made = conversation(*NUMBERS)
     assert window(made).scroll(-100) is True
     assert shown(made) == ["day", "n0", "n1", "n2"]
     assert window(made).scroll(-1) is True
     assert shown(made) == ["day", "n0", "n1", "n2"]
     window(made).scroll(1)
     assert shown(made) == ["n0", "n1", "n2", "n3"]
-    made = talk(*NUMBERS)
+    made = conversation(*NUMBERS)
     window(made).to_top()
     assert shown(made) == ["day", "n0", "n1", "n2"]
 
 
-def test_what_is_shorter_than_the_window_does_not_scroll() -> None:
-    made = talk("n0", "n1")
+def test_a_short_conversation_does_not_scroll() -> None:
+    made = conversation("n0", "n1")
     assert window(made).scroll(-5) is True
-    assert made.follows
+    assert made.at_end
 
 
 def test_a_long_message_is_scrolled_row_by_row() -> None:
-    made = talk("above", "\n".join(f"r{number}" for number in range(10)))
+    made = conversation("above", "\n".join(f"r{number}" for number in range(10)))
     window(made).scroll(-3)
     assert shown(made) == ["r3", "r4", "r5", "r6"]
     window(made).scroll(2)
     assert shown(made) == ["r5", "r6", "r7", "r8"]
 
 
-def test_older_messages_come_in_above() -> None:
-    made = Talk(("bob",))
+def test_older_messages_are_inserted_above() -> None:
+    made = Conversation(("bob",))
     for number in range(5, 10):
         made.add(Entry.of(message(f"n{number}", offset=number + 1), "alice"))
     window(made).scroll(-100)
@@ -90,22 +90,22 @@ def test_older_messages_come_in_above() -> None:
     assert shown(made) == ["n1", "n2", "n3", "n4"]
 
 
-def test_a_window_that_becomes_wider_or_higher() -> None:
-    made = talk(*NUMBERS, " ".join(f"w{number}" for number in range(100)), "below")
+def test_resizing_the_window() -> None:
+    made = conversation(*NUMBERS, " ".join(f"w{number}" for number in range(100)), "below")
     window(made, width=30).scroll(-12)
-    assert made.hidden > 10
+    assert made.rows_hidden > 10
     assert shown(made, width=120)[:3] == ["n7", "n8", "n9"]
     window(made, width=120).scroll(1)
     assert shown(made, width=120)[:2] == ["n8", "n9"]
-    made = talk(*NUMBERS)
+    made = conversation(*NUMBERS)
     window(made).scroll(-100)
     assert shown(made, height=8) == ["day", "n0", "n1", "n2", "n3", "n4", "n5", "n6"]
     assert shown(made, height=80)[-1] == "n9"
-    assert made.follows
+    assert made.at_end
 
 
 def test_days_are_separated() -> None:
-    made = Talk(("bob",))
+    made = Conversation(("bob",))
     for number, minutes in enumerate((0, 1, 24 * 60, 24 * 60 + 1)):
         text = f"n{number}"
         made.add(Entry.of(message(text, offset=number + 1, minutes=minutes), "alice"))
@@ -115,10 +115,10 @@ def test_days_are_separated() -> None:
     assert len(rows) == 6
 
 
-def test_a_line_above_what_is_new() -> None:
-    made = talk("n0", "n1", "n2")
+def test_the_separator_above_new_messages() -> None:
+    made = conversation("n0", "n1", "n2")
     made.new_from = made.entries[1]
     assert " new " in plain(window(made, height=10).rows())[2]
     made.new_from = made.entries[0]
-    # Nothing is above it.
+    # There is no entry above it.
     assert not any(" new " in row for row in plain(window(made, height=10).rows()))

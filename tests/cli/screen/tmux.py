@@ -1,4 +1,4 @@
-"""Programs in the panes of a tmux of their own, as somebody at a terminal sees them."""
+"""Programs in the panes of a private tmux server."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.cli.screen.picture import Screen
 __all__ = ["CHATCLIENT", "NO_TMUX", "Tmux", "has_tmux"]
 
 PATIENCE = 30.0
-"""Seconds until something that a test waits for is not going to happen."""
+"""Seconds to wait for an expected event."""
 
 NO_TMUX = "no tmux: apt-get install tmux"
 
@@ -31,7 +31,7 @@ CHATCLIENT = [
 
 
 def has_tmux() -> bool:
-    """Whether the program is there."""
+    """Return whether tmux is installed."""
     return shutil.which("tmux") is not None
 
 
@@ -39,7 +39,7 @@ class Tmux:
     """A tmux server without a configuration; it ends with the ``with`` block.
 
     Args:
-        directory: for its socket; the path may be long, so it is where it runs.
+        directory: for its socket; tmux runs there, because the full path may be too long.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -59,7 +59,7 @@ class Tmux:
             self.run("kill-server")
 
     def run(self, *arguments: str) -> str:
-        """A command of tmux; returns what it prints."""
+        """Run a tmux command and return its output."""
         environ = {name: os.environ[name] for name in os.environ if name != "TMUX"}
         done = subprocess.run(
             ["tmux", "-S", "tmux.socket", "-f", os.devnull, *arguments],
@@ -76,7 +76,7 @@ class Tmux:
     def open(
         self, name: str, command: list[str], width: int = 90, height: int = 20, **environ: str
     ) -> Pane:
-        """Run a program in a window of its own; its exit code is shown when it has ended."""
+        """Run a program in its own window, which shows the exit code at the end."""
         variables = {"LC_ALL": "C.UTF-8", "TZ": "UTC", **environ}
         words = ["env", *(f"{key}={value}" for key, value in variables.items()), *command]
         line = f'{shlex.join(words)}; echo "exit code $?"; exec sleep 1000'
@@ -86,23 +86,23 @@ class Tmux:
         return Pane(self, name)
 
 
-def _look(looks: dict[str, str], code: str) -> None:
-    """What is in force after one more code: by what it is about."""
+def _update_style(styles: dict[str, str], code: str) -> None:
+    """Update the active style codes with one more code."""
     ends = {"39": "front", "49": "back", "22": "bold", "27": "reverse"}
     if code == "0":
-        looks.clear()
+        styles.clear()
     elif code in ends:
-        looks.pop(ends[code], None)
+        styles.pop(ends[code], None)
     elif re.fullmatch("[39][0-7]", code):
-        looks["front"] = code
+        styles["front"] = code
     elif re.fullmatch("(4|10)[0-7]", code):
-        looks["back"] = code
+        styles["back"] = code
     else:
-        looks[{"1": "bold", "7": "reverse"}.get(code, code)] = code
+        styles[{"1": "bold", "7": "reverse"}.get(code, code)] = code
 
 
 class Pane:
-    """What one program shows."""
+    """The screen of one program."""
 
     def __init__(self, tmux: Tmux, name: str) -> None:
         self._tmux = tmux
@@ -115,19 +115,19 @@ class Pane:
 
     @property
     def colored(self) -> str:
-        """The rows with their colours, as escape sequences."""
+        """The rows with colors as escape sequences."""
         return self._tmux.run("capture-pane", "-p", "-e", "-t", self._name)
 
     def screen(self, caption: str = "") -> Screen:
-        """All that is needed to draw it."""
+        """Capture the screen for a picture."""
         rows = []
-        looks: dict[str, str] = {}
+        styles: dict[str, str] = {}
         for row in self._tmux.run("capture-pane", "-peN", "-t", self._name).split("\n")[:-1]:
-            # tmux goes on in the colours of the row above.
-            rows.append(f"\x1b[{';'.join(looks.values())}m{row}" if looks else row)
+            # tmux continues with the colors of the previous row.
+            rows.append(f"\x1b[{';'.join(styles.values())}m{row}" if styles else row)
             for sequence in re.findall(r"\x1b\[([0-9;]*)m", row):
                 for code in sequence.split(";"):
-                    _look(looks, code or "0")
+                    _update_style(styles, code or "0")
         shown, x, y, width = self._ask("cursor_flag", "cursor_x", "cursor_y", "pane_width")
         cursor = (int(x), int(y)) if shown == "1" else None
         return Screen(tuple(rows), int(width), cursor, caption)
@@ -138,52 +138,52 @@ class Pane:
 
     @property
     def title(self) -> str:
-        """What the program called its terminal."""
+        """The terminal title that the program has set."""
         return self._tmux.run("display-message", "-p", "-t", self._name, "#{pane_title}").strip()
 
     def type(self, text: str) -> None:
-        """Characters, as they are."""
+        """Type characters literally."""
         self._tmux.run("send-keys", "-t", self._name, "-l", text)
 
     def press(self, *keys: str) -> None:
-        """Keys by the names that tmux has for them."""
+        """Press keys by their tmux names."""
         self._tmux.run("send-keys", "-t", self._name, *keys)
 
     def enter(self, text: str) -> None:
-        """A line."""
+        """Type a line and press Enter."""
         self.type(text)
         self.press("Enter")
 
     def paste(self, text: str) -> None:
-        """As the terminal pastes it, in brackets if the program asked for them."""
+        """Paste text, with bracketed paste if the program enabled it."""
         self._tmux.run("set-buffer", "-b", self._name, text)
         self._tmux.run("paste-buffer", "-p", "-b", self._name, "-t", self._name)
 
     def signal(self, name: str) -> None:
-        """To the program, by the name of the signal."""
+        """Send a signal to the program."""
         (pid,) = self._ask("pane_pid")
         for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
             os.kill(int(child), signal.Signals[f"SIG{name}"])
 
     def resize(self, width: int, height: int) -> None:
-        """Give the terminal another size."""
+        """Resize the terminal."""
         self._tmux.run("resize-window", "-t", self._name, "-x", str(width), "-y", str(height))
 
     def wait_for(self, *texts: str) -> str:
-        """Wait until all of these are on the screen; returns the screen."""
+        """Wait until all texts are on the screen; return the screen."""
         return self._wait(lambda screen: all(text in screen for text in texts), texts)
 
     def wait_for_match(self, pattern: str) -> str:
-        """Wait until a regular expression matches somewhere on the screen."""
+        """Wait until a regular expression matches the screen."""
         return self._wait(lambda screen: re.search(pattern, screen) is not None, pattern)
 
     def wait_until_gone(self, text: str) -> str:
-        """Wait until it is not on the screen."""
+        """Wait until a text is no longer on the screen."""
         return self._wait(lambda screen: text not in screen, f"the end of {text}")
 
     def _wait(self, condition: Callable[[str], bool], what: object) -> str:
         end = time.monotonic() + PATIENCE
         while not condition(screen := self.text):
-            assert time.monotonic() < end, f"{what!r} does not come in:\n{screen}"
+            assert time.monotonic() < end, f"{what!r} does not appear in:\n{screen}"
             time.sleep(0.05)
         return screen

@@ -14,6 +14,7 @@ from typing import Any
 
 from chat_protocol.wire.codec import decode, encode
 from chat_protocol.wire.commands import Deliver, Login, Login2, LoginAnswer, Presence, Publish
+from tests.blackbox.server import free_port
 from tests.stores.postgres.server import PATIENCE
 
 __all__ = ["Client", "Node", "nodes", "wait_for"]
@@ -38,8 +39,7 @@ class Node:
     """
 
     def __init__(self, folder: Path, store: str) -> None:
-        with socket.create_server((HOST, 0)) as free:
-            self.port = free.getsockname()[1]
+        self.port = free_port()
         self._log = folder / f"log{self.port}"
         self._store = store
         self.clients: list[Client] = []

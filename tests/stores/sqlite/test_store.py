@@ -1,4 +1,4 @@
-"""What only the file can do: last, be locked, be refused, be full."""
+"""What only a file can do: survive a kill, be locked, be refused, be full."""
 
 from __future__ import annotations
 
@@ -17,9 +17,8 @@ from pathlib import Path
 
 import pytest
 
-from chat_protocol.domain.batch import Lookup, UserList
-from chat_protocol.domain.stored import Waiting
-from chat_protocol.errors import StoreUnusable, Unavailable
+from chat_protocol.domain.queries import Lookup, UserList
+from chat_protocol.errors import OutcomeUnknown, StoreUnusable, Unavailable
 from chat_protocol.stores.registry import STORES, store_from_url
 from chat_protocol.stores.sqlite import memtable
 from chat_protocol.stores.sqlite.file import APPLICATION_ID, SCHEMA_VERSION, connect
@@ -29,9 +28,12 @@ from tests.stores.helpers import (
     account,
     commit,
     conversation,
+    last_of,
     look_up,
+    message,
     now,
     page,
+    position,
     publication,
     publish,
     register,
@@ -59,7 +61,7 @@ def test_everything_survives_a_kill(sqlite_path: Path) -> None:
         [sys.executable, "-c", FILL, str(sqlite_path)],
         capture_output=True,
         text=True,
-        cwd=Path(__file__).parents[2],
+        cwd=Path(__file__).parents[3],
     )
     assert done.returncode == -signal.SIGKILL, done.stderr
     store = sqlite_store(sqlite_path)
@@ -67,7 +69,7 @@ def test_everything_survives_a_kill(sqlite_path: Path) -> None:
     assert store.registered == 2
     (bob,) = register(store, "bob")
     assert texts(page(store, bob)) == done.stdout.split() == [str(n) for n in range(50)]
-    last = page(store, bob).messages[-1].offset
+    last = last_of(page(store, bob))
     (alice,) = register(store, "alice")
     more = run(alice, bob, "more")
     commit(store, more)
@@ -80,17 +82,17 @@ def test_a_file_that_was_closed_is_one_file_with_everything(sqlite_path: Path) -
     store = sqlite_store(sqlite_path)
     now(store.open())
     alice, bob = register(store, "alice", "bob")
-    commit(store, run(alice, bob, "live", live=True))
-    taken = run(alice, bob, "taken", time=2**63)
+    commit(store, run(alice, bob, "delivered"))
+    taken = message(alice, "taken", time=2**63, to=(bob,), device="phone", id_=9)
     commit(store, taken)
-    commit(store, run(alice, bob, "waiting"), taken={bob.id: taken.offset})
+    commit(store, run(alice, bob, "waiting"), positions=position(bob, taken.offset))
     now(store.close())
     copy = sqlite_path.with_name("copy.db")
     copy.write_bytes(sqlite_path.read_bytes())
     assert not sqlite_path.with_name("chat.db-wal").exists()
     again = sqlite_store(copy)
     now(again.open())
-    assert conversation(again, alice, bob) == ["live", "taken", "waiting"]
+    assert conversation(again, alice, bob) == ["delivered", "taken", "waiting"]
     assert texts(page(again, bob)) == ["waiting"]
     now(again.close())
     with closing(sqlite3.connect(copy)) as connection:
@@ -239,6 +241,10 @@ def test_who_finds_the_lock_of_a_start_that_fails_has_one_that_others_find(
     assert sqlite_path.with_name("chat.db-lock").exists()
 
 
+NO_ROOM = (Unavailable,) if sys.version_info >= (3, 11) else (Unavailable, OutcomeUnknown)
+"""Python 3.10 cannot tell whether it was the write of a commit that failed, or the sync."""
+
+
 def test_without_room_a_batch_is_refused_whole_and_reading_goes_on(sqlite_path: Path) -> None:
     store = sqlite_store(sqlite_path, 10_000)
     now(store.open())
@@ -247,9 +253,9 @@ def test_without_room_a_batch_is_refused_whole_and_reading_goes_on(sqlite_path: 
     size = max(path.stat().st_size for path in sqlite_path.parent.iterdir())
     with file_size_limit(size):
         big = run(alice, bob, *["x" * 60_000] * 20)
-        with pytest.raises(Unavailable):
+        with pytest.raises(NO_ROOM):
             commit(store, big)
-        with pytest.raises(Unavailable):
+        with pytest.raises(NO_ROOM):
             register(store, *[f"user{number}" for number in range(5000)])
         assert texts(page(store, bob)) == ["before"]
         assert look_up(store, "alice") == alice.id
@@ -278,9 +284,10 @@ def test_nothing_is_scanned(sqlite_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert conversation(store, alice, bob) == ["1", "2", "3", "4"]
     assert conversation(store, bob, None) == ["1", "2", "3", "4"]
     assert account(store, bob) == (1, 3)
-    waiting = page(store, bob).messages
-    commit(store, taken={bob.id: waiting[0].offset, alice.id: waiting[-1].offset + 1})
-    commit(store, returned=[Waiting(bob.id, waiting[0]), Waiting(bob.id, waiting[1])])
+    first, last = page(store, bob).entries[0].offset, last_of(page(store, bob))
+    commit(store, positions=position(bob, first) | position(alice, last + 1))
+    commit(store, message(alice, "5", to=(bob, alice), device="phone", id_=4))
+    assert texts(page(store, bob)) == ["2", "3", "5"]
     now(store.read([UserList("alice", 10), Lookup("bob")]))
     connection.set_trace_callback(None)
     words = {statement.split()[0] for statement in statements if statement.split()}

@@ -1,4 +1,4 @@
-"""Files of the former versions of the schema, opened by this one."""
+"""Files of the former versions of the schema, upgraded to this one."""
 
 from __future__ import annotations
 
@@ -7,22 +7,32 @@ import sqlite3
 from contextlib import closing
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from chat_protocol.domain.queries import Conversation
+from chat_protocol.domain.users import User
 from chat_protocol.errors import StoreUnusable
-from chat_protocol.stores.sqlite import memtable
+from chat_protocol.stores.registry import admin_from_url
 from chat_protocol.stores.sqlite.file import APPLICATION_ID, SCHEMA_VERSION
 from chat_protocol.stores.sqlite.store import SQLiteStore
+from chat_protocol.stores.sqlite.upgrade import recent, version5
+from chat_protocol.wire.codes import Code
 from tests.stores.conftest import sqlite_store
 from tests.stores.helpers import (
+    Single,
     account,
+    commit,
     conversation,
+    message,
     now,
     page,
+    position,
     publication,
     publish,
     register,
+    singles,
     texts,
 )
 from tests.stores.sqlite.test_store import file_size_limit
@@ -72,7 +82,7 @@ def test_version_1(sqlite_path: Path) -> None:
 
 @pytest.mark.parametrize("entries", [1, 8192])
 def test_version_2(sqlite_path: Path, entries: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(memtable, "ENTRIES", entries)
+    monkeypatch.setattr(recent, "ENTRIES", entries)
     users = "(1, 'alice', 5, 0, 0), (2, 'böb', 6, 0, 4), (3, 'carol', 7, 1, 1)"
     messages = [
         (1, 1, 2, 7, "1", 0, None),
@@ -95,34 +105,113 @@ def test_version_2(sqlite_path: Path, entries: int, monkeypatch: pytest.MonkeyPa
     store = upgraded(sqlite_path)
     alice, bob, carol = register(store, "alice", "böb", "carol")
     assert [alice.id, bob.id, carol.id] == [1, 2, 3]
-    waiting = page(store, bob).messages
-    assert [message.offset for message in waiting] == [1, 2, 6, *range(20, 260)]
+    waiting = singles(page(store, bob).entries)
+    assert [one.offset for one in waiting] == [1, 2, 6, *range(20, 260)]
     first, second, both, tenth = waiting[:4]
-    assert (first.sender, first.time, first.text, first.to) == ("alice", 7, b"1", ("böb",))
+    assert first == Single(1, "alice", "", 0, ("böb",), 7, "1")
     assert (second.time, tenth.time) == (2**63, 10)
-    assert (both.sender, both.text, both.scope, both.to) == (
-        "carol",
-        b"6 to both",
-        0,
-        ("böb", "alice"),
-    )
+    assert both == Single(6, "carol", "", 0, ("böb", "alice"), 9, "6 to both")
     assert texts(page(store, carol)) == ["4 to everyone", "9 to everyone"]
     assert texts(page(store, alice)) == ["9 to everyone"]
     assert conversation(store, alice, bob) == ["1", "2", "", "4 to everyone", "9 to everyone"]
-    assert page(store, alice).messages[0].sender == "böb"
+    assert page(store, alice).entries[0].sender == "böb"
     assert conversation(store, alice, None) == [
         "1", "2", "", "4 to everyone", "6 to both", "9 to everyone"
     ]  # fmt: skip
     expected = ["4 to everyone", *(["6 to both", "9 to everyone"])]
     assert conversation(store, carol, None, limit=1000) == expected + [str(n) for n in range(250)]
     assert account(store, alice)[0] == 8
-    assert account(store, carol)[0] == 2**64 - 1
+    # There was an id above the highest one that there is now.
+    assert account(store, carol)[0] == 0
     again = [publication(alice, "again", bob, id_=n) for n in (5, 6, 8)]
-    new = publication(alice, "new", bob, id_=7)
-    publish(store, *again, new)
-    assert [one.offset for one in again] == [0, 0, 0]
+    late, new = (publication(alice, "new", bob, id_=n) for n in (7, 9))
+    publish(store, *again, late, new)
+    assert [(one.offset, one.accepted) for one in again] == [(0, 1)] * 3
+    assert late.refusal is Code.OUT_OF_ORDER
     assert new.offset > 259
     now(store.close())
+
+
+def four(path: Path) -> dict[str, Any]:
+    """Make a file of version 4; return what its program answered about it."""
+    folder = Path(__file__).parent
+    with closing(sqlite3.connect(path)) as connection:
+        connection.executescript((folder / "version_4.sql").read_text())
+        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        connection.execute("PRAGMA user_version = 4")
+        connection.commit()
+    answers: dict[str, Any] = json.loads((folder / "version_4.json").read_text())
+    return answers
+
+
+def whole_conversation(store: SQLiteStore, user: User, other: User | None) -> list[Single]:
+    asked = Conversation(user.id, other.id if other else 0, 0, 10_000, 1 << 30)
+    now(store.read([asked]))
+    return singles(asked.entries)
+
+
+@pytest.mark.parametrize("chunks", [1, 16])
+def test_version_4(sqlite_path: Path, chunks: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(version5, "_CHUNKS", chunks)
+    answers = four(sqlite_path)
+    messages = {
+        int(offset): Single(int(offset), sender, "", scope, tuple(to), time, text)
+        for offset, (sender, time, text, scope, to) in answers["messages"].items()
+    }
+    store = upgraded(sqlite_path)
+    users = register(store, *answers["users"])
+    assert store.registered == len(users) == 5
+    for user in users:
+        expected = answers["users"][user.name]
+        waiting = [messages[offset] for offset in expected["mailbox"]]
+        assert singles(page(store, user).entries) == waiting
+        history = [messages[offset] for offset in expected["history"]]
+        assert whole_conversation(store, user, None) == history
+        for other in users:
+            talk = [messages[offset] for offset in expected["with"][other.name]]
+            assert whole_conversation(store, user, other) == talk
+        ids = [
+            (begin, min(end, 2**63)) for begin, end in expected["publishing_ids"] if begin < 2**63
+        ]
+        assert list(store._open_database()._queries.publishing_ids(user.id, 0)) == ids
+        assert account(store, user) == (ids[-1][1] - 1, expected["pending"])
+    # Both what had waited and what had been delivered past the mailbox are there.
+    assert any(one.scope == 0 and len(one.to) == 1 for one in waiting)
+    assert len(waiting) < len(history)
+    alice, bob = users[:2]
+    sent = message(
+        bob, "new", to=(alice, bob), id_=answers["users"][bob.name]["publishing_ids"][-2][1]
+    )
+    again = message(bob, "again", to=(alice,), id_=1)
+    publish(store, sent, again)
+    assert sent.offset > answers["last"]
+    assert (again.accepted, again.offset) == (1, 0)
+    commit(store, positions=position(alice, sent.offset))
+    assert texts(page(store, alice)) == []
+    assert texts(page(store, bob))[-1] == "new"
+    now(store.close())
+    admin = admin_from_url(f"sqlite:{sqlite_path}")
+    assert admin.check().faults == []
+    assert admin.statistics().messages == len(messages) + 1
+    admin.delete_user("carol")
+    assert admin.check().faults == []
+
+
+def test_the_pages_of_the_older_messages_are_used_again(sqlite_path: Path) -> None:
+    """The file does not double, and the upgrade needs memory for some chunks only."""
+    four(sqlite_path)
+    with closing(sqlite3.connect(sqlite_path)) as connection:
+        first, entries = connection.execute(
+            "SELECT first, entries FROM chunk ORDER BY first LIMIT 1"
+        ).fetchone()
+        rows = [(first - 1_000_000 + 100 * number, entries) for number in range(3000)]
+        connection.executemany("INSERT INTO chunk VALUES (?, ?)", rows)
+        connection.commit()
+        (free,) = connection.execute("PRAGMA freelist_count").fetchone()
+    assert free == 0
+    size = sqlite_path.stat().st_size
+    now(upgraded(sqlite_path).close())
+    assert sqlite_path.stat().st_size < 1.3 * size
 
 
 def three(path: Path) -> None:
@@ -139,7 +228,7 @@ def three(path: Path) -> None:
         connection.commit()
 
 
-def test_a_copy_of_what_it_was_is_kept_and_the_log_names_it(
+def test_a_copy_of_the_older_file_is_kept_and_the_log_names_it(
     sqlite_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     said: list[str] = []

@@ -1,4 +1,4 @@
-"""Care for the PostgreSQL store, beside its servers, but for what PostgreSQL's own tools do."""
+"""Administration of the PostgreSQL store; what PostgreSQL's own tools do is left to them."""
 
 from __future__ import annotations
 
@@ -13,15 +13,16 @@ from psycopg.conninfo import conninfo_to_dict
 from chat_protocol.errors import StoreUnusable, UserNotFound
 from chat_protocol.stores.admin import Findings, Statistics, UserRecord
 from chat_protocol.stores.postgres.admin import removal
-from chat_protocol.stores.postgres.connect import SCHEMA, SCHEMA_VERSION, connect
-from chat_protocol.stores.postgres.database import reason
-from chat_protocol.stores.postgres.retention import FORGET_LOCK, forget, mark
+from chat_protocol.stores.postgres.connect import SCHEMA, connect, reason
+from chat_protocol.stores.postgres.locks import EXPIRY_LOCK
+from chat_protocol.stores.postgres.retention import expire, mark
+from chat_protocol.stores.postgres.upgrade import SCHEMA_VERSION, current_version
 
-__all__ = ["PostgresCaretaker"]
+__all__ = ["PostgresAdmin"]
 
 _USERS = """
 SELECT name, last_login, waiting + (
-    SELECT count(*) FROM message WHERE scope = 1 AND sender <> account.id AND "offset" > seen
+    SELECT count(*) FROM message WHERE scope = 1 AND sender <> account.id AND "offset" > position
 ) FROM account
 """
 
@@ -36,9 +37,8 @@ SELECT (SELECT count(*) FROM account), (SELECT count(*) FROM message),
     )
 """
 
-_NUMBER_ABOVE = """
-SELECT setval('message_block', greatest(last_value, %s)) FROM message_block
-"""
+# Servers may draw offsets at the same time, so it is not set: it is only moved forward.
+_NUMBER_ABOVE = "SELECT draw_offsets(greatest(1, %s - last_value)) FROM message_offset"
 
 _OLD = """
 SELECT count(*) FROM message WHERE "offset" < (SELECT max(first) FROM moment WHERE time <= %s)
@@ -52,24 +52,24 @@ WHERE scope = 0
 
 _CHECKS = (
     (
-        "message {0} is from a user {1}, whom there is not",
+        "message {0} is from user {1}, who does not exist",
         """SELECT "offset", sender FROM message LEFT JOIN account ON account.id = sender
         WHERE account.id IS NULL""",
     ),
     (
-        "message {0} is to a user {1}, whom there is not",
+        "message {0} is to user {1}, who does not exist",
         f"""SELECT "offset", user_id FROM ({_PAIRS}) AS p LEFT JOIN account ON account.id = user_id
         WHERE account.id IS NULL""",
     ),
     (
-        "message {0} waits for {1!a}, and is not there",
+        "message {0} is in the mailbox of {1!a} and does not exist",
         f"""SELECT inbox."offset", coalesce(name, inbox.user_id::text) FROM inbox
         LEFT JOIN account ON account.id = inbox.user_id
         LEFT JOIN ({_PAIRS}) AS p ON p."offset" = inbox."offset" AND p.user_id = inbox.user_id
         WHERE p."offset" IS NULL OR account.id IS NULL""",
     ),
     (
-        "{1} messages wait for {0!a}, who is said to have {2}",
+        "{1} messages are in the mailbox of {0!a}, and {2} are counted",
         """SELECT name, coalesce(n, 0), waiting FROM account LEFT JOIN (
             SELECT user_id, count(*) AS n FROM inbox GROUP BY user_id
         ) AS i ON user_id = account.id WHERE waiting <> coalesce(n, 0)""",
@@ -82,33 +82,52 @@ _CHECKS = (
         )""",
     ),
     (
-        "a conversation has no peers ({0} and {1})",
+        "a conversation has no peers (users {0} and {1})",
         """SELECT DISTINCT low, high FROM conversation WHERE NOT EXISTS (
             SELECT FROM peer WHERE user_id = low AND peer_id = high
         ) OR NOT EXISTS (SELECT FROM peer WHERE user_id = high AND peer_id = low)""",
     ),
     (
-        "there are publishing ids of a user {0}, whom there is not",
+        "there are publishing ids of user {0}, who does not exist",
         """SELECT DISTINCT user_id FROM publishing LEFT JOIN account ON account.id = user_id
         WHERE account.id IS NULL""",
     ),
     (
-        "message {0} has a number above all that were given",
-        """SELECT max("offset") FROM message, message_block
-        HAVING max("offset") >= max(last_value) + 2048""",
+        "there are devices of user {0}, who does not exist",
+        """SELECT DISTINCT user_id FROM device LEFT JOIN account ON account.id = user_id
+        WHERE account.id IS NULL""",
+    ),
+    (
+        "{1} devices of {0!a} have a position, and {2} are counted",
+        """SELECT account.name, count(device.position), devices FROM account
+        LEFT JOIN device ON user_id = account.id GROUP BY account.id
+        HAVING count(device.position) <> devices""",
+    ),
+    (
+        "publishing ids of user {0}, device {1}, are stored twice",
+        """SELECT user_id, device FROM (
+            SELECT user_id, device, first, last, lead(first) OVER (
+                PARTITION BY user_id, device ORDER BY first
+            ) AS next FROM publishing
+        ) AS p WHERE last < first OR next <= last""",
+    ),
+    (
+        "message {0} has an offset above all that were given",
+        """SELECT max("offset") FROM message, message_offset
+        HAVING max("offset") > max(last_value)""",
     ),
 )
-"""What is wrong where a query has rows."""
+"""Sentences about faults, and queries that find them."""
 
 _SHOWN = 5
-"""Of faults of one kind."""
+"""Faults of one kind that are reported."""
 
 
-class PostgresCaretaker:
-    """A Caretaker of a database; all that it can do it does beside servers.
+class PostgresAdmin:
+    """The StoreAdmin of a database. Servers may run during every call.
 
     Args:
-        conninfo: as libpq has it.
+        conninfo: in the form of libpq.
     """
 
     def __init__(self, conninfo: str) -> None:
@@ -117,8 +136,12 @@ class PostgresCaretaker:
         self._where = f"postgresql://{parts.get('host', 'local')}/{parts.get('dbname', '')}"
 
     @classmethod
-    def from_url(cls, rest: str) -> PostgresCaretaker:
-        """That of ``postgresql://[USER[:PASSWORD]@][HOST[:PORT]]/DATABASE``."""
+    def from_url(cls, rest: str) -> PostgresAdmin:
+        """Return that of ``postgresql://[USER[:PASSWORD]@][HOST[:PORT]]/DATABASE``.
+
+        Raises:
+            ValueError: the URL is wrong; the text says why.
+        """
         try:
             return cls(f"postgresql:{rest}")
         except psycopg.Error as error:
@@ -128,113 +151,98 @@ class PostgresCaretaker:
     def _connected(self) -> Iterator[psycopg.Connection[Any]]:
         try:
             with connect(self._conninfo, "chatadmin") as connection:
-                row = connection.execute(
-                    "SELECT to_regclass('chat.schema_version') IS NOT NULL"
-                ).fetchone()
-                version = 0
-                if row is not None and row[0]:
-                    (version,) = connection.execute(
-                        "SELECT version FROM schema_version"
-                    ).fetchone() or (0,)
-                if version > SCHEMA_VERSION:
-                    raise StoreUnusable(
-                        f"{self._where} was upgraded by a newer version (schema {version}, this one"
-                        f" knows {SCHEMA_VERSION}); use the chatadmin of that version"
-                    )
-                if version < SCHEMA_VERSION:
-                    raise StoreUnusable(
-                        f"{self._where} has schema version {version}, and this program wants"
-                        f" {SCHEMA_VERSION}; name the right database with --store, or start a"
-                        " server of this version once"
-                    )
+                self._check_version(current_version(connection))
                 yield connection
         except psycopg.Error as error:
             raise StoreUnusable(
                 f"{self._where} cannot be used: {reason(error)}; check --store, and that"
-                " PostgreSQL runs"
+                " PostgreSQL is running"
             ) from error
 
+    def _check_version(self, version: int) -> None:
+        if version > SCHEMA_VERSION:
+            raise StoreUnusable(
+                f"{self._where} was upgraded by a newer version (schema {version}, this program"
+                f" knows {SCHEMA_VERSION}); use the chatadmin of that version"
+            )
+        if version < SCHEMA_VERSION:
+            raise StoreUnusable(
+                f"{self._where} has schema version {version}, and this program needs"
+                f" {SCHEMA_VERSION}; check --store, or start a server of this version once"
+            )
+
     @contextmanager
-    def _one_moment(self) -> Iterator[psycopg.Connection[Any]]:
+    def _snapshot(self) -> Iterator[psycopg.Connection[Any]]:
         with self._connected() as connection, connection.transaction():
             connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
             yield connection
 
     def backup(self, target: str, force: bool) -> NoReturn:
-        """See Caretaker."""
         raise StoreUnusable(
             f"{self._where} is backed up by PostgreSQL's own tools, while servers run: pg_dump"
-            f" --schema={SCHEMA} --format=custom, or pg_basebackup and an archive of its log"
+            f" --schema={SCHEMA} --format=custom, or pg_basebackup and an archive of the WAL"
         )
 
     def restore(self, source: str, force: bool) -> NoReturn:
-        """See Caretaker."""
         raise StoreUnusable(
-            f"{self._where} is restored by PostgreSQL's own tools, such as pg_restore, with the"
-            " servers stopped; then run chatadmin renumber before you start them"
+            f"{self._where} is restored by PostgreSQL's own tools, such as pg_restore: stop the"
+            " servers first, and run chatadmin renumber before you start them again"
         )
 
     def renumber(self) -> None:
-        """See Caretaker."""
         with self._connected() as connection:
             connection.execute(_NUMBER_ABOVE, (time.time_ns() // 1000,))
 
     def check(self) -> Findings:
-        """See Caretaker."""
         faults = []
-        with self._one_moment() as connection:
+        with self._snapshot() as connection:
             users, messages, *_ = connection.execute(_STATISTICS).fetchone() or (0, 0)
             for sentence, query in _CHECKS:
                 rows = connection.execute(f"{query} LIMIT {_SHOWN}".encode()).fetchall()
                 faults += [sentence.format(*row) for row in rows]
         return Findings(
-            f"{users} users, {messages} messages, mailboxes, conversations and publishing ids;"
-            " whether PostgreSQL's files are whole, pg_amcheck says",
+            f"{users} users, {messages} messages, mailboxes, conversations, devices and publishing"
+            " ids; pg_amcheck checks PostgreSQL's files",
             faults,
         )
 
     def statistics(self) -> Statistics:
-        """See Caretaker."""
-        with self._one_moment() as connection:
+        with self._snapshot() as connection:
             row = connection.execute(_STATISTICS).fetchone()
             assert row is not None
             users, messages, waiting, oldest, size = row
         return Statistics(users, messages, waiting, oldest, int(size), 0, SCHEMA_VERSION)
 
     def users(self) -> Iterator[UserRecord]:
-        """See Caretaker."""
-        with self._one_moment() as connection, connection.cursor("users") as cursor:
+        with self._snapshot() as connection, connection.cursor("users") as cursor:
             cursor.execute(f"{_USERS} ORDER BY name".encode())
             for name, last_login, waiting in cursor:
                 yield UserRecord(name, last_login, waiting)
 
     def user(self, name: str) -> tuple[UserRecord, int]:
-        """See Caretaker."""
-        with self._one_moment() as connection:
+        with self._snapshot() as connection:
             row = connection.execute(f"{_USERS} WHERE name = %s".encode(), (name,)).fetchone()
             if row is None:
                 raise UserNotFound(f"there is no user {name}")
             return UserRecord(*row), removal.count_messages(connection, name)
 
     def delete_user(self, name: str) -> int:
-        """See Caretaker; servers may run, and wait while it lasts, but not with that user."""
+        """See StoreAdmin. Servers wait meanwhile; the user must be offline."""
         with self._connected() as connection:
-            return removal.remove_user(connection, name)
+            return removal.delete_user(connection, name)
 
     def purge(self, before: int) -> int:
-        """See Caretaker; servers may run."""
         with self._connected() as connection:
-            # A server with --retention does nothing of the kind meanwhile.
-            connection.execute("SELECT pg_advisory_lock(%s)", (FORGET_LOCK,))
+            # Excludes servers with --retention.
+            connection.execute("SELECT pg_advisory_lock(%s)", (EXPIRY_LOCK,))
             mark(connection, time.time_ns())
             (count,) = connection.execute(_OLD, (before,)).fetchone() or (0,)
-            while forget(connection, before):
+            while expire(connection, before):
                 pass
         return int(count)
 
     def compact(self) -> NoReturn:
-        """See Caretaker."""
         raise StoreUnusable(
-            f"{self._where} uses free space again by itself (autovacuum); psql's VACUUM FULL gives"
-            " it back to the system, and stops the servers meanwhile"
+            f"{self._where} reuses free space by itself (autovacuum); VACUUM FULL in psql gives it"
+            " back to the system, and stops the servers meanwhile"
         )

@@ -1,4 +1,4 @@
-"""A user and its messages, found and removed in the PostgreSQL store."""
+"""Finding and deleting a user and its messages in the PostgreSQL store."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import Any
 import psycopg
 
 from chat_protocol.errors import StoreUnusable, UserNotFound
-from chat_protocol.stores.postgres.database import EVERYONE_LOCK
+from chat_protocol.stores.postgres.locks import EVERYONE_LOCK
 
-__all__ = ["count_messages", "remove_user"]
+__all__ = ["count_messages", "delete_user"]
 
 _FIND = """
 SELECT account.id, node.id IS NOT NULL FROM account
@@ -36,7 +36,7 @@ WITH others AS (
     RETURNING "offset"
 ) DELETE FROM mine USING others WHERE mine."offset" = others."offset"
 """
-"""Messages of others to several: without this name."""
+"""Take the user out of the messages of other users to several, which stay."""
 
 _REMOVE = (
     """
@@ -60,28 +60,28 @@ _REMOVE = (
     "DELETE FROM peer WHERE user_id = %(me)s",
     "DELETE FROM inbox WHERE user_id = %(me)s",
     "DELETE FROM publishing WHERE user_id = %(me)s",
+    "DELETE FROM device WHERE user_id = %(me)s",
     "DELETE FROM session WHERE user_id = %(me)s",
     "DELETE FROM account WHERE id = %(me)s",
 )
 
 
 def count_messages(connection: psycopg.Connection[Any], name: str) -> int:
-    """How many messages are from or to a user, but not to everyone from another."""
+    """Return how many messages are from a user, or to it but not to everyone."""
     user, _ = connection.execute(_FIND, (name,)).fetchone() or (0, False)
     row = connection.execute(f"SELECT count(*) FROM ({_MINE}) AS m".encode(), {"me": user})
     (count,) = row.fetchone() or (0,)
     return int(count)
 
 
-def remove_user(connection: psycopg.Connection[Any], name: str) -> int:
-    """Remove a user who is not logged in; how many messages go.
+def delete_user(connection: psycopg.Connection[Any], name: str) -> int:
+    """Delete a user who is offline; return how many messages are deleted with it.
 
-    Batches wait until it is done: so nobody writes to that user meanwhile, and no locks of
-    ``account`` are needed.
+    Batches wait meanwhile, so that no locks of ``account`` are needed.
 
     Raises:
-        UserNotFound: there is none of that name.
-        StoreUnusable: the user is logged in.
+        UserNotFound: there is no user of that name.
+        StoreUnusable: the user is online.
     """
     with connection.transaction():
         connection.execute("SELECT pg_advisory_xact_lock(%s)", (EVERYONE_LOCK,))
@@ -90,7 +90,7 @@ def remove_user(connection: psycopg.Connection[Any], name: str) -> int:
             raise UserNotFound(f"there is no user {name}")
         user, online = row
         if online:
-            raise StoreUnusable(f"{name} is logged in; have that user leave first")
+            raise StoreUnusable(f"{name} is logged in; that user has to log out first")
         values = {"me": user}
         connection.execute(_GATHER.encode(), values)
         connection.execute(_STAY, values)

@@ -1,4 +1,4 @@
-"""Copies of a SQLite file: of one moment, whatever is written meanwhile, and whole or not there."""
+"""Copies of a SQLite file: a snapshot, complete or not there, whatever is written meanwhile."""
 
 from __future__ import annotations
 
@@ -11,40 +11,39 @@ from contextlib import closing, contextmanager, suppress
 __all__ = ["BESIDE", "copy_database", "put_in_place", "remove_database", "synced_folder"]
 
 BESIDE = ("-journal", "-wal", "-shm")
-"""What SQLite's names of the files end with that are part of a file."""
+"""Suffixes of the files beside a database that are part of it."""
 
 _PAGES = 64
-"""Pages that are copied in one go."""
+"""Pages that are copied at a time."""
 
 _PAGES_UNSYNCED = 1024
-"""Pages after which what was copied is synced, so that nobody else's sync has to wait for all."""
+"""Pages after which the copy is synced, so that the sync of a server never waits for all of it."""
 
 
 def copy_database(connection: sqlite3.Connection, path: str, gently: bool = False) -> None:
-    """Copy what is committed to a file, over what is there; synced, and under its name at the end.
+    """Copy everything committed to a file, and sync it; an existing file is replaced at the end.
 
-    It is as of the beginning: a server goes on writing meanwhile. The copy needs no other file
-    beside it.
+    The copy is a snapshot: a server can go on writing meanwhile. It needs no other file beside it.
 
     Args:
         connection: in no transaction.
-        path: of the copy; ``.part`` behind it names it while it is not whole.
-        gently: take half of the time only, for a server that uses the same disk.
+        path: of the copy, which is called ``path.part`` until it is complete.
+        gently: rest half of the time, for a server that uses the same disk.
 
     Raises:
-        OSError, sqlite3.Error: there is no copy; what was at ``path`` is still there.
+        OSError, sqlite3.Error: there is no copy; an existing file at ``path`` is unchanged.
     """
     part = f"{path}.part"
     remove_database(part)
     try:
-        # Only its owner is to read it, from the beginning.
+        # From the beginning only its owner can read it.
         os.close(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
         with (
             closing(sqlite3.connect(part, isolation_level=None)) as copy,
             _synced(part, gently) as sync,
         ):
             copy.execute("PRAGMA synchronous = OFF")
-            # Read from one snapshot: otherwise each write of a server would have it begin anew.
+            # In a transaction: otherwise each write of a server would restart the copy.
             connection.execute("BEGIN")
             try:
                 connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
@@ -69,11 +68,11 @@ def _synced(path: str, gently: bool) -> Iterator[_Sync]:
 
 
 class _Sync:
-    """Syncs a file now and then.
+    """Syncs a file at intervals.
 
     Args:
         descriptor: of the file.
-        gently: rest as long as it worked.
+        gently: rest after each sync for as long as the work before it took.
     """
 
     def __init__(self, descriptor: int, gently: bool) -> None:
@@ -92,7 +91,7 @@ class _Sync:
 
 
 def synced_folder(path: str) -> None:
-    """Make the name of a file last."""
+    """Sync the folder of a file, and so its name."""
     folder = os.open(os.path.dirname(os.path.abspath(path)), os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.fsync(folder)
@@ -101,8 +100,8 @@ def synced_folder(path: str) -> None:
 
 
 def put_in_place(made: str, path: str) -> None:
-    """Have a file, which is one and synced, in the place of another one."""
-    # The log of what was there would be taken for one of what comes.
+    """Move a synced file, which has nothing beside it, over another one."""
+    # SQLite would apply the log of the old file to the new one.
     for end in BESIDE:
         with suppress(FileNotFoundError):
             os.unlink(f"{path}{end}")
@@ -111,7 +110,7 @@ def put_in_place(made: str, path: str) -> None:
 
 
 def remove_database(path: str) -> None:
-    """Have no such file, and nothing that is part of it."""
+    """Remove a file, and what beside it is part of it."""
     for end in ("", *BESIDE):
         with suppress(FileNotFoundError):
             os.unlink(f"{path}{end}")

@@ -1,4 +1,4 @@
-"""What a SQLite file may be written over: a database of ours that nobody uses, or nothing."""
+"""Checks of a file before a SQLite database is written over it."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ __all__ = ["check_name", "check_replaceable", "free_target", "uri"]
 _MAGIC = b"SQLite format 3\0"
 
 _ENDS = ("-lock", *BESIDE)
-"""What the names of the files end with that stand beside a store."""
+"""Suffixes of the files that stand beside a store."""
 
 
 def check_name(path: str) -> None:
-    """StoreUnusable if the file, there or not, is by its name part of a file beside it."""
+    """Raise StoreUnusable if by its name the file would be part of a database beside it."""
     for name in (path, os.path.realpath(path)):
         for end in _ENDS:
             owner = name.removesuffix(end)
@@ -31,7 +31,7 @@ def check_name(path: str) -> None:
 
 
 def check_replaceable(path: str) -> None:
-    """StoreUnusable unless the file is empty or a database of this program, of any version."""
+    """Raise StoreUnusable unless the file is empty or a database of this program."""
     if not os.path.isfile(path) or not _is_ours(path):
         raise StoreUnusable(
             f"{path} is neither empty nor a database of this program, and is left as it is; move"
@@ -41,15 +41,15 @@ def check_replaceable(path: str) -> None:
 
 @contextmanager
 def free_target(path: str, force: bool) -> Iterator[None]:
-    """While a file is written to, or over: it can be, and no server uses it.
+    """Keep servers off a file while it is written.
 
     Args:
         path: of the file.
-        force: whether it may be there.
+        force: whether an existing file may be replaced.
 
     Raises:
-        FileExistsError: it is, and may not.
-        StoreUnusable: it must not be written over.
+        FileExistsError: the file exists, and must not be replaced.
+        StoreUnusable: it is in use, or no database of this program.
         OSError: it cannot be locked.
     """
     check_name(path)
@@ -70,7 +70,7 @@ def free_target(path: str, force: bool) -> Iterator[None]:
 
 
 def uri(path: str) -> str:
-    """The URI of a file that is only to be read, https://www.sqlite.org/uri.html."""
+    """Return the URI to open a file read-only, see https://www.sqlite.org/uri.html."""
     return f"file:{quote(os.fsencode(path))}?mode=ro"
 
 
@@ -84,7 +84,7 @@ def _is_ours(path: str) -> bool:
         return False
     if int.from_bytes(header[68:], "big") == APPLICATION_ID:
         return True
-    # What a killed server wrote may be in the log alone.
+    # What a killed server wrote may be in its log only.
     try:
         with closing(sqlite3.connect(uri(path), uri=True)) as connection:
             (application_id,) = connection.execute("PRAGMA application_id").fetchone()

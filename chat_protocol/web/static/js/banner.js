@@ -1,4 +1,4 @@
-/** The line above a conversation that says why nothing comes or goes. */
+/** The line above a conversation that explains why messages are neither sent nor received. */
 
 import { el } from "./dom.js";
 
@@ -6,7 +6,7 @@ const $ = (id) => document.getElementById(id);
 
 let ticker = 0;
 
-/** @param {"replaced" | "offline" | null} kind why, or nothing is wrong. */
+/** @param {"replaced" | "offline" | null} kind the reason, or null to hide the banner. */
 export function showBanner(kind, session) {
   const banner = $("banner");
   clearInterval(ticker);
@@ -14,20 +14,21 @@ export function showBanner(kind, session) {
   banner.className = `banner ${kind ?? ""}`;
   $("text").disabled = kind === "replaced";
   if (kind === "replaced") {
-    const again = el("button", { type: "button", onclick: () => session.start() }, "Use it here");
+    const again = el("button", { type: "button", onclick: () => session.start() }, "Use this tab");
     banner.replaceChildren("This chat is open in another tab or program. ", again);
   } else if (kind === "offline") {
-    const words = el("span", { "aria-hidden": "true" });
-    const say = () => (words.textContent = whenAgain(session));
-    say();
-    ticker = setInterval(say, 500);
-    const now = el("button", { type: "button", onclick: () => session.retry() }, "Now");
-    banner.replaceChildren("No connection. What you write is sent when it is back.", words, " ", now);
+    const countdown = el("span", { "aria-hidden": "true" });
+    const update = () => (countdown.textContent = retryText(session));
+    update();
+    ticker = setInterval(update, 500);
+    const now = el("button", { type: "button", onclick: () => session.retry() }, "Reconnect now");
+    banner.replaceChildren(
+      "Not connected. Your messages will be sent after the page has reconnected.", countdown, " ", now);
   }
 }
 
-function whenAgain({ state, retryAt, detail }) {
+function retryText({ state, retryAt, detail }) {
   const seconds = Math.ceil((retryAt - Date.now()) / 1000);
-  if (state !== "waiting" || seconds <= 0) return " Trying again…";
-  return ` Trying again in ${seconds} s.${detail ? ` (${detail})` : ""}`;
+  if (state !== "waiting" || seconds <= 0) return " Reconnecting…";
+  return ` Reconnecting in ${seconds} s.${detail ? ` (${detail})` : ""}`;
 }

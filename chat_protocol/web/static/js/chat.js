@@ -1,4 +1,4 @@
-/** What one sees of a session: conversations, people, messages, and where one writes. */
+/** The chat view of a session: sidebar, messages, and the message field. */
 
 import { showBanner } from "./banner.js";
 import { byteLength, Code, MAX_STRING, Scope } from "./codec.js";
@@ -8,45 +8,45 @@ import { showBlank, showHead } from "./head.js";
 import { MessageList } from "./list.js";
 import { EVERYONE, Model } from "./model.js";
 import { NewMessage } from "./new-message.js";
-import { News } from "./news.js";
+import { Notifier } from "./notifier.js";
 import { OUTBOX_LIMIT } from "./outbox.js";
-import { Side } from "./side.js";
+import { Sidebar } from "./sidebar.js";
 import { load, save } from "./storage.js";
 
 const $ = (id) => document.getElementById(id);
 
-/** Messages of a page of history, and of the first look at what there is. */
+/** Messages per page of history, and in the first request after a login. */
 const PAGE = 100;
-const FIRST_LOOK = 300;
-/** Pages that are asked for at once while a conversation has too few messages in them. */
+const FIRST_PAGE = 300;
+/** Maximum number of pages that are requested in a row while they contain too few messages. */
 const PAGES_AT_ONCE = 8;
-/** Messages of the pages after these: what is looked for is rare. */
+/** Messages per page after as many pages without a message of the conversation. */
 const LARGE_PAGE = 1000;
-/** Milliseconds before one looks further, and before one asks again what the server refused. */
-const REST = 50;
-const REFUSED_REST = 3000;
+/** Milliseconds before the next request for history, and before the retry of a refused one. */
+const NEXT_DELAY = 50;
+const RETRY_DELAY = 3000;
 const USERS_PAGE = 500;
-/** Milliseconds without a word of it after which a lost connection is shown. */
-const QUIET = 800;
+/** Milliseconds after the loss of the connection until the banner appears. */
+const BANNER_DELAY = 800;
 
 export class Chat {
   #left;
   #session = null;
   #model = null;
   #list;
-  #side;
+  #sidebar;
   #new;
-  #news;
+  #notifier;
   #open = null;
-  /** Another had the session: what was said meanwhile is not known here. */
+  /** Another tab or program had the session, so that messages may be missing here. */
   #isStale = false;
   #lastTime = 0n;
   #frame = 0;
-  #quiet = 0;
-  /** How the open conversation has changed since it was shown. */
+  #bannerTimer = 0;
+  /** The kind of change to the open conversation that is not yet rendered. */
   #changed = "";
 
-  /** @param {(session) => void} left told when the user is logged out. */
+  /** @param {(session) => void} left called when the user is logged out. */
   constructor(left) {
     this.#left = left;
     for (const [id, name] of Object.entries({
@@ -60,13 +60,13 @@ export class Chat {
       act: (action, conversation, item) => this.#act(action, conversation, item),
       bottom: () => this.#seen(),
     });
-    this.#side = new Side((conversation) => this.#show(conversation));
+    this.#sidebar = new Sidebar((conversation) => this.#show(conversation));
     this.#new = new NewMessage((conversation) => this.#show(conversation));
-    this.#news = new News((conversation) => this.#session && this.#show(conversation));
+    this.#notifier = new Notifier((conversation) => this.#session && this.#show(conversation));
     this.#listen();
   }
 
-  /** Show a session that is on-line. */
+  /** Show a session that is online. */
   open(session) {
     const user = session.user;
     this.#session = session;
@@ -78,11 +78,14 @@ export class Chat {
     session.addEventListener("sent", mine((entry) => this.#model.sending(entry)));
     this.#begin([[load(user, "open", EVERYONE), load(user, "draft", "")]]);
     save(user, "draft", "");
-    if (isNarrow()) this.#toSide();
+    if (isNarrow()) this.#toSidebar();
     this.#stateChanged();
   }
 
-  /** Nothing is known but what waits to be sent; the first draft is that of the open conversation. */
+  /**
+   * Begin with an empty model that has the unsent messages only.
+   * @param drafts pairs of a conversation's key and its draft; the first one is opened.
+   */
   #begin(drafts) {
     const model = (this.#model = new Model(this.#session.user));
     const mine = (then) => ({ detail }) => model === this.#model && then(detail);
@@ -100,21 +103,21 @@ export class Chat {
     this.#show(model.conversation(drafts[0][0]), { focus: !isNarrow() });
   }
 
-  /** As `begin`, where one is. */
+  /** Begin with an empty model, but keep the open conversation and all drafts. */
   #beginAgain() {
     const reading = $("chat").classList.contains("reading");
     this.#open.draft = $("text").value;
     const others = [...this.#model.conversations.values()].filter((one) => one !== this.#open && one.draft);
     this.#begin([this.#open, ...others].map(({ key, draft }) => [key, draft]));
     this.#isStale = false;
-    if (!reading) this.#toSide();
+    if (!reading) this.#toSidebar();
   }
 
   // The session.
 
   #stateChanged() {
     const { state, ended } = this.#session;
-    clearTimeout(this.#quiet);
+    clearTimeout(this.#bannerTimer);
     if (this.#isStale && state === "connecting") {
       this.#banner(null);
       this.#beginAgain();
@@ -130,23 +133,24 @@ export class Chat {
       this.#leave();
     } else {
       this.#model.forgetPresence();
-      this.#quiet = setTimeout(() => this.#banner("offline"), $("banner").matches(".offline:not([hidden])") ? 0 : QUIET);
+      const isShown = $("banner").matches(".offline:not([hidden])");
+      this.#bannerTimer = setTimeout(() => this.#banner("offline"), isShown ? 0 : BANNER_DELAY);
     }
     this.#renderSoon();
   }
 
-  /** What there is now, after a login. */
+  /** Load the newest messages and the users after a login. */
   async #refresh() {
     const session = this.#session;
     const { latest } = this.#model;
     try {
       const [history, users] = await Promise.all([
-        session.ask("History", { with: "", before: 0n, limit: FIRST_LOOK }),
+        session.ask("History", { with: "", before: 0n, limit: FIRST_PAGE }),
         session.ask("Users", { after: "", limit: USERS_PAGE }),
       ]);
       const first = history.messages[0]?.offset ?? 0n;
-      // Another program had the session while this one had no connection: there may be a gap.
-      if (latest && first > latest && session.pending < FIRST_LOOK) this.#beginAgain();
+      // Another program had the session while this one was offline, so messages may be missing.
+      if (latest && first > latest && session.pending < FIRST_PAGE) this.#beginAgain();
       const model = this.#model;
       model.storeAll(history.messages);
       model.settle();
@@ -168,30 +172,33 @@ export class Chat {
     }
   }
 
-  /** Earlier messages of a conversation; if there are none yet, one looks further in a moment. */
+  /** Load earlier messages of a conversation; if none were found, continue after a delay. */
   async #earlier(conversation) {
     if (conversation.loading || conversation.complete) return;
     conversation.loading = true;
     const count = conversation.items.length;
-    let rest = 0;
+    let delay = 0;
     try {
-      rest = await this.#ask(conversation, count + PAGE / 2);
+      delay = await this.#loadPages(conversation, count + PAGE / 2);
     } catch (error) {
       if (!(error instanceof ConnectionLost)) throw error;
     } finally {
       conversation.loading = false;
       if (conversation === this.#open) {
-        this.#list.unasked();
+        this.#list.requestDone();
         this.#list.update(conversation.items.length > count ? "earlier" : "changed");
         this.#renderBlank();
       }
     }
-    // Nobody scrolls where nothing has come.
-    if (rest) setTimeout(() => conversation === this.#open && this.#list.wantEarlier(), rest);
+    // If no message was found, no scroll event would cause the next request.
+    if (delay) setTimeout(() => conversation === this.#open && this.#list.requestEarlier(), delay);
   }
 
-  /** Ask for pages until there are so many messages; how long to rest then, 0 for ever. */
-  async #ask(conversation, enough) {
+  /**
+   * Request pages until the conversation has `enough` messages. Returns the milliseconds to wait
+   * before the next request, 0 if there are no earlier messages.
+   */
+  async #loadPages(conversation, enough) {
     const session = this.#session;
     const model = this.#model;
     model.skipKnown(conversation);
@@ -202,7 +209,7 @@ export class Chat {
         before: conversation.before,
         limit: isRare ? LARGE_PAGE : PAGE,
       });
-      if (answer.code !== Code.OK) return REFUSED_REST;
+      if (answer.code !== Code.OK) return RETRY_DELAY;
       if (!answer.messages.length) {
         conversation.complete = true;
         return 0;
@@ -210,13 +217,13 @@ export class Chat {
       const had = conversation.items.length;
       if (!conversation.isEveryone) model.store(answer.messages);
       else if (!isRare && conversation.before === model.all) model.storeAll(answer.messages);
-      // The others' would fill the memory, and leave gaps.
+      // Messages of other conversations would fill the memory and leave gaps there.
       else model.store(answer.messages.filter(({ scope }) => scope === Scope.EVERYONE));
       conversation.before = answer.messages[0].offset;
       conversation.fruitless = conversation.items.length > had ? 0 : conversation.fruitless + 1;
       if (conversation.items.length >= enough) break;
     }
-    return REST;
+    return NEXT_DELAY;
   }
 
   #leave() {
@@ -226,7 +233,7 @@ export class Chat {
     this.#isStale = false;
     this.#banner(null);
     this.#list.clear();
-    this.#side.clear();
+    this.#sidebar.clear();
     $("text").value = "";
     document.title = "Console Chat";
     this.#left(session);
@@ -236,7 +243,7 @@ export class Chat {
     showBanner(kind, this.#session);
   }
 
-  // What there is to see.
+  // Rendering.
 
   #show(conversation, { focus = true } = {}) {
     if (this.#open) this.#open.draft = $("text").value;
@@ -253,25 +260,25 @@ export class Chat {
     if (focus) $("text").focus({ preventScroll: true });
   }
 
-  #toSide() {
+  #toSidebar() {
     $("chat").classList.remove("reading");
   }
 
   #itemsChanged({ conversation, kind }) {
     if (conversation !== this.#open) return;
-    const asked = this.#changed;
-    if (!asked || kind === "earlier") this.#changed = kind;
-    if (asked) return;
+    const isScheduled = this.#changed;
+    if (!isScheduled || kind === "earlier") this.#changed = kind;
+    if (isScheduled) return;
     requestAnimationFrame(() => {
-      const now = this.#changed;
+      const change = this.#changed;
       this.#changed = "";
       if (!this.#open) return;
-      this.#list.update(now);
+      this.#list.update(change);
       this.#renderBlank();
     });
   }
 
-  /** All of the open conversation is in sight: it is read, if somebody looks. */
+  /** Mark the open conversation as read if its end is visible and the window has the focus. */
   #seen() {
     const { atBottom } = this.#list;
     $("to-end").hidden = atBottom;
@@ -285,20 +292,20 @@ export class Chat {
 
   #arrived({ conversation, item }) {
     this.#seen();
-    this.#news.arrived(conversation, item);
+    this.#notifier.arrived(conversation, item);
   }
 
   #renderSoon() {
-    // Frames of a hidden tab do not come, its title is seen all the same.
-    if (document.visibilityState !== "visible") this.#news.count(this.#model.unread);
-    // However much happens in a frame, it is shown once.
+    // A hidden tab gets no animation frames, but its title is visible.
+    if (document.visibilityState !== "visible") this.#notifier.showUnread(this.#model.unread);
+    // Render at most once per frame.
     if (this.#frame) return;
     this.#frame = requestAnimationFrame(() => {
       this.#frame = 0;
       if (!this.#session) return;
-      this.#side.show(this.#session, this.#model, this.#open);
+      this.#sidebar.show(this.#session, this.#model, this.#open);
       this.#renderHead();
-      this.#news.count(this.#model.unread);
+      this.#notifier.showUnread(this.#model.unread);
     });
   }
 
@@ -310,17 +317,17 @@ export class Chat {
     if (this.#open) showBlank(this.#open);
   }
 
-  // Writing.
+  // Sending.
 
   #send() {
     const text = $("text").value.replace(/\s+$/, "");
     if (!text || !this.#open) return;
     if (byteLength(text) > MAX_STRING) {
-      $("count").textContent = "This is too long for one message.";
+      $("count").textContent = `The message is longer than ${MAX_STRING.toLocaleString()} bytes. Split it.`;
       return;
     }
     if (this.#session.outbox.isFull) {
-      $("count").textContent = `${OUTBOX_LIMIT} messages wait to be sent already.`;
+      $("count").textContent = `${OUTBOX_LIMIT} messages are waiting to be sent. Wait until some have been sent.`;
       return;
     }
     this.#submit(this.#open, text);
@@ -365,7 +372,7 @@ export class Chat {
     $("send").disabled = !text.value.trim();
   }
 
-  // What one does.
+  // Events.
 
   #listen() {
     $("composer").addEventListener("submit", (event) => {
@@ -375,7 +382,7 @@ export class Chat {
     $("text").addEventListener("input", () => this.#grow());
     $("text").addEventListener("keydown", (event) => this.#keyInText(event));
     $("back").addEventListener("click", () => {
-      this.#toSide();
+      this.#toSidebar();
       document.querySelector("#conversations [aria-current]")?.focus();
     });
     $("to-end").addEventListener("click", () => {
@@ -395,7 +402,7 @@ export class Chat {
 
   #keyInText(event) {
     const { key, shiftKey, isComposing } = event;
-    // On a phone Enter is a new line.
+    // On a phone, Enter inserts a line break.
     const sends = key === "Enter" && !shiftKey && !isComposing && !matchMedia("(pointer: coarse)").matches;
     if (sends) this.#send();
     else if (key === "PageUp") $("scroller").scrollBy({ top: -$("scroller").clientHeight * 0.85 });
@@ -413,7 +420,7 @@ export class Chat {
       rows[(at + step + rows.length) % rows.length]?.click();
     };
     if ((event.ctrlKey || event.metaKey) && event.key.toLowerCase() === "k") {
-      this.#toSide();
+      this.#toSidebar();
       $("filter").focus();
       $("filter").select();
     } else if (event.altKey && event.key === "ArrowUp") go(-1);
@@ -422,7 +429,7 @@ export class Chat {
     else if (event.altKey && event.key.toLowerCase() === "n") this.#new.open(this.#model);
     else if (event.altKey && event.key === "End") this.#list.toBottom();
     else if (event.key === "Escape") {
-      this.#side.clearFilter();
+      this.#sidebar.clearFilter();
       $("chat").classList.add("reading");
       $("text").focus();
     } else if (event.key === "?" && !inField) $("help").showModal();

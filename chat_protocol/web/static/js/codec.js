@@ -1,11 +1,11 @@
 /**
- * The frames of version 2 (docs/protocol.md): a command is a row of the table, encoder and decoder
- * follow from it. Integers of 64 bits are BigInts.
+ * Encode and decode the frames of version 2 (docs/protocol.md). Each command is declared in a table,
+ * from which the encoder and the decoder are derived. 64-bit integers are BigInts.
  */
 
 export const VERSION = 2;
 
-/** Outcomes, by the names of docs/protocol.md, section "Codes". */
+/** The codes of docs/protocol.md, section "Codes". */
 export const Code = Object.freeze({
   OK: 0x0001,
   ERROR: 0x0002,
@@ -22,9 +22,10 @@ export const Code = Object.freeze({
   GOING_AWAY: 0x0109,
   REPLACED: 0x010a,
   HEARTBEAT_MISSED: 0x010b,
+  OUT_OF_ORDER: 0x010c,
 });
 
-/** What a message is for: users that are named, or everyone. */
+/** The recipients of a message: named users, or everyone. */
 export const Scope = Object.freeze({ USERS: 0, EVERYONE: 1 });
 
 const MESSAGE = [
@@ -81,17 +82,17 @@ const COMMANDS = {
 
 const BY_KEY = new Map(Object.entries(COMMANDS).map(([name, { key }]) => [key, name]));
 
-/** The bytes are no frames of the protocol: nothing that follows can be read. */
+/** The bytes are not frames of the protocol. The rest of the stream cannot be read. */
 export class Malformed extends Error {}
 
 const utf8 = new TextEncoder();
-// fatal: bytes that are not UTF-8 are an error; ignoreBOM: one is a character like any other.
+// fatal: invalid UTF-8 is an error; ignoreBOM: a byte order mark is kept as a character.
 const text = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
-/** How many bytes a text has on the wire. */
+/** Return the size of a text in UTF-8, in bytes. */
 export const byteLength = (value) => utf8.encode(value).length;
 
-/** The most that a string can hold. */
+/** The maximum size of a string, in bytes. */
 export const MAX_STRING = 0xffff;
 
 class Writer {
@@ -110,7 +111,7 @@ class Writer {
     return this.#at - size;
   }
 
-  // The room first: making it may replace what is written to.
+  // Reserve the space first: #room may replace #view.
   byte(value) {
     const at = this.#room(1);
     this.#view.setUint8(at, value);
@@ -133,7 +134,7 @@ class Writer {
 
   string(value) {
     const bytes = utf8.encode(value);
-    if (bytes.length > MAX_STRING) throw new RangeError("a text has at most 65,535 bytes");
+    if (bytes.length > MAX_STRING) throw new RangeError("the text is longer than 65,535 bytes");
     this.uint16(bytes.length);
     const at = this.#room(bytes.length);
     this.#bytes.set(bytes, at);
@@ -188,13 +189,13 @@ class Reader {
     try {
       return text.decode(this.#bytes.subarray(at, at + size));
     } catch {
-      throw new Malformed("a text is not UTF-8");
+      throw new Malformed("a string is not valid UTF-8");
     }
   }
 
-  #array(least, read) {
+  #array(minSize, read) {
     const count = this.uint32();
-    if (count * least > this.#bytes.length - this.#at) throw new Malformed("a count is too high");
+    if (count * minSize > this.#bytes.length - this.#at) throw new Malformed("an array is longer than its frame");
     return Array.from({ length: count }, read);
   }
 
@@ -208,7 +209,7 @@ class Reader {
   users() { return this.#array(11, () => this.#struct("user")); }
 }
 
-/** The frame of a command, as a Uint8Array. */
+/** Encode a command to a frame, a Uint8Array. */
 export function encode(name, fields, correlationId) {
   const { key, fields: declared } = COMMANDS[name];
   const writer = new Writer();
@@ -220,7 +221,10 @@ export function encode(name, fields, correlationId) {
   return writer.done();
 }
 
-/** A frame without its length: {name, correlationId, ...fields}; name is null if it is unknown. */
+/**
+ * Decode a frame without its length to {name, correlationId, ...fields}. For an unknown key, name is
+ * null and there are no fields.
+ */
 export function decode(payload) {
   const reader = new Reader(payload, 0);
   reader.byte();
@@ -230,11 +234,11 @@ export function decode(payload) {
   return frame;
 }
 
-/** Finds the frames in a stream of bytes, however it is cut. */
+/** Splits a stream of bytes into frames. The pieces of the stream can have any size. */
 export class FrameReader {
   #rest = new Uint8Array(0);
 
-  /** The frames that are whole with these bytes. */
+  /** Add bytes; return the frames that are now complete. */
   push(bytes) {
     let data = bytes;
     if (this.#rest.length) {
@@ -246,7 +250,7 @@ export class FrameReader {
     let at = 0;
     while (data.length - at >= 4) {
       const size = new DataView(data.buffer, data.byteOffset + at).getUint32(0);
-      if (size < 7 || size > 0xffffff) throw new Malformed("a frame has an impossible length");
+      if (size < 7 || size > 0xffffff) throw new Malformed("the length of a frame is out of bounds");
       if (data.length - at - 4 < size) break;
       frames.push(decode(data.subarray(at + 4, at + 4 + size)));
       at += 4 + size;

@@ -1,8 +1,8 @@
-/** One WebSocket to the server: requests find their answers, everything else is handed on. */
+/** A WebSocket to the server. It matches answers to requests, and passes other frames to its owner. */
 
 import { encode, FrameReader } from "./codec.js";
 
-/** The connection ended before the answer came. */
+/** The connection was lost before the answer arrived. */
 export class ConnectionLost extends Error {}
 
 export class Connection {
@@ -12,13 +12,13 @@ export class Connection {
   #lastId = 0;
   #ended = false;
 
-  /** When something came in last, in milliseconds. */
+  /** When the last data arrived, in milliseconds (performance.now()). */
   heard = performance.now();
 
   /**
    * @param {string} url
-   * @param {{opened: () => void, pushed: (frames) => void, lost: () => void}} owner told each at
-   *   most once, but pushed whenever frames came that answer nothing.
+   * @param {{opened: () => void, pushed: (frames) => void, lost: () => void}} owner `opened` and
+   *   `lost` are called at most once each, `pushed` with all frames that are not answers.
    */
   constructor(url, owner) {
     this.owner = owner;
@@ -29,7 +29,7 @@ export class Connection {
     socket.onclose = () => this.#lost();
   }
 
-  /** Ask; resolves with the answer's fields, rejects with ConnectionLost. */
+  /** Send a request. Resolves with the fields of the answer, or rejects with ConnectionLost. */
   request(name, fields = {}) {
     return new Promise((resolve, reject) => {
       if (this.#ended) {
@@ -37,19 +37,19 @@ export class Connection {
         return;
       }
       this.#lastId = (this.#lastId % 0xffffffff) + 1;
-      // Before it waits for an answer: what cannot be encoded is thrown here.
+      // Encode first: on an error, the request must not remain in the map.
       const frame = encode(name, fields, this.#lastId);
       this.#waiting.set(this.#lastId, { resolve, reject });
       this.#socket.send(frame);
     });
   }
 
-  /** Say what has no answer. */
-  tell(name, fields) {
+  /** Send a command that has no answer. */
+  send(name, fields) {
     if (!this.#ended) this.#socket.send(encode(name, fields, 0));
   }
 
-  /** End it now; the owner is told. */
+  /** Close the connection at once, and call the owner's `lost`. */
   abort() {
     this.#socket.close();
     this.#lost();
@@ -76,7 +76,7 @@ export class Connection {
         pushed.push(frame);
       }
     }
-    // Behind those who wait for the answers: the first messages may come along with the login's.
+    // After the answers' promises have resolved: messages can arrive together with the login's answer.
     if (pushed.length) queueMicrotask(() => this.#ended || this.owner.pushed(pushed));
   }
 

@@ -1,8 +1,11 @@
-/** Elements without markup: what others write is text, whatever it looks like. */
+/** Create elements without markup, so that text of other users is never interpreted as HTML. */
 
 const SVG = "http://www.w3.org/2000/svg";
 
-/** An element; `about` has its properties, with `class`, `data` and what begins with aria- or role as attributes. */
+/**
+ * Create an element. `about` has its properties; `class`, `data`, `role` and names that begin with
+ * aria- set the class, the dataset and the attributes.
+ */
 export function el(tag, about = {}, ...children) {
   const element = document.createElement(tag);
   for (const [name, value] of Object.entries(about)) {
@@ -16,7 +19,7 @@ export function el(tag, about = {}, ...children) {
   return element;
 }
 
-/** One of the symbols of the page. */
+/** Create an SVG icon from a symbol of the page. */
 export function icon(name, label) {
   const svg = document.createElementNS(SVG, "svg");
   svg.classList.add("icon");
@@ -32,14 +35,14 @@ export function icon(name, label) {
   return svg;
 }
 
-/** A text of somebody's that stands in a line: its direction is its own. */
+/** Create an inline element whose text direction does not affect the text around it. */
 export function isolated(value, about = {}) {
   return el("bdi", about, shown(value));
 }
 
 /**
- * A name or an excerpt with what acts or cannot be seen made visible: control characters, and those
- * of Unicode's category Cf, which change directions or are not there at all.
+ * Return a name or an excerpt with control and format characters (Unicode categories Cc and Cf) made
+ * visible. Format characters are invisible, or change the direction of the text.
  */
 export function shown(value) {
   return value.replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, (character) =>
@@ -47,7 +50,7 @@ export function shown(value) {
   );
 }
 
-/** A message's text: its lines stay. */
+/** Return the text of a message with control characters made visible, except line breaks and tabs. */
 export function shownText(value) {
   return value
     .replace(/\r\n?/g, "\n")
@@ -61,14 +64,14 @@ function visible(character) {
   return `⟨${code.toString(16).toUpperCase().padStart(4, "0")}⟩`;
 }
 
-/** A hue of 0 to 359 that a name has everywhere. */
+/** Return the hue of a name, 0 to 359; the same in every browser. */
 export function hue(name) {
   let hash = 2166136261;
   for (const character of name) hash = Math.imul(hash ^ character.codePointAt(0), 16777619);
   return (hash >>> 0) % 360;
 }
 
-/** The circle with the first letter of a name. */
+/** Create a circle with the first letter of a name, or with a symbol. */
 export function avatar(name, symbol) {
   const circle = el("span", { class: "avatar", "aria-hidden": "true" });
   circle.style.setProperty("--hue", hue(name));
@@ -90,7 +93,7 @@ const dayNumber = (date) => new Date(date.getFullYear(), date.getMonth(), date.g
 
 export const sameDay = (one, other) => Boolean(one && other) && dayNumber(one) === dayNumber(other);
 
-/** "Today", "Yesterday", or the date. */
+/** Return "Today", "Yesterday", or the date. */
 export function day(date) {
   const today = new Date();
   if (sameDay(date, today)) return "Today";
@@ -98,12 +101,12 @@ export function day(date) {
   return (date.getFullYear() === today.getFullYear() ? DAY : DAY_YEAR).format(date);
 }
 
-/** The shortest that says when. */
+/** Return the time if the date is today, else the date. */
 export function brief(date) {
   return sameDay(date, new Date()) ? clock(date) : SHORT.format(date);
 }
 
-/** Whether there is room for one of the two only: the side, or a conversation. */
+/** Return whether the window shows either the sidebar or a conversation, not both. */
 export function isNarrow() {
   return matchMedia("(max-width: 760px)").matches;
 }

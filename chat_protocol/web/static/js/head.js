@@ -1,12 +1,12 @@
-/** What stands above a conversation, and in the place of its messages while there are none. */
+/** The header of a conversation, and the placeholder of an empty one. */
 
 import { brief, el, icon, isolated, shown } from "./dom.js";
 import { dateOf } from "./model.js";
-import { pictureOf } from "./side.js";
+import { pictureOf } from "./sidebar.js";
 
 const $ = (id) => document.getElementById(id);
 
-/** Who it is with, and whether they are there. */
+/** Show the members of the conversation, and whether they are online. */
 export function showHead(conversation, model, isConnected) {
   $("pane-avatar").replaceChildren(pictureOf(conversation, model));
   $("title").replaceChildren(isolated(conversation.title));
@@ -15,29 +15,29 @@ export function showHead(conversation, model, isConnected) {
 }
 
 function about({ isEveryone, members, single }, model, isConnected) {
-  if (isEveryone) return "all who have ever been here";
+  if (isEveryone) return "all registered users";
   if (!single) return `${members.length} people and you`;
   if (single === model.user) return "notes to yourself";
   if (!isConnected) return "";
-  if (model.isOnline(single)) return "on-line";
+  if (model.isOnline(single)) return "online";
   const person = model.users.get(single);
-  if (!person) return model.moreUsers ? "" : "has never been here";
+  if (!person) return model.moreUsers ? "" : "not registered";
   const seen = dateOf(person.lastLogin);
-  return seen?.getTime() ? `away, last here ${brief(seen)}` : "away: messages wait until the next login";
+  return seen?.getTime() ? `offline, last login ${brief(seen)}` : "offline: messages wait for the next login";
 }
 
-/** What there is to do where nothing was said. */
+/** Show a placeholder if the conversation is empty. */
 export function showBlank(conversation) {
   const isBlank = !conversation.items.length;
   $("blank").hidden = !isBlank;
   if (!isBlank) return;
   if (!conversation.complete) {
-    // Not at once: most often it is there in a moment.
-    $("blank").replaceChildren(el("span", { class: "looking" }, "Looking for earlier messages…"));
+    // The style sheet shows it after a delay: most often the messages arrive first.
+    $("blank").replaceChildren(el("span", { class: "looking" }, "Loading earlier messages…"));
     return;
   }
   const [picture, words, hint] = conversation.isEveryone
-    ? ["everyone", "Nothing was said to everyone yet", "Write the first message below, or choose somebody from the list."]
-    : ["write", "This is the beginning", "Say hello: what you write waits while nobody is there."];
+    ? ["everyone", "No messages to everyone yet", "Write the first message below, or choose a person from the list."]
+    : ["write", "No messages yet", "Write the first message. It waits for the recipient if they are offline."];
   $("blank").replaceChildren(el("span", { class: "medal" }, icon(picture)), el("strong", {}, words), el("span", {}, hint));
 }

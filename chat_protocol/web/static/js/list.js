@@ -1,17 +1,17 @@
 /**
- * The messages of a conversation: of however many there are, some are elements at a time. Those
- * come and go at both ends while one scrolls, and what one looks at stays where it is.
+ * The messages of a conversation. Only a window of them has elements. Scrolling adds and removes
+ * elements at both ends, and does not move the visible messages.
  */
 
 import { avatar, clock, day, el, full, icon, isolated, sameDay, shownText } from "./dom.js";
 
-/** Messages that are elements at a time, at most, and how many come at once. */
-const MOST = 180;
+/** Maximum number of messages with elements, and how many are added at once. */
+const MAX_ROWS = 180;
 const STEP = 60;
-/** Pixels from an end at which more are put there. */
+/** Distance from an end, in pixels, at which elements are added there. */
 const NEAR = 900;
-/** Messages of one person within so many milliseconds stand together. */
-const TOGETHER = 5 * 60 * 1000;
+/** Messages of one sender within this time, in milliseconds, are shown as a group. */
+const GROUP_TIME = 5 * 60 * 1000;
 
 const LINK = /\bhttps?:\/\/[^\s<>"'`]+[^\s<>"'`.,:;!?)\]}]/g;
 
@@ -23,7 +23,7 @@ export class MessageList {
   #start = 0;
   #end = 0;
   #nodes = new Map();
-  #asked = false;
+  #isRequested = false;
   #sticky = true;
 
   /**
@@ -40,19 +40,19 @@ export class MessageList {
     new ResizeObserver(() => this.#sticky && this.toBottom()).observe(scroller);
   }
 
-  /** Show another conversation, from its end. */
+  /** Show the end of a conversation. */
   show(conversation) {
     this.#conversation = conversation;
     const crowd = conversation.isEveryone || conversation.members.length > 1;
     this.#rows.classList.toggle("crowd", crowd);
     this.#nodes.clear();
     this.#rows.replaceChildren();
-    this.#asked = false;
+    this.#isRequested = false;
     this.toBottom();
-    this.wantEarlier();
+    this.requestEarlier();
   }
 
-  /** Show none. */
+  /** Show no conversation. */
   clear() {
     this.#conversation = null;
     this.#nodes.clear();
@@ -68,23 +68,23 @@ export class MessageList {
     return this.#end >= (this.#conversation?.items.length ?? 0);
   }
 
-  /** Show the end. */
+  /** Scroll to the newest message. */
   toBottom() {
     if (!this.#conversation) return;
     const { length } = this.#conversation.items;
     this.#end = length;
-    this.#start = Math.max(0, length - MOST / 2);
+    this.#start = Math.max(0, length - MAX_ROWS / 2);
     this.#sync();
     this.#scroller.scrollTop = this.#scroller.scrollHeight;
     this.#sticky = true;
     this.#owner.bottom();
   }
 
-  /** The conversation's items are others: `earlier` ones, or later ones, or what they say. */
+  /** Render a change of the conversation's items; `kind` is "earlier", "added" or "changed". */
   update(kind) {
     if (!this.#conversation) return;
     if (kind === "earlier") {
-      // What was shown is found again by the first and the last of it.
+      // Earlier items shift the indexes, so find the window by its first and its last item.
       const shown = [...this.#nodes.keys()];
       const { items } = this.#conversation;
       const first = items.indexOf(shown[0]);
@@ -94,18 +94,18 @@ export class MessageList {
       } else {
         this.#end = Math.max(last + 1, 0);
         this.#start = Math.max(0, Math.max(first, 0) - STEP);
-        // At the top no event of scrolling follows: what is far below makes room.
-        if (this.#scroller.scrollTop < NEAR) this.#end = Math.min(this.#end, this.#start + MOST);
-        else this.#start = Math.max(this.#start, this.#end - MOST);
-        this.#anchored();
+        // At the top, no scroll event follows, so remove elements at the bottom.
+        if (this.#scroller.scrollTop < NEAR) this.#end = Math.min(this.#end, this.#start + MAX_ROWS);
+        else this.#start = Math.max(this.#start, this.#end - MAX_ROWS);
+        this.#syncAnchored();
       }
-      this.#asked = false;
-      this.wantEarlier();
+      this.#isRequested = false;
+      this.requestEarlier();
     } else if (this.#sticky) {
       this.toBottom();
     } else {
       this.#end = Math.min(this.#end, this.#conversation.items.length);
-      this.#anchored();
+      this.#syncAnchored();
     }
   }
 
@@ -116,34 +116,34 @@ export class MessageList {
     this.#sticky = this.#isAll && below < 60;
     if (scrollTop < NEAR && this.#start > 0) {
       this.#start = Math.max(0, this.#start - STEP);
-      this.#end = Math.min(this.#end, this.#start + MOST);
-      this.#anchored();
+      this.#end = Math.min(this.#end, this.#start + MAX_ROWS);
+      this.#syncAnchored();
     } else if (below < NEAR && !this.#isAll) {
       this.#end = Math.min(this.#conversation.items.length, this.#end + STEP);
-      this.#start = Math.max(this.#start, this.#end - MOST);
-      this.#anchored();
+      this.#start = Math.max(this.#start, this.#end - MAX_ROWS);
+      this.#syncAnchored();
     }
-    this.wantEarlier();
+    this.requestEarlier();
     this.#owner.bottom();
   }
 
-  /** Ask for earlier ones, if one is so near to the first that is here. */
-  wantEarlier() {
+  /** Request earlier messages if the view is near the first known one. */
+  requestEarlier() {
     const conversation = this.#conversation;
     if (!conversation) return;
-    if (this.#start > STEP || conversation.complete || this.#asked) return;
+    if (this.#start > STEP || conversation.complete || this.#isRequested) return;
     if (this.#scroller.scrollTop > 2 * NEAR) return;
-    this.#asked = true;
+    this.#isRequested = true;
     this.#owner.earlier(conversation);
   }
 
-  /** The server could not be asked: it may be, the next time. */
-  unasked() {
-    this.#asked = false;
+  /** The request for earlier messages has ended, so allow the next one. */
+  requestDone() {
+    this.#isRequested = false;
   }
 
-  /** Renew what is shown; what one looks at stays where it is. */
-  #anchored() {
+  /** Update the elements without moving the visible messages. */
+  #syncAnchored() {
     const top = this.#scroller.getBoundingClientRect().top;
     let anchor = null;
     let at = 0;
@@ -199,7 +199,7 @@ export class MessageList {
     const newDay = date && !sameDay(date, dated);
     const together =
       !newDay && before?.from === item.from && before.state !== "failed" &&
-      Boolean(date && dated) && Math.abs(date - dated) < TOGETHER;
+      Boolean(date && dated) && Math.abs(date - dated) < GROUP_TIME;
     const row = el("div", { class: "row" });
     if (newDay) row.append(el("div", { class: "day" }, el("span", {}, day(date))));
     const crowd = conversation.isEveryone || conversation.members.length > 1;
@@ -221,7 +221,7 @@ export class MessageList {
     message.append(bubble);
     if (item.state === "failed") message.append(this.#failed(item));
     else if (item.state === "waiting" && item.why) {
-      message.append(el("div", { class: "why" }, `The server says: ${item.why}. It is sent again.`));
+      message.append(el("div", { class: "why" }, `The server reports: ${item.why}. The message will be sent again.`));
     }
     row.append(message);
     return row;
@@ -243,7 +243,7 @@ export class MessageList {
   }
 }
 
-/** Text with its addresses as links; only those of the web, and told to nobody. */
+/** Split a text into strings and links. Only http and https become links, without a referrer. */
 function linked(text) {
   const parts = [];
   let at = 0;

@@ -1,5 +1,4 @@
-/** The beginning: who one is, and then the chat. */
-
+/** The entry point: the login form, then the chat. */
 
 import { Chat } from "./chat.js";
 import { Session } from "./session.js";
@@ -9,10 +8,10 @@ const $ = (id) => document.getElementById(id);
 const URL_OF_SERVER = `${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/ws`;
 
 const SENTENCES = {
-  taken: (user) => `${user} is logged in elsewhere, in another program or browser. Log out there first.`,
-  invalid: (user, detail) => detail || "This cannot be a name.",
+  taken: (user) => `${user} is already logged in, in another program or browser. Log out there first.`,
+  invalid: (user, detail) => detail || "This is not a valid name.",
   password: (user, detail, given) =>
-    given ? "The password is wrong." : "This server asks for a password.",
+    given ? "The password is wrong." : "This server requires a password.",
 };
 
 let chat = null;
@@ -44,8 +43,8 @@ function enter(user, password) {
       chat.open(session);
     } else if (!inside && session.state === "waiting") {
       $("login-error").textContent = session.detail
-        ? `The server says: ${session.detail}. Trying again…`
-        : "The server cannot be reached. Trying again…";
+        ? `The server reports: ${session.detail}. Trying again…`
+        : "Cannot reach the server. Trying again…";
     } else if (!inside && session.state === "ended") {
       session.dispose();
       showEntry(user, session.ended, session.detail, Boolean(password));
@@ -54,7 +53,7 @@ function enter(user, password) {
   session.start();
 }
 
-/** The chat was left: logged out, or the server does not let this user in again. */
+/** Show the login form after a logout, or after the server refused to log this user in again. */
 function left(session) {
   session.dispose();
   if (!session.ended) save("", "user", "");
@@ -65,7 +64,7 @@ $("login").addEventListener("submit", (event) => {
   event.preventDefault();
   const user = $("name").value.trim().normalize("NFC");
   if (!user) {
-    $("login-error").textContent = "A name is needed.";
+    $("login-error").textContent = "Enter a name.";
     $("name").focus();
     return;
   }

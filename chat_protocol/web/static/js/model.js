@@ -1,18 +1,21 @@
-/** Who there is, and what was said: by conversation, in the order of the offsets. */
+/** The users, and the messages by conversation, in the order of their offsets. */
 
 import { Scope } from "./codec.js";
 import { load, save } from "./storage.js";
 
-/** The conversation of what goes to everyone; no name has a control character. */
+/** The key of the conversation with everyone. It is not a valid name: names have no control characters. */
 export const EVERYONE = "\u0001everyone";
 
-/** Users that are kept; others are found by the filter. */
+/** Maximum number of users in memory; the filter of the sidebar finds others. */
 export const USERS_KEPT = 2000;
 
-/** Conversations of which it is kept how far they were read. */
+/** Maximum number of conversations whose read position is stored. */
 const READ_KEPT = 500;
 
-/** A time as senders write it - seconds to nanoseconds since the epoch - as a Date, or null. */
+/**
+ * Convert the time of a message to a Date, or to null if it has none. Senders write seconds,
+ * milliseconds, microseconds or nanoseconds since the epoch.
+ */
 export function dateOf(time) {
   let value = time;
   if (value > 100_000_000_000_000_000n) value /= 1_000_000n;
@@ -22,7 +25,7 @@ export function dateOf(time) {
   return value > 0n && date.getFullYear() < 10000 ? date : null;
 }
 
-/** The key of a conversation with these people. */
+/** Return the key of the conversation with these users. */
 export function keyOf(names) {
   return [...new Set(names)].sort().join("\n");
 }
@@ -32,17 +35,17 @@ export class Conversation {
     this.key = key;
     this.isEveryone = key === EVERYONE;
     this.members = this.isEveryone ? [] : key.split("\n");
-    /** Messages in their order: {id, offset, from, to, text, date, state, why, mine}. */
+    /** The messages in their order: {id, offset, from, to, text, date, state, why, mine}. */
     this.items = [];
-    /** Whether the server has none before the first. */
+    /** Whether the server has no message before the first one. */
     this.complete = false;
-    /** Where to ask for earlier ones: an offset that is not below the first. */
+    /** Offset below which to request earlier messages; 0: none were requested. */
     this.before = 0n;
-    /** Pages one after the other that had none of its messages. */
+    /** Number of consecutive pages without a message of this conversation. */
     this.fruitless = 0;
     this.loading = false;
     this.unread = 0;
-    /** Grows with what happens here: where it stands in the list. */
+    /** Position in the list of conversations; a new message raises it. */
     this.rank = 0n;
     this.draft = "";
     this.byId = new Map();
@@ -52,7 +55,7 @@ export class Conversation {
     return this.isEveryone ? "Everyone" : this.members.join(", ");
   }
 
-  /** The other one's name, if there is just one. */
+  /** The name of the other member, if there is exactly one. */
   get single() {
     return this.members.length === 1 ? this.members[0] : "";
   }
@@ -61,15 +64,16 @@ export class Conversation {
     return this.items.at(-1) ?? null;
   }
 
-  /** The greatest offset that is known. */
+  /** The highest known offset. */
   get newest() {
     return this.items.findLast((item) => item.offset)?.offset ?? 0n;
   }
 }
 
 /**
- * Events: "users"; "conversations", the list of them is another; "items" with {conversation, kind},
- * kind one of added, changed, earlier; "arrived" with {conversation, item}, of somebody else's and new.
+ * Events: "users", the users changed; "conversations", the list of conversations changed; "items"
+ * with {conversation, kind}, where kind is "added", "changed" or "earlier"; "arrived" with
+ * {conversation, item}, a new message of another user.
  */
 export class Model extends EventTarget {
   #read;
@@ -77,9 +81,9 @@ export class Model extends EventTarget {
   constructor(user) {
     super();
     this.user = user;
-    /** The greatest offset that was seen. */
+    /** The highest offset of all messages. */
     this.latest = 0n;
-    /** From this offset on all messages are here, of every conversation; 0: none were asked for. */
+    /** From this offset on, the messages of all conversations are known; 0: none were requested. */
     this.all = 0n;
     this.users = new Map();
     this.moreUsers = false;
@@ -87,7 +91,7 @@ export class Model extends EventTarget {
     this.#read = new Map(
       load(user, "read", []).map(([key, offset]) => [key, BigInt(offset)]),
     );
-    /** What is older than the first visit counts as read. */
+    /** On the first visit, messages from the history count as read. */
     this.firstVisit = !this.#read.size;
     this.conversation(EVERYONE);
   }
@@ -96,7 +100,7 @@ export class Model extends EventTarget {
     this.dispatchEvent(new CustomEvent(type, { detail }));
   }
 
-  /** The conversation of that key, a new one if there is none. */
+  /** Return the conversation with that key; create it if necessary. */
   conversation(key) {
     let found = this.conversations.get(key);
     if (!found) {
@@ -107,14 +111,14 @@ export class Model extends EventTarget {
     return found;
   }
 
-  /** That of a message or a history entry. */
+  /** Return the conversation of a message. */
   of(message) {
     if (message.scope === Scope.EVERYONE) return this.conversation(EVERYONE);
     const others = [message.from, ...message.to].filter((name) => name !== this.user);
     return this.conversation(keyOf(others.length ? others : [this.user]));
   }
 
-  /** Messages that came, by delivery or from the history. */
+  /** Add messages, delivered ones (`arrived`) or messages from the history. */
   store(messages, { arrived = false } = {}) {
     const changed = new Map();
     for (const message of messages) {
@@ -136,25 +140,25 @@ export class Model extends EventTarget {
     return changed.size;
   }
 
-  /** Messages of all conversations that follow each other, up to the last or to those that are here. */
+  /** Add consecutive messages of all conversations that reach up to the newest or to `all`. */
   storeAll(messages) {
     this.store(messages);
     const first = messages[0]?.offset ?? 0n;
     if (first && (!this.all || first < this.all)) this.all = first;
   }
 
-  /** What is here already need not be asked for. */
+  /** Do not request messages of a conversation that are already known. */
   skipKnown(conversation) {
     const { all } = this;
     if (all && (!conversation.before || conversation.before > all)) conversation.before = all;
   }
 
-  /** Its item, or null if it was there. */
+  /** Insert a message; return its item, or null if it was already there. */
   #place(conversation, message, arrived) {
     const mine = message.from === this.user;
     const id = `o${message.offset}`;
     if (conversation.byId.has(id)) return null;
-    // The server's copy of what was sent from here is known by its time.
+    // The time identifies the server's copy of a message that was sent from this page.
     const sent = mine && conversation.byId.get(`t${message.time}`);
     if (sent && !sent.offset) {
       sent.offset = message.offset;
@@ -167,7 +171,7 @@ export class Model extends EventTarget {
       from: message.from,
       to: message.to,
       text: message.message,
-      // A sender may write no time; then it is when the message came.
+      // A message without a time gets the time of its arrival.
       date: dateOf(message.time) ?? (arrived ? new Date() : null),
       state: "stored",
       why: "",
@@ -177,8 +181,8 @@ export class Model extends EventTarget {
     if (item.offset > this.latest) this.latest = item.offset;
     if (2n * item.offset > conversation.rank) conversation.rank = 2n * item.offset;
     const { items } = conversation;
-    // What was sent from here has an offset when it comes back in the history; until then it is
-    // older than what arrives, and newer than any history.
+    // A message that was sent from this page has no offset until the history returns it. Until then
+    // it is older than arriving messages and newer than all history.
     const isBefore = (one) => (one.offset ? one.offset < item.offset : arrived && one.state !== "waiting");
     let at = items.length;
     while (at > 0 && !isBefore(items[at - 1])) at -= 1;
@@ -186,7 +190,7 @@ export class Model extends EventTarget {
     return item;
   }
 
-  /** A message of one's own, on its way: an entry of the outbox. */
+  /** Add or update a message of this user from its entry in the outbox. */
   sending(entry) {
     const conversation = this.of({ ...entry, from: this.user });
     const id = `t${entry.time}`;
@@ -207,7 +211,7 @@ export class Model extends EventTarget {
     return conversation;
   }
 
-  /** A message that was not stored is taken back. */
+  /** Remove a message that was not stored. */
   discard(conversation, item) {
     conversation.byId.delete(item.id);
     conversation.items = conversation.items.filter((one) => one !== item);
@@ -215,7 +219,7 @@ export class Model extends EventTarget {
     this.#emit("conversations");
   }
 
-  /** All of a conversation was seen. */
+  /** Mark all messages of a conversation as read. */
   read(conversation) {
     const { newest } = conversation;
     if (!conversation.unread && newest <= (this.#read.get(conversation.key) ?? 0n)) return;
@@ -232,7 +236,7 @@ export class Model extends EventTarget {
     this.#emit("conversations");
   }
 
-  /** The first visit is over: what is there by now was read, as far as anybody knows. */
+  /** End the first visit: mark all conversations without unread messages as read. */
   settle() {
     if (!this.firstVisit) return;
     for (const conversation of this.conversations.values()) {
@@ -255,14 +259,14 @@ export class Model extends EventTarget {
     return sum;
   }
 
-  /** Conversations with something in them, the latest first; everyone's always. */
+  /** The conversations that have messages, newest first, and the one with everyone. */
   get listed() {
     return [...this.conversations.values()]
       .filter((one) => one.last || one.isEveryone)
       .sort((one, other) => (one.rank < other.rank ? 1 : one.rank > other.rank ? -1 : 0));
   }
 
-  /** A page of users. */
+  /** Add or update users; `more` tells whether the server has more. */
   setUsers(page, more) {
     for (const { username, online, lastLogin } of page) {
       if (this.users.size >= USERS_KEPT && !this.users.has(username)) {
@@ -286,7 +290,7 @@ export class Model extends EventTarget {
     }
   }
 
-  /** Nobody is known to be there: the connection is gone. */
+  /** Show all users as offline after the connection was lost. */
   forgetPresence() {
     for (const user of this.users.values()) user.online = false;
     this.#emit("users");

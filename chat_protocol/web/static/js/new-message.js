@@ -1,17 +1,17 @@
-/** The dialog that begins a conversation, with one or with several. */
+/** The dialog that begins a conversation with one or more people. */
 
 import { el, isolated } from "./dom.js";
 import { keyOf } from "./model.js";
 
 const $ = (id) => document.getElementById(id);
 
-/** People that can be chosen by a click; any name can be written. */
+/** Maximum number of suggested people; other names can be typed. */
 const SUGGESTED = 60;
 
 export class NewMessage {
   #model = null;
 
-  /** @param {(conversation) => void} chosen told with whom. */
+  /** @param {(conversation) => void} chosen called with the conversation. */
   constructor(chosen) {
     $("recipients").addEventListener("input", () => this.#suggest());
     $("new-cancel").addEventListener("click", () => $("new").close());
@@ -22,7 +22,7 @@ export class NewMessage {
         chosen(this.#model.conversation(keyOf(others.length ? others : names)));
       } else {
         event.preventDefault();
-        $("new-error").textContent = "Name somebody.";
+        $("new-error").textContent = "Enter at least one name.";
       }
     });
   }

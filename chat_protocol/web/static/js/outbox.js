@@ -1,36 +1,38 @@
 /**
- * Messages until the server has them stored: kept, so that neither a reload nor the death of the
- * server loses one, and sent again under the same publishing id, so that none is doubled.
+ * The messages that the server has not stored yet. They are kept in the browser's storage, so that
+ * neither a reload nor a crash of the server loses one. A message is sent again with the same
+ * publishing id, so that the server stores it only once.
  */
 
 import { Code } from "./codec.js";
 import { ConnectionLost } from "./connection.js";
 import { load, save } from "./storage.js";
 
-/** Messages that may wait; the composer takes no more then. */
+/** Maximum number of unsent messages. */
 export const OUTBOX_LIMIT = 500;
 
 /**
- * The next publishing id is up to so many higher, at random. Other programs of the same user count
- * by one from the highest that is stored: none of them uses the id of what is on its way from here.
+ * The next publishing id is higher by a random number up to this one. Other programs of the same user
+ * increment the highest stored id by one, so they do not use an id that is in flight from this page.
  */
-const STEP = 2 ** 32;
+const MAX_ID_STEP = 2 ** 32;
 
-/** After a refusal for now: when the message is sent again, in milliseconds. */
-const AGAIN = 2000;
+/** Milliseconds before a message is sent again after a temporary refusal. */
+const RETRY_DELAY = 2000;
 
-const FOR_NOW = new Set([Code.UNAVAILABLE, Code.RATE_LIMITED]);
+const TEMPORARY = new Set([Code.UNAVAILABLE, Code.RATE_LIMITED]);
 
-const WHY = new Map([
-  [Code.USER_NOT_FOUND, "nobody of that name has ever logged in here"],
-  [Code.MAILBOX_FULL, "the mailbox is full"],
-  [Code.MALFORMED, "it is too long for the server"],
+const REASONS = new Map([
+  [Code.USER_NOT_FOUND, "no user has that name"],
+  [Code.MAILBOX_FULL, "the recipient's mailbox is full"],
+  [Code.MALFORMED, "the message is too long for the server"],
+  [Code.OUT_OF_ORDER, "a later message of yours is stored already"],
 ]);
 
-/** A sentence for people. */
+/** Return the reason of a refusal, for people. */
 function reason(answer, { to }) {
-  const known = WHY.get(answer.code);
-  // Which of several it is, the server says.
+  const known = REASONS.get(answer.code);
+  // With several recipients, the server's detail names the recipient.
   if (known) return answer.detail && to.length > 1 ? `${known} (${answer.detail})` : known;
   return answer.detail || "the server refused it";
 }
@@ -46,16 +48,19 @@ export class Outbox {
 
   /**
    * @param {string} user
-   * @param {(entry) => void} changed told of each entry whose state is another.
+   * @param {(entry) => void} changed called with each entry whose state has changed.
    */
   constructor(user, changed) {
     this.#user = user;
     this.#changed = changed;
-    /** In the order of sending: {id, text, scope, to, time, state, why}; waiting or failed. */
+    /**
+     * The entries in the order of sending: {id, text, scope, to, time, state, why}, where state is
+     * "waiting", "stored" or "failed".
+     */
     this.entries = [];
   }
 
-  /** What is kept is this tab's now. */
+  /** Load the entries from the storage; this tab must hold the lock. */
   open() {
     const kept = load(this.#user, "outbox", { lastId: "0", entries: [] });
     this.#lastId = BigInt(kept.lastId);
@@ -63,7 +68,7 @@ export class Outbox {
     this.#isOpen = true;
   }
 
-  /** Another tab may have it: nothing is written any more. */
+  /** Stop writing to the storage, because another tab may hold the lock. */
   close() {
     this.offline();
     this.#isOpen = false;
@@ -73,7 +78,7 @@ export class Outbox {
     return this.entries.length >= OUTBOX_LIMIT;
   }
 
-  /** Put a message behind the others; `time` is in nanoseconds, and no two of a user have one. */
+  /** Append a message; `time` is in nanoseconds and must be unique for the user. */
   add({ text, scope, to, time }) {
     const entry = { id: "0", text, scope, to, time: String(time), state: "waiting", why: "" };
     this.entries.push(entry);
@@ -82,13 +87,13 @@ export class Outbox {
     return entry;
   }
 
-  /** Take a failed message out. */
+  /** Remove a failed message. */
   discard(entry) {
     this.entries = this.entries.filter((one) => one !== entry);
     this.#keep();
   }
 
-  /** There is a session: `published` is the highest id that the server knows. */
+  /** Begin to send over a connection; `published` is the highest publishing id that the server stored. */
   online(connection, published) {
     if (published > this.#lastId) this.#lastId = published;
     this.#connection = connection;
@@ -106,7 +111,7 @@ export class Outbox {
   }
 
   async #go() {
-    // One at a time: whatever is refused for now, the order stays.
+    // Send one message at a time, so that a temporary refusal does not change the order.
     if (this.#sending) return;
     this.#sending = true;
     try {
@@ -121,7 +126,7 @@ export class Outbox {
 
   async #send(connection, entry) {
     if (entry.id === "0") {
-      this.#lastId += 1n + BigInt(Math.floor(Math.random() * STEP));
+      this.#lastId += 1n + BigInt(Math.floor(Math.random() * MAX_ID_STEP));
       entry.id = String(this.#lastId);
       this.#keep();
     }
@@ -138,10 +143,10 @@ export class Outbox {
       if (error instanceof ConnectionLost) return false;
       answer = { code: Code.MALFORMED, detail: "" };
     }
-    if (FOR_NOW.has(answer.code)) {
+    if (TEMPORARY.has(answer.code)) {
       entry.why = answer.detail;
       this.#changed(entry);
-      this.#timer = setTimeout(() => this.#go(), AGAIN);
+      this.#timer = setTimeout(() => this.#go(), RETRY_DELAY);
       return false;
     }
     if (answer.code === Code.OK) {

@@ -1,36 +1,37 @@
 /**
- * A user's session: logs in, comes back whenever the connection is lost, acknowledges what has
- * arrived. One tab of a browser has it at a time: another that opens takes it over by its token,
- * as soon as this one has let go.
+ * A user's session. It logs in, reconnects whenever the connection is lost, and acknowledges
+ * messages. One tab of a browser has the session at a time. Another tab takes over the session by its
+ * token, once the first tab has released the lock.
  */
 
-import { Claim } from "./claim.js";
 import { Code } from "./codec.js";
 import { Connection, ConnectionLost } from "./connection.js";
 import { Outbox } from "./outbox.js";
 import { load, save } from "./storage.js";
+import { TabLock } from "./tab-lock.js";
 
+/** Milliseconds before the first reconnection, and the maximum to which the delay grows. */
 const FIRST_DELAY = 500;
 const MAX_DELAY = 15000;
-/** The clients of a server that goes away come back spread over so many milliseconds. */
+/** After GoingAway, clients reconnect at random within this time, in milliseconds. */
 const SPREAD = 5000;
-/** Seconds; timers of hidden tabs fire once a minute. */
+/** Heartbeat interval in seconds. It is long because timers of hidden tabs fire once a minute. */
 const HEARTBEAT = 120;
 const WINDOW = 500;
-/** Milliseconds in which a connection must be made, and a heartbeat be answered. */
-const PATIENCE = 20000;
+/** Timeout in milliseconds for a connection with its login, and for the answer to a heartbeat. */
+const TIMEOUT = 20000;
 
 const NEXT = {
-  idle: { claim: "claiming" },
-  claiming: { start: "connecting", end: "ended" },
+  idle: { lock: "locking" },
+  locking: { start: "connecting", end: "ended" },
   connecting: { opened: "logging in", lost: "waiting", end: "ended" },
   "logging in": { granted: "online", lost: "waiting", end: "ended" },
   online: { lost: "waiting", end: "ended" },
   waiting: { start: "connecting", end: "ended" },
-  ended: { claim: "claiming" },
+  ended: { lock: "locking" },
 };
 
-/** Why a login is not tried again by itself. */
+/** Codes after which the session does not retry the login by itself. */
 const FINAL = new Map([
   [Code.USER_ALREADY_LOGGED, "taken"],
   [Code.INVALID_USERNAME, "invalid"],
@@ -38,13 +39,13 @@ const FINAL = new Map([
 ]);
 
 /**
- * Events: "state" whenever `state` changes; "delivered" with the messages; "presence"; "sent" with
- * the entry of the outbox whose state is another.
+ * Events: "state", `state` changed; "delivered" with messages; "presence" with a Presence frame;
+ * "sent" with an entry of the outbox whose state changed.
  */
 export class Session extends EventTarget {
   #url;
   #password;
-  #claim;
+  #lock;
   #connection = null;
   #failures = 0;
   #spread = false;
@@ -60,29 +61,30 @@ export class Session extends EventTarget {
     this.#password = password;
     this.user = user;
     this.state = "idle";
-    /** Why it ended: taken, invalid, password, replaced, or empty; and what the server said. */
+    /** Why the session ended: "taken", "invalid", "password", "replaced", or "" after a logout. */
     this.ended = "";
+    /** The detail of the server's last refusal. */
     this.detail = "";
-    /** When it is tried again, as Date.now(). */
+    /** Time of the next reconnection, as Date.now(). */
     this.retryAt = 0;
-    /** How many messages waited at the login. */
+    /** Number of messages that were pending at the login. */
     this.pending = 0;
     this.outbox = new Outbox(user, (entry) => this.#emit("sent", entry));
-    this.#claim = new Claim(user, () => this.#leave());
+    this.#lock = new TabLock(user, () => this.#replaced());
     addEventListener("online", this.retry);
     document.addEventListener("visibilitychange", this.retry);
   }
 
   async start() {
-    if (!this.#step("claim")) return;
+    if (!this.#step("lock")) return;
     this.ended = this.detail = "";
-    if (!(await this.#claim.take())) return;
-    // What another tab has left, and it writes no more.
+    if (!(await this.#lock.take())) return;
+    // After taking the lock, because until then another tab may write to the outbox.
     this.outbox.open();
     this.#connect();
   }
 
-  /** Do not wait any longer, if it waits to connect. */
+  /** Reconnect now if the session is waiting to reconnect. */
   retry = () => {
     if (this.state === "waiting" && document.visibilityState === "visible") this.#connect();
   };
@@ -98,20 +100,20 @@ export class Session extends EventTarget {
     connection?.abort();
   }
 
-  /** Ask something; rejects with ConnectionLost when there is no session. */
+  /** Send a request. Resolves with the answer, or rejects with ConnectionLost while offline. */
   async ask(name, fields) {
     if (this.state !== "online") throw new ConnectionLost();
     return this.#connection.request(name, fields);
   }
 
-  /** All messages up to that offset have arrived for good. */
+  /** Acknowledge all messages up to an offset. */
   acknowledge(offset) {
     if (offset <= this.#unacked) return;
     if (this.#unacked <= this.#acked) {
-      // Once a turn, for all that came in it.
+      // Send one Ack per turn of the event loop.
       queueMicrotask(() => {
         this.#acked = this.#unacked;
-        this.#connection?.tell("Ack", { offset: this.#acked });
+        this.#connection?.send("Ack", { offset: this.#acked });
       });
     }
     this.#unacked = offset;
@@ -139,7 +141,7 @@ export class Session extends EventTarget {
       pushed: mine((frames) => this.#pushed(frames)),
       lost: mine(() => this.#lost()),
     });
-    this.#timer = setTimeout(() => connection.abort(), PATIENCE);
+    this.#timer = setTimeout(() => connection.abort(), TIMEOUT);
   }
 
   async #logIn(connection) {
@@ -162,7 +164,7 @@ export class Session extends EventTarget {
     clearTimeout(this.#timer);
     if (answer.code === Code.OK) {
       this.#granted(connection, answer.properties);
-    } else if (FINAL.has(answer.code) && !this.#comesBack(answer.code)) {
+    } else if (FINAL.has(answer.code) && !this.#isOwnSession(answer.code)) {
       this.#end(FINAL.get(answer.code), answer.detail);
     } else {
       this.detail = answer.detail;
@@ -170,8 +172,8 @@ export class Session extends EventTarget {
     }
   }
 
-  /** A session that was cut may live on at the server for a while. */
-  #comesBack(code) {
+  /** Return whether the refusal is due to this page's own session, whose loss the server has not noticed. */
+  #isOwnSession(code) {
     return this.#hadSession && code === Code.USER_ALREADY_LOGGED;
   }
 
@@ -189,11 +191,11 @@ export class Session extends EventTarget {
   }
 
   async #heartbeat(connection) {
-    const timer = setTimeout(() => connection.abort(), PATIENCE);
+    const timer = setTimeout(() => connection.abort(), TIMEOUT);
     try {
       await connection.request("Heartbeat");
     } catch {
-      // It is lost, and told so.
+      // The connection calls `lost`.
     } finally {
       clearTimeout(timer);
     }
@@ -207,13 +209,13 @@ export class Session extends EventTarget {
     }
     for (const frame of frames) {
       if (frame.name === "Presence") this.#emit("presence", frame);
-      else if (frame.name === "Close" && frame.code === Code.REPLACED) this.#leave();
+      else if (frame.name === "Close" && frame.code === Code.REPLACED) this.#replaced();
       else if (frame.name === "Close") this.#spread = frame.code === Code.GOING_AWAY;
     }
   }
 
   #lost() {
-    this.#forget();
+    this.#detach();
     const bound = Math.min(MAX_DELAY, FIRST_DELAY * 2 ** Math.min(this.#failures, 10));
     const delay = this.#spread
       ? Math.random() * SPREAD
@@ -224,8 +226,8 @@ export class Session extends EventTarget {
     if (this.#step("lost")) this.#timer = setTimeout(() => this.#connect(), delay);
   }
 
-  /** Another tab, or another program of this user's, has the session now. */
-  #leave() {
+  /** Another tab or another program of this user has taken over the session. */
+  #replaced() {
     this.#end("replaced", "");
   }
 
@@ -239,7 +241,8 @@ export class Session extends EventTarget {
     connection?.abort();
   }
 
-  #forget() {
+  /** Stop using the connection. */
+  #detach() {
     this.#connection = null;
     this.outbox.offline();
     clearTimeout(this.#timer);
@@ -247,14 +250,14 @@ export class Session extends EventTarget {
   }
 
   #release() {
-    this.#forget();
+    this.#detach();
     this.outbox.close();
-    this.#claim.release();
+    this.#lock.release();
   }
 
-  /** The page turns to another user. */
+  /** Release everything, before the page shows another user. */
   dispose() {
-    this.#claim.dispose();
+    this.#lock.dispose();
     removeEventListener("online", this.retry);
     document.removeEventListener("visibilitychange", this.retry);
   }

@@ -1,6 +1,6 @@
 /**
- * What outlives a page, by user: in localStorage, which all tabs share. A browser that has none, or
- * no room left, is used without: what it would have kept lasts as long as the page.
+ * State that outlives the page, by user, in localStorage, which all tabs share. If the browser has no
+ * localStorage, or if it is full, the state is kept in memory as long as the page is open.
  */
 
 const PREFIX = "console-chat";
@@ -10,19 +10,19 @@ function key(user, name) {
   return `${PREFIX}:${name}:${user}`;
 }
 
-/** What was kept, or `missing`. */
+/** Return the stored value, or `missing` if there is none. */
 export function load(user, name, missing) {
   const at = key(user, name);
   try {
     const text = memory.get(at) ?? localStorage.getItem(at);
     if (text !== null) return JSON.parse(text);
   } catch {
-    // No storage, or somebody else's value.
+    // There is no storage, or the value is not JSON.
   }
   return missing;
 }
 
-/** Keep a value that JSON can hold. */
+/** Store a value that JSON can represent. */
 export function save(user, name, value) {
   const at = key(user, name);
   const text = JSON.stringify(value);
@@ -30,12 +30,12 @@ export function save(user, name, value) {
     localStorage.setItem(at, text);
     memory.delete(at);
   } catch {
-    // Full: the page goes on, and has it until it is closed.
+    // The storage is full or missing: keep the value as long as the page is open.
     memory.set(at, text);
   }
 }
 
-/** Call back when another tab keeps something else under that name. */
+/** Call `changed` with the new JSON text when another tab stores a value; return a function that stops it. */
 export function watch(user, name, changed) {
   const heard = (event) => event.key === key(user, name) && changed(event.newValue);
   addEventListener("storage", heard);

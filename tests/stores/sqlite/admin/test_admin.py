@@ -1,4 +1,4 @@
-"""What an operator does with a file, beside a server and in its place."""
+"""What an operator does with a file, beside a server and while none runs."""
 
 from __future__ import annotations
 
@@ -13,27 +13,31 @@ from typing import Any
 
 import pytest
 
-from chat_protocol.domain.batch import Conversation
-from chat_protocol.domain.directory import User
-from chat_protocol.domain.stored import Waiting
+from chat_protocol.domain.ports import IStore
+from chat_protocol.domain.queries import Conversation
+from chat_protocol.domain.users import User
 from chat_protocol.errors import StoreUnusable, UserNotFound
-from chat_protocol.interfaces import IStore
-from chat_protocol.stores.admin import Caretaker
-from chat_protocol.stores.registry import caretaker_from_url
+from chat_protocol.stores.admin import StoreAdmin
+from chat_protocol.stores.registry import admin_from_url
 from chat_protocol.stores.sqlite import memtable, segments
 from chat_protocol.stores.sqlite.store import SQLiteStore
+from chat_protocol.wire.frames import names_of
 from tests.stores.conftest import WallClock, sqlite_store
 from tests.stores.helpers import (
+    Single,
     account,
     commit,
     conversation,
     look_up,
+    message,
     now,
     page,
+    position,
     publication,
     publish,
     register,
     run,
+    singles,
     texts,
 )
 from tests.stores.sqlite.test_store import file_size_limit
@@ -42,8 +46,8 @@ DAY = 24 * 3600
 NAMES = ["anna", "bert", "cleo", "dora", "emil"]
 
 
-def care(path: Path) -> Caretaker:
-    return caretaker_from_url(f"sqlite:{path}")
+def admin(path: Path) -> StoreAdmin:
+    return admin_from_url(f"sqlite:{path}")
 
 
 def opened(path: Path, clock: Callable[[], int] = time.time_ns) -> SQLiteStore:
@@ -52,52 +56,46 @@ def opened(path: Path, clock: Callable[[], int] = time.time_ns) -> SQLiteStore:
     return store
 
 
-def traffic(store: IStore, users: list[User], rnd: random.Random, count: int = 200) -> None:
-    """Of every kind, with unique texts."""
-    for number in range(count):
+def traffic(
+    store: IStore, users: list[User], rnd: random.Random, numbers: range = range(200)
+) -> None:
+    """Send messages of every kind with unique texts, and move positions."""
+    for number in numbers:
         sender, *others = rnd.sample(users, 4)
+        texts = [f"{number}", f"{number}b", f"{number}c"][: rnd.randint(1, 3)]
         kind = rnd.random()
         if kind < 0.5:
-            live = rnd.random() < 0.5
-            sent = run(sender, rnd.choice([sender, *others]), f"{number}", f"{number}b", live=live)
-            commit(store, sent)
-            if live and rnd.random() < 0.5:
-                recipient = sent.recipient_id
-                back = [Waiting(recipient, one) for one in sent.stored().messages()]
-                commit(store, returned=back)
+            commit(store, run(sender, rnd.choice([sender, *others]), *texts))
         elif kind < 0.8:
-            to = rnd.sample([sender, *others], rnd.randint(1, 3))
-            publish(store, publication(sender, f"{number}", *to, id_=number + 1))
+            to = tuple(rnd.sample([sender, *others], rnd.randint(1, 3)))
+            device = rnd.choice(["", "phone"])
+            commit(store, message(sender, *texts, to=to, id_=3 * number + 1, device=device))
         else:
-            publish(store, publication(sender, f"{number}"))
-        if rnd.random() < 0.2:
+            commit(store, message(sender, *texts))
+        if rnd.random() < 0.3:
             reader = rnd.choice(users)
-            waiting = page(store, reader).messages
+            waiting = singles(page(store, reader).entries)
             if waiting:
-                commit(store, taken={reader.id: rnd.choice(waiting).offset})
+                commit(store, positions=position(reader, rnd.choice(waiting).offset))
 
 
-def history(store: IStore, user: User) -> list[tuple[Any, ...]]:
+def history(store: IStore, user: User) -> list[Single]:
     asked = Conversation(user.id, 0, 0, 10_000, 1 << 30)
     now(store.read([asked]))
-    return [tuple(message) for message in asked.messages]
+    return singles(asked.entries)
 
 
-def state(store: IStore, users: list[User]) -> dict[str, Any]:
-    return {
-        user.name: (history(store, user), [tuple(one) for one in page(store, user).messages])
-        for user in users
-    }
+def state(store: IStore, users: list[User]) -> dict[str, tuple[list[Single], list[Single]]]:
+    return {user.name: (history(store, user), singles(page(store, user).entries)) for user in users}
 
 
-def without(messages: list[tuple[Any, ...]], name: str) -> list[tuple[Any, ...]]:
-    """What is left of messages when a user is deleted."""
-    left = []
-    for offset, sender, sent, text, scope, to in messages:
-        if sender != name and to != (name,):
-            kept = tuple(one for one in to if one != name)
-            left.append((offset, sender, sent, text, scope, kept))
-    return left
+def without(messages: list[Single], name: str) -> list[Single]:
+    """Return what is left of messages when a user is deleted."""
+    return [
+        one._replace(to=tuple(recipient for recipient in one.to if recipient != name))
+        for one in messages
+        if one.sender != name and one.to != (name,)
+    ]
 
 
 @pytest.mark.parametrize("seed", range(8))
@@ -106,16 +104,16 @@ def test_deleting_a_user_takes_what_is_its_own_and_nothing_else(
 ) -> None:
     rnd = random.Random(seed)
     monkeypatch.setattr(memtable, "ENTRIES", rnd.choice([3, 50, 8192]))
-    monkeypatch.setattr(segments, "CHUNK_BYTES", rnd.choice([1, 500, 3500]))
+    monkeypatch.setattr(segments, "SEGMENT_BYTES", rnd.choice([1, 500, 3500]))
     store = opened(sqlite_path)
     users = register(store, *NAMES)
     traffic(store, users, rnd)
     before = state(store, users)
     now(store.close())
     goes = users[rnd.randrange(5)]
-    size = len({m for both in before.values() for m in both[0]})
-    gone = care(sqlite_path).delete_user(goes.name)
-    assert care(sqlite_path).check().faults == []
+    size = len({one for both in before.values() for one in both[0]})
+    gone = admin(sqlite_path).delete_user(goes.name)
+    assert admin(sqlite_path).check().faults == []
     left = [user for user in users if user is not goes]
     store = opened(sqlite_path)
     assert store.registered == 4
@@ -123,25 +121,29 @@ def test_deleting_a_user_takes_what_is_its_own_and_nothing_else(
     for user in left:
         was, waited = before[user.name]
         assert history(store, user) == without(was, goes.name)
-        waits = page(store, user)
-        assert [tuple(one) for one in waits.messages] == without(waited, goes.name)
-        assert account(store, user)[1] == len(waits.messages)
+        asked = page(store, user)
+        assert singles(asked.entries) == without(waited, goes.name)
+        assert account(store, user)[1] == asked.count
+        for entry in asked.entries:
+            # Whatever a version 1 session gets names the session's user.
+            expected = [(entry.sender, user.name)] * len(entry.frames)
+            assert [names_of(frame) for frame in entry.messages_for(user.name)] == expected
         for other in left:
             talk = conversation(store, user, other, limit=1000)
             assert talk == [text for text in talk if text]
-    kept = {m for both in before.values() for m in without(both[0], goes.name)}
+    kept = {one for both in before.values() for one in without(both[0], goes.name)}
     assert gone == size - len(kept)
-    assert care(sqlite_path).statistics().messages == len(kept)
+    assert admin(sqlite_path).statistics().messages == len(kept)
     # The name is free; and who gets it has nothing.
     (again,) = register(store, goes.name)
     assert history(store, again) == []
     assert texts(page(store, again)) == []
     assert account(store, again) == (0, 0)
-    traffic(store, [*left, again], rnd, 20)
+    traffic(store, [*left, again], rnd, range(1000, 1020))
     now(store.close())
-    assert care(sqlite_path).check().faults == []
+    assert admin(sqlite_path).check().faults == []
     with pytest.raises(UserNotFound):
-        care(sqlite_path).delete_user("nobody")
+        admin(sqlite_path).delete_user("nobody")
 
 
 def test_nothing_that_was_written_is_left_in_the_file(sqlite_path: Path) -> None:
@@ -152,7 +154,7 @@ def test_nothing_that_was_written_is_left_in_the_file(sqlite_path: Path) -> None
     now(store.close())
     # Some are divided between two pages.
     assert sqlite_path.read_bytes().count(b"a secret of mine") > 290
-    care(sqlite_path).delete_user("alice")
+    admin(sqlite_path).delete_user("alice")
     assert [path.name for path in sqlite_path.parent.glob("chat.db-*")] == ["chat.db-lock"]
     data = sqlite_path.read_bytes()
     assert b"a secret of mine" not in data
@@ -165,22 +167,22 @@ def test_a_backup_is_of_one_moment_and_of_one_file(sqlite_path: Path, tmp_path: 
     alice, bob = register(store, "alice", "bob")
     commit(store, run(alice, bob, "before"))
     target = tmp_path / "backup.db"
-    size = care(sqlite_path).backup(str(target), False)
+    size = admin(sqlite_path).backup(str(target), False)
     assert target.stat().st_size == size
     assert target.stat().st_mode & 0o777 == 0o600
     commit(store, run(alice, bob, "after"))
     assert not list(tmp_path.glob("backup.db?*"))
     with pytest.raises(FileExistsError):
-        care(sqlite_path).backup(str(target), False)
-    care(sqlite_path).backup(str(target), True)
+        admin(sqlite_path).backup(str(target), False)
+    admin(sqlite_path).backup(str(target), True)
     with pytest.raises(StoreUnusable, match="the store itself"):
-        care(sqlite_path).backup(str(sqlite_path), True)
+        admin(sqlite_path).backup(str(sqlite_path), True)
     with file_size_limit(8192), pytest.raises(StoreUnusable, match="no backup was made"):
-        care(sqlite_path).backup(str(tmp_path / "other.db"), False)
+        admin(sqlite_path).backup(str(tmp_path / "other.db"), False)
     assert not list(tmp_path.glob("other.db*"))
     now(store.close())
-    assert care(target).check().faults == []
-    assert [one.name for one in care(target).users()] == ["alice", "bob"]
+    assert admin(target).check().faults == []
+    assert [one.name for one in admin(target).users()] == ["alice", "bob"]
     assert not list(tmp_path.glob("backup.db?*"))
 
 
@@ -191,20 +193,20 @@ def test_what_is_restored_numbers_above_all_that_was_ever_given(
     alice, bob = register(store, "alice", "bob")
     commit(store, run(alice, bob, "in the backup"))
     backup = str(tmp_path / "backup.db")
-    care(sqlite_path).backup(backup, False)
+    admin(sqlite_path).backup(backup, False)
     lost = run(alice, bob, "not in it")
     commit(store, lost)
     with pytest.raises(StoreUnusable, match="in use"):
-        care(sqlite_path).restore(backup, True)
+        admin(sqlite_path).restore(backup, True)
     now(store.close())
     with pytest.raises(FileExistsError):
-        care(sqlite_path).restore(backup, False)
+        admin(sqlite_path).restore(backup, False)
     # As after a SIGKILL: what is in the log is not part of what comes.
     sqlite_path.with_name("chat.db-wal").write_bytes(b"of another file")
     before = time.time_ns() // 1000
     for target in (sqlite_path, tmp_path / "elsewhere.db"):
-        care(target).restore(backup, target == sqlite_path)
-        assert care(target).check().faults == []
+        admin(target).restore(backup, target == sqlite_path)
+        assert admin(target).check().faults == []
         store = opened(target)
         assert texts(page(store, bob)) == ["in the backup"]
         new = run(alice, bob, "new")
@@ -212,7 +214,7 @@ def test_what_is_restored_numbers_above_all_that_was_ever_given(
         assert new.offset > max(lost.offset, before)
         assert conversation(store, bob, alice) == ["in the backup", "new"]
         now(store.close())
-        assert care(target).check().faults == []
+        assert admin(target).check().faults == []
     names = {path.name for path in tmp_path.iterdir() if path.suffix in (".db", ".db-lock")}
     assert names == {
         *("chat.db", "chat.db-lock", "backup.db", "elsewhere.db", "elsewhere.db-lock"),
@@ -227,13 +229,13 @@ def test_numbers_are_raised_for_a_file_that_was_put_back_by_hand(sqlite_path: Pa
         commit(store, run(alice, bob, "1"))
         now(store.close())
         before = time.time_ns() // 1000
-        care(sqlite_path).renumber()
+        admin(sqlite_path).renumber()
         store = opened(sqlite_path)
         sent = run(alice, bob, "2")
         commit(store, sent)
         assert sent.offset > before
         now(store.close())
-        assert care(sqlite_path).check().faults == []
+        assert admin(sqlite_path).check().faults == []
 
 
 def test_a_store_without_users_is_restored_into(sqlite_path: Path, tmp_path: Path) -> None:
@@ -241,8 +243,8 @@ def test_a_store_without_users_is_restored_into(sqlite_path: Path, tmp_path: Pat
     register(store, "alice")
     now(store.close())
     now(opened(sqlite_path).close())
-    care(sqlite_path).restore(str(tmp_path / "other.db"), False)
-    assert [one.name for one in care(sqlite_path).users()] == ["alice"]
+    admin(sqlite_path).restore(str(tmp_path / "other.db"), False)
+    assert [one.name for one in admin(sqlite_path).users()] == ["alice"]
 
 
 def test_what_is_no_backup_is_not_restored(sqlite_path: Path, tmp_path: Path) -> None:
@@ -258,8 +260,8 @@ def test_what_is_no_backup_is_not_restored(sqlite_path: Path, tmp_path: Path) ->
         (text, "not a database"), (other, "another program"), (tmp_path / "no", "no file")
     ):  # fmt: skip
         with pytest.raises(StoreUnusable, match=sentence):
-            care(sqlite_path).restore(str(source), True)
-        assert [one.name for one in care(sqlite_path).users()] == ["alice"]
+            admin(sqlite_path).restore(str(source), True)
+        assert [one.name for one in admin(sqlite_path).users()] == ["alice"]
     assert not list(tmp_path.glob("*restored*"))
 
 
@@ -270,11 +272,14 @@ def test_all_that_reads_works_beside_a_server_and_after_its_kill(
     store = opened(sqlite_path, wall_clock)
     alice, bob, carol = register(store, "alice", "bob", "carol")
     for number in range(4):
-        commit(store, run(alice, bob, f"{number}", live=number == 1))
-    publish(store, publication(bob, "x", alice, bob), publication(bob, "all"))
+        sent = run(alice, bob, f"{number}")
+        commit(store, sent)
+        if number == 1:
+            commit(store, positions=position(bob, sent.offset - 1))
+    commit(store, message(bob, "x", to=(alice, bob)), message(bob, "all"))
     files = sorted(path.name for path in sqlite_path.parent.iterdir())
     for _ in range(2):
-        keeper = care(sqlite_path)
+        keeper = admin(sqlite_path)
         users = [(one.name, one.last_login, one.waiting) for one in keeper.users()]
         assert users == [("alice", 1000, 2), ("bob", 1001, 4), ("carol", 1002, 1)]
         assert [account(store, one)[1] for one in (alice, bob, carol)] == [2, 4, 1]
@@ -303,12 +308,12 @@ def test_what_writes_wants_the_server_stopped(command: str, sqlite_path: Path) -
     register(store, "alice")
     arguments: dict[str, list[Any]] = {"delete_user": ["alice"], "purge": [1], "compact": []}
     with pytest.raises(StoreUnusable, match="in use by another process"):
-        getattr(care(sqlite_path), command)(*arguments[command])
+        getattr(admin(sqlite_path), command)(*arguments[command])
     now(store.close())
-    getattr(care(sqlite_path), command)(*arguments[command])
+    getattr(admin(sqlite_path), command)(*arguments[command])
     missing = sqlite_path.with_name("missing.db")
     with pytest.raises(StoreUnusable, match="there is no file"):
-        getattr(care(missing), command)(*arguments[command])
+        getattr(admin(missing), command)(*arguments[command])
     assert not missing.exists()
 
 
@@ -321,7 +326,7 @@ def test_purging_and_compacting(sqlite_path: Path, wall_clock: WallClock) -> Non
     wall_clock.pass_(5 * DAY)
     commit(store, run(alice, bob, "new"))
     now(store.close())
-    keeper = care(sqlite_path)
+    keeper = admin(sqlite_path)
     assert keeper.statistics().oldest <= time.time_ns() - 9 * DAY * 10**9
     assert keeper.purge(time.time_ns() - 11 * DAY * 10**9) == 0
     assert keeper.purge(time.time_ns() - 7 * DAY * 10**9) == 2000
@@ -338,25 +343,25 @@ def test_purging_and_compacting(sqlite_path: Path, wall_clock: WallClock) -> Non
     now(store.close())
 
 
-def chunk(connection: sqlite3.Connection) -> tuple[int, bytes]:
-    row = connection.execute("SELECT first, entries FROM chunk ORDER BY first LIMIT 1").fetchone()
+def segment(connection: sqlite3.Connection) -> tuple[int, bytes]:
+    row = connection.execute("SELECT first, records FROM segment ORDER BY first LIMIT 1").fetchone()
     return row[0], row[1]
 
 
 def cut(connection: sqlite3.Connection) -> None:
-    first, entries = chunk(connection)
-    connection.execute("UPDATE chunk SET entries = ? WHERE first = ?", (entries[:-9], first))
+    first, records = segment(connection)
+    connection.execute("UPDATE segment SET records = ? WHERE first = ?", (records[:-9], first))
 
 
 def doubled(connection: sqlite3.Connection) -> None:
-    first, entries = chunk(connection)
-    connection.execute("INSERT INTO chunk VALUES (?, ?)", (first + 1, entries))
+    first, records = segment(connection)
+    connection.execute("INSERT INTO segment VALUES (?, ?)", (first + 1, records))
 
 
 DAMAGES: dict[str, str | Callable[[sqlite3.Connection], None]] = {
     "cannot be read": cut,
     "are there twice": doubled,
-    "a user 2, whom there is not": "DELETE FROM user WHERE id = 2",
+    "a user 2, who does not exist": "DELETE FROM user WHERE id = 2",
     "a name that no user can have": "UPDATE user SET name = ' x ' WHERE id = 3",
     "waits for 'bob', and is not there": "UPDATE inbox SET count = count + 1 WHERE user = 2",
     "waits for 'carol', and is not there": "INSERT INTO inbox SELECT 3, last, 1 FROM inbox",
@@ -374,12 +379,16 @@ def test_damage_is_found_and_named(
     monkeypatch.setattr(memtable, "ENTRIES", 1)
     store = opened(sqlite_path)
     alice, bob, _ = register(store, "alice", "bob", "carol")
-    commit(store, run(alice, bob, "1", "2", live=True))
-    commit(store, run(alice, bob, "3", "4"))
-    publish(store, publication(alice, "x", id_=7), publication(alice, "y", bob, id_=9))
-    commit(store, run(alice, alice, "5", live=True))
+    sent = run(alice, bob, "1", "2")
+    commit(store, sent)
+    commit(store, run(alice, bob, "3", "4"), positions=position(bob, sent.offset + 1))
+    commit(store, message(alice, "x", id_=7), message(alice, "y", to=(bob,), id_=9))
+    commit(store, message(alice, "z", to=(bob, alice), device="phone"))
+    sent = run(alice, alice, "5")
+    commit(store, sent)
+    commit(store, positions=position(alice, sent.offset))
     now(store.close())
-    assert care(sqlite_path).check().faults == []
+    assert admin(sqlite_path).check().faults == []
     damage = DAMAGES[sentence]
     with closing(sqlite3.connect(sqlite_path)) as connection:
         if isinstance(damage, str):
@@ -387,7 +396,7 @@ def test_damage_is_found_and_named(
         else:
             damage(connection)
         connection.commit()
-    faults = care(sqlite_path).check().faults
+    faults = admin(sqlite_path).check().faults
     assert any(sentence in fault for fault in faults), faults
 
 
@@ -400,7 +409,7 @@ def test_a_damaged_page_is_found(sqlite_path: Path) -> None:
     with sqlite_path.open("r+b") as file:
         file.seek(-20_000, os.SEEK_END)
         file.write(b"\xff" * 8192)
-    faults = care(sqlite_path).check().faults
+    faults = admin(sqlite_path).check().faults
     assert faults
     assert faults[0].startswith("SQLite: ")
 
@@ -412,18 +421,18 @@ def test_an_older_file_is_backed_up_and_restored_but_else_wants_the_server(
 
     three(sqlite_path)
     with pytest.raises(StoreUnusable, match="older version"):
-        care(sqlite_path).check()
-    care(sqlite_path).backup(str(tmp_path / "old.db"), False)
-    care(tmp_path / "new.db").restore(str(tmp_path / "old.db"), False)
-    assert care(tmp_path / "new.db").check().faults == []
-    assert care(tmp_path / "new.db").statistics().messages == 2999
+        admin(sqlite_path).check()
+    admin(sqlite_path).backup(str(tmp_path / "old.db"), False)
+    admin(tmp_path / "new.db").restore(str(tmp_path / "old.db"), False)
+    assert admin(tmp_path / "new.db").check().faults == []
+    assert admin(tmp_path / "new.db").statistics().messages == 2999
     assert not list(tmp_path.glob("*schema*"))
 
 
-def test_memory_has_nothing_to_care_for() -> None:
+def test_memory_has_no_admin() -> None:
     with pytest.raises(ValueError, match="keeps nothing"):
-        caretaker_from_url("memory:")
+        admin_from_url("memory:")
     with pytest.raises(ValueError, match="is no store"):
-        caretaker_from_url("chat.db")
+        admin_from_url("chat.db")
     with pytest.raises(ValueError, match="path of a file"):
-        caretaker_from_url("sqlite:")
+        admin_from_url("sqlite:")

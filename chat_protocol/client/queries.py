@@ -1,0 +1,99 @@
+"""Read-only requests, which the client may repeat after a lost connection."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from twisted.internet.defer import Deferred
+
+from chat_protocol.client.connection import Connection
+from chat_protocol.client.messages import ReceivedMessage, UserInfo
+from chat_protocol.errors import InternalFault, NotConnected, UnknownCommand
+from chat_protocol.wire.codes import Code
+from chat_protocol.wire.commands import REGISTRY, CorrelationIdTest, History, Users
+
+__all__ = ["QueryMethods"]
+
+
+class QueryMethods:
+    """The query methods of ChatClient.
+
+    A query waits until the client is online. If the connection is lost before the answer arrives,
+    the client sends the query again.
+    """
+
+    _connection: Connection | None
+
+    if TYPE_CHECKING:
+
+        def when_online(self, fail_after_failures: int | None = None) -> Deferred[None]: ...
+
+    def users(self, after: str = "", limit: int = 0) -> Deferred[list[UserInfo]]:
+        """Return users in the order of their UTF-8 names, starting after a name (clause S46).
+
+        The Deferred fires with an empty list after the last user. It fails with UnknownCommand if
+        the server speaks version 1.
+
+        Args:
+            after: return only users whose names sort after this one; empty: from the beginning.
+            limit: maximum number of users; 0: the server's default.
+        """
+        return self._query(Users(after, limit)).addCallback(
+            lambda answer: [UserInfo.of(status) for status in answer.users]
+        )
+
+    def history(
+        self, with_: str = "", before: int = 0, limit: int = 0
+    ) -> Deferred[list[ReceivedMessage]]:
+        """Return the newest messages between this user and another, oldest first (clauses S47 to
+        S50).
+
+        The Deferred fires with an empty list when there are no older messages. It fails with
+        UserNotFound, and with UnknownCommand if the server speaks version 1.
+
+        Args:
+            with_: the other user; empty: all messages of this user.
+            before: return only messages with a lower offset; 0: no bound.
+            limit: maximum number of messages; 0: the server's default.
+        """
+        return self._query(History(with_, before, limit)).addCallback(
+            lambda answer: [ReceivedMessage.of(stored) for stored in answer.messages]
+        )
+
+    def correlation_id_test(self) -> Deferred[None]:
+        """Request an answer that the server delays by a random time of up to 4 seconds.
+
+        Some servers do not know this request and may not answer it.
+        """
+        return self._query(CorrelationIdTest(), version=1).addCallback(lambda _: None)
+
+    def _query(self, command: Any, version: int = 2) -> Deferred[Any]:
+        expected = REGISTRY.of(type(command)).answer or object
+
+        async def querying() -> Any:
+            while True:
+                await self.when_online()
+                connection = self._connection
+                if connection is None:
+                    # An earlier callback of the same login has stopped the client.
+                    continue
+                if connection.version < version:
+                    raise UnknownCommand(
+                        "the server speaks version 1, "
+                        f"which does not support {type(command).__name__}"
+                    )
+                try:
+                    answer = await connection.request(command)
+                except NotConnected:
+                    # A query changes nothing, so it is safe to repeat.
+                    await connection.when_closed()
+                    continue
+                if answer.code != Code.OK:
+                    raise Connection.refusal(answer)
+                if not isinstance(answer, expected):
+                    raise InternalFault(
+                        f"the server answered {type(command).__name__} with {type(answer).__name__}"
+                    )
+                return answer
+
+        return Deferred.fromCoroutine(querying())

@@ -1,0 +1,149 @@
+"""Messages on their way to the store, and the batches that they are stored in."""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+from chat_protocol.domain.entries import Entry
+from chat_protocol.domain.users import Audience, Claim, Session
+from chat_protocol.wire.codes import Code
+
+__all__ = ["Batch", "Message", "PositionKey", "Registration"]
+
+PositionKey: TypeAlias = "tuple[int, int]"
+"""The key of a position in a mailbox: the ids of the user and of the device. The unnamed device has
+the id 0."""
+
+
+class Message:
+    """One or more consecutive messages from one session to one audience.
+
+    A handler makes it; ``offset``, ``accepted``, ``refusal``, ``detail`` and ``recipient_ids``
+    are filled in by admission (domain/admission.py).
+
+    Args:
+        sender: the session that the messages came from.
+        audience: the users that they go to.
+        correlation_ids: of the requests, four bytes each.
+        texts: of the messages, in UTF-8.
+        frames: see Entry.
+        size: bytes for which the messages count in the backlog.
+        version: of the requests, and so of the answers.
+        publishing_id: of the first message; the others have the next ones. 0: they have none.
+    """
+
+    __slots__ = (
+        "_entry",
+        "accepted",
+        "audience",
+        "correlation_ids",
+        "detail",
+        "frames",
+        "offset",
+        "publishing_id",
+        "recipient_ids",
+        "refusal",
+        "sender",
+        "size",
+        "texts",
+        "version",
+    )
+
+    def __init__(
+        self,
+        sender: Session,
+        audience: Audience,
+        correlation_ids: list[bytes],
+        texts: list[bytes],
+        frames: list[bytes],
+        size: int,
+        version: int = 1,
+        publishing_id: int = 0,
+    ) -> None:
+        self.sender = sender
+        self.audience = audience
+        self.correlation_ids = correlation_ids
+        self.texts = texts
+        self.frames = frames
+        self.size = size
+        self.version = version
+        self.publishing_id = publishing_id
+        self.recipient_ids: tuple[int, ...] = ()
+        """Ids of the recipients, in the order of the audience."""
+        self.offset = 0
+        """Of the first accepted message; the others have the next ones. 0: nothing is to be stored,
+        because everything was refused, or was stored before under its publishing id."""
+        self.accepted = 0
+        """How many messages from the front are answered OK. The others are answered ``refusal``."""
+        self.refusal = Code.OK
+        self.detail = ""
+        self._entry: Entry | None = None
+
+    def refuse(self, code: Code, detail: str, accepted: int = 0) -> None:
+        """Refuse all messages but the first ``accepted`` ones."""
+        self.accepted = accepted
+        self.refusal = code
+        self.detail = detail
+        self.offset = 0
+
+    def accept(self, recipient_ids: tuple[int, ...], accepted: int, offset: int) -> None:
+        """Accept the first ``accepted`` messages, to be stored from an offset on."""
+        self.recipient_ids = recipient_ids
+        self.accepted = accepted
+        self.offset = offset
+        self._entry = None
+
+    def entry(self) -> Entry:
+        """Return the accepted messages as a store keeps them. ``offset`` must not be 0."""
+        entry = self._entry
+        if entry is None:
+            sender, audience, frames = self.sender, self.audience, self.frames
+            if self.accepted < len(frames):
+                frames = frames[: self.accepted]
+            entry = self._entry = Entry(
+                self.offset, sender.user.name, sender.device, audience.scope, audience.to, frames
+            )
+        return entry
+
+
+class Registration:
+    """A login. The store registers the user if it is new, and keeps the time of the login.
+
+    ``user_id`` and ``number`` are the store's answer.
+    """
+
+    __slots__ = ("name", "number", "shown", "token", "user_id", "when")
+
+    def __init__(self, name: str, when: int, token: str = "", shown: str = "") -> None:
+        self.name = name
+        self.when = when
+        """Nanoseconds since the epoch."""
+        self.token = token
+        """Of the session that begins. Empty: no login can take it over."""
+        self.shown = shown
+        """The token of the session to take over; empty: none."""
+        self.user_id = 0
+        self.number = 0
+        """Of the session, unique in the store. 0: another node has the user. A store that is not
+        shared leaves it 0."""
+
+
+class Batch:
+    """Changes that are stored together or not at all."""
+
+    __slots__ = ("messages", "positions", "registrations", "released")
+
+    def __init__(
+        self,
+        registrations: list[Registration],
+        messages: list[Message],
+        positions: dict[PositionKey, int],
+        released: list[Session | Claim] | None = None,
+    ) -> None:
+        self.registrations = registrations
+        self.messages = messages
+        self.positions = positions
+        """For each device, the offset of the last message that it has received. A position never
+        moves back. A message that all devices of the user have received leaves the mailbox."""
+        self.released = released or []
+        """Sessions that have ended. A store that is not shared ignores them."""

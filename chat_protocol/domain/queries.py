@@ -1,0 +1,121 @@
+"""Queries: the caller makes one, the store fills in the answer."""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+from chat_protocol.domain.entries import Entry
+
+__all__ = ["Account", "Conversation", "Lookup", "Page", "Query", "UserList"]
+
+
+class Lookup:
+    """Asks for the id of a user; 0 if there is no user of that name."""
+
+    __slots__ = ("name", "user_id")
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.user_id = 0
+
+
+class Account:
+    """Asks what a version 2 login needs to know about its user."""
+
+    __slots__ = ("pending", "publishing_id", "user_id")
+
+    def __init__(self, user_id: int) -> None:
+        self.user_id = user_id
+        self.publishing_id = 0
+        """The highest publishing id of the user's messages; 0: none."""
+        self.pending = 0
+        """Messages in the mailbox."""
+
+
+class UserList:
+    """Asks for users with names above ``after``, in the order of the names' UTF-8 bytes."""
+
+    __slots__ = ("after", "limit", "online", "users")
+
+    def __init__(self, after: str, limit: int) -> None:
+        self.after = after
+        self.limit = limit
+        self.users: list[tuple[str, int]] = []
+        """Name and last login, in nanoseconds since the epoch."""
+        self.online: set[str] | None = None
+        """The names of the users who are online; None: the server itself knows all sessions."""
+
+
+class Conversation:
+    """Asks for the newest messages between a user and another one, or all users.
+
+    A message is between its sender and each of its recipients.
+    """
+
+    __slots__ = ("before", "entries", "limit", "max_bytes", "user_id", "with_id")
+
+    def __init__(self, user_id: int, with_id: int, before: int, limit: int, max_bytes: int) -> None:
+        self.user_id = user_id
+        self.with_id = with_id
+        """0: all users."""
+        self.before = before
+        """An offset: only messages below it count. 0: no bound."""
+        self.limit = limit
+        """Messages, not entries."""
+        self.max_bytes = max_bytes
+        """Approximate size of the answer. Older messages that would exceed it are left out; the
+        newest message never is."""
+        self.entries: list[Entry] = []
+        """Oldest first."""
+
+
+class Page:
+    """Asks for the oldest messages of a mailbox behind an offset.
+
+    To fill it in, the store calls :meth:`clear`, then :meth:`add` for each entry in the order of
+    the offsets, until that returns False.
+    """
+
+    __slots__ = (
+        "_size",
+        "after",
+        "complete",
+        "count",
+        "entries",
+        "max_bytes",
+        "max_messages",
+        "user_id",
+    )
+
+    def __init__(self, user_id: int, after: int, max_messages: int, max_bytes: int) -> None:
+        self.user_id = user_id
+        self.after = after
+        self.max_messages = max_messages
+        self.max_bytes = max_bytes
+        """The page ends with the message that reaches this size."""
+        self.clear()
+
+    def clear(self) -> None:
+        """Remove the answer."""
+        self.entries: list[Entry] = []
+        self.count = 0
+        """Messages in the entries."""
+        self.complete = True
+        """Whether these entries are the last ones of the mailbox."""
+        self._size = 0
+
+    def add(self, entry: Entry) -> bool:
+        """Append as much of an entry as there is room for; return whether that is all of it."""
+        if self.count >= self.max_messages or self._size >= self.max_bytes:
+            self.complete = False
+            return False
+        part = entry.front(self.max_messages - self.count, self.max_bytes - self._size)
+        self.entries.append(part)
+        self._size += part.size
+        self.count += len(part.frames)
+        self.complete = part.end == entry.end
+        return self.complete
+
+
+Query: TypeAlias = Page | Lookup | Account | UserList | Conversation
+"""Any query."""

@@ -1,0 +1,65 @@
+"""What clients can ask for, and how much is granted: properties of a login, sizes of answers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from chat_protocol.domain.limits import Limits
+from chat_protocol.wire.codec import MAX_FRAME
+
+__all__ = [
+    "ANSWER_BYTES",
+    "DEFAULT_PAGE",
+    "DEFAULT_WINDOW",
+    "MAX_HEARTBEAT",
+    "MAX_PAGE",
+    "LoginProperties",
+    "page_size",
+]
+
+DEFAULT_WINDOW = 1000
+"""Window of a session that asks for none, in unacknowledged messages."""
+
+MAX_HEARTBEAT = 3600
+"""Longest heartbeat that is granted, in seconds."""
+
+DEFAULT_PAGE = 100
+"""Users or messages in an answer to a client that asks for 0."""
+
+MAX_PAGE = 1000
+"""Most users or messages in an answer."""
+
+ANSWER_BYTES = MAX_FRAME - 1024
+"""Size in bytes that an answer does not exceed, whatever the client asked for."""
+
+
+def page_size(limit: int) -> int:
+    """Return how many users or messages are granted to a client that asks for ``limit``."""
+    return min(limit or DEFAULT_PAGE, MAX_PAGE)
+
+
+class LoginProperties(NamedTuple):
+    """The properties of a login that the server knows, as granted."""
+
+    window: int
+    heartbeat: int
+    presence: bool
+    session: str
+    password: str | None
+
+    @classmethod
+    def read(cls, properties: Mapping[str, str], limits: Limits) -> LoginProperties:
+        """Read properties. One that cannot be read counts as missing."""
+        return cls(
+            min(_number(properties, "window") or DEFAULT_WINDOW, limits.window),
+            min(_number(properties, "heartbeat"), MAX_HEARTBEAT),
+            properties.get("presence") == "1",
+            properties.get("session", ""),
+            properties.get("password"),
+        )
+
+
+def _number(properties: Mapping[str, str], name: str) -> int:
+    text = properties.get(name, "")
+    return int(text) if text.isdecimal() and text.isascii() and len(text) < 10 else 0

@@ -1,0 +1,82 @@
+"""What a node keeps in memory, so that a batch need not read it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from chat_protocol.domain.ranges import Ranges
+from chat_protocol.domain.users import Session
+
+__all__ = ["Known", "Published"]
+
+_PEERS_KEPT = 100_000
+"""Pairs of users that are kept."""
+
+_PUBLISHERS_KEPT = 1000
+"""Sessions whose publishing ids are kept."""
+
+_DEVICES_KEPT = 10_000
+"""Named devices whose ids are kept."""
+
+
+class Published:
+    """The publishing ids that are stored for one user and device.
+
+    Args:
+        rows: first and last id of each range in the table, ascending.
+    """
+
+    __slots__ = ("ids", "row")
+
+    def __init__(self, rows: Iterable[tuple[int, int]] = ()) -> None:
+        self.ids = Ranges()
+        self.row = 0
+        """The ``first`` of the highest row in the table: it is not cut where ``ids`` are."""
+        for first, last in rows:
+            self.ids.append(first, last + 1)
+            self.row = first
+
+
+class Known:
+    """What a node knows of its own sessions: no other node can change it meanwhile."""
+
+    def __init__(self) -> None:
+        self._peers: set[tuple[int, int]] = set()
+        self._devices: dict[tuple[int, str], int] = {}
+        self._published: dict[tuple[int, str, int], Published] = {}
+
+    def forget(self) -> None:
+        """Forget everything: a batch failed, and what it would have stored is not stored."""
+        self._peers.clear()
+        self._devices.clear()
+        self._published.clear()
+
+    def meet(self, one: int, other: int) -> bool:
+        """Note that two users are peers; return whether that is new."""
+        pair = one, other
+        if pair in self._peers:
+            return False
+        if len(self._peers) >= _PEERS_KEPT:
+            self._peers.clear()
+        self._peers.add(pair)
+        return True
+
+    def device(self, sender: Session) -> int | None:
+        """Return the id of a session's device; 0: the unnamed one; None: it is not known."""
+        return self._devices.get((sender.user.id, sender.device)) if sender.device else 0
+
+    def add_device(self, sender: Session, device: int) -> None:
+        """Note the id of a session's device."""
+        if len(self._devices) >= _DEVICES_KEPT:
+            self._devices.clear()
+        self._devices[sender.user.id, sender.device] = device
+
+    def published(self, sender: Session) -> Published | None:
+        """Return the publishing ids of a session's user and device; None: they are not known."""
+        return self._published.get((sender.user.id, sender.device, sender.number))
+
+    def add_published(self, sender: Session, published: Published) -> None:
+        """Note the publishing ids of a session's user and device."""
+        if len(self._published) >= _PUBLISHERS_KEPT:
+            self._published.clear()
+        self._published[sender.user.id, sender.device, sender.number] = published

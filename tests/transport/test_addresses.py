@@ -1,0 +1,22 @@
+"""Addresses as limits count them, and as the log writes them."""
+
+from __future__ import annotations
+
+import pytest
+from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
+
+from chat_protocol.transport.addresses import host_of, in_words
+
+
+@pytest.mark.parametrize(
+    ("address", "host", "words"),
+    [
+        (IPv4Address("TCP", "192.0.2.1", 4000), "192.0.2.1", "192.0.2.1:4000"),
+        (IPv6Address("TCP", "2001:db8::1", 7), "2001:db8::1", "2001:db8::1:7"),
+        (UNIXAddress(b"chat.sock"), "", "UNIXAddress('chat.sock')"),
+        (None, "", "None"),
+    ],
+)
+def test_addresses(address: object, host: str, words: str) -> None:
+    assert host_of(address) == host
+    assert in_words(address) == words
