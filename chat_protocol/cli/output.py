@@ -12,13 +12,16 @@ from threading import Thread
 from typing import Any
 
 from twisted.internet.abstract import FileDescriptor
-from twisted.internet.defer import Deferred, fail
+from twisted.internet.defer import CancelledError, Deferred, fail
 from twisted.python.failure import Failure
 
 from chat_protocol.cli.exit_codes import CommandFailed, ExitCode, OutputClosed
 from chat_protocol.cli.text import visible
 
-__all__ = ["Output", "PipeWatcher", "discard_output", "print_error"]
+__all__ = ["FINISH_SECONDS", "Output", "PipeWatcher", "discard_output", "finish", "print_error"]
+
+FINISH_SECONDS = 1.0
+"""Longest time in seconds that a canceled command waits for the line that it is writing."""
 
 
 class Output:
@@ -89,6 +92,33 @@ def _write_error(error: OSError) -> Exception:
     problem = CommandFailed(ExitCode.OUTPUT, f"cannot write the output: {error.strerror}")
     problem.__cause__ = error
     return problem
+
+
+async def finish(writing: Deferred[None], reactor: Any) -> None:
+    """Wait for a write, and for what the caller has added to it.
+
+    If the caller is canceled, the write goes on. Its thread may have written the line already, and
+    the reactor is to learn of it. So the cancellation waits for the write, at most FINISH_SECONDS.
+
+    Args:
+        writing: as :meth:`Output.write` returns it.
+        reactor: measures FINISH_SECONDS.
+    """
+    written: Deferred[None] = Deferred()
+    writing.addBoth(_pass_on, written)
+    try:
+        await written
+    except CancelledError:
+        if not writing.called:
+            ended: Deferred[None] = Deferred()
+            writing.addBoth(_pass_on, ended)
+            await ended.addTimeout(FINISH_SECONDS, reactor, lambda *_: None)
+        raise
+
+
+def _pass_on(result: Failure | None, waiting: Deferred[None]) -> None:
+    if not waiting.called:
+        waiting.callback(result)
 
 
 def print_error(sentence: str) -> None:

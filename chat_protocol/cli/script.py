@@ -13,7 +13,7 @@ from twisted.python.failure import Failure
 from chat_protocol.cli.exit_codes import CommandFailed, ExitCode, OutputClosed, send_failed
 from chat_protocol.cli.in_flight import InFlight
 from chat_protocol.cli.options import ListenAction, SendAction, Settings, check_text
-from chat_protocol.cli.output import Output, PipeWatcher, print_error
+from chat_protocol.cli.output import Output, PipeWatcher, finish, print_error
 from chat_protocol.cli.session import ClientSession
 from chat_protocol.cli.stdin import StdinLines
 from chat_protocol.cli.text import as_json, as_line, format_ranges
@@ -208,11 +208,15 @@ async def _print(
         message = await _next_message(reactor, client, action.idle)
         if message is None:
             return _idle_result(action, printed)
-        await output.write(format_message(message))
         # Acknowledged after the output: if the process dies before, the message is redelivered.
-        client.acknowledge(message)
+        taken = output.write(format_message(message)).addCallback(_acknowledge, client, message)
+        await finish(taken, reactor)
         printed += 1
     return ExitCode.OK
+
+
+def _acknowledge(_: None, client: ChatClient, message: ReceivedMessage) -> None:
+    client.acknowledge(message)
 
 
 async def _next_message(

@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 import pytest_twisted  # type: ignore[import-untyped]
 from twisted.internet import reactor
-from twisted.internet.defer import Deferred
-from twisted.internet.task import deferLater
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.task import Clock, deferLater
 
 from chat_protocol.cli.exit_codes import CommandFailed, ExitCode, OutputClosed
-from chat_protocol.cli.output import Output
+from chat_protocol.cli.output import FINISH_SECONDS, Output, finish
 from tests.cli.thread_server import PATIENCE
 
 MORE_THAN_A_PIPE_HOLDS = 200_000
@@ -128,3 +128,37 @@ async def test_a_write_can_be_canceled() -> None:
         assert len(cancelled) == 1
         await pipe.read(MORE_THAN_A_PIPE_HOLDS + 1)
         await output.write("y")
+
+
+def finishing(clock: Clock) -> tuple[Deferred[None], Deferred[None], list[Any]]:
+    writing: Deferred[None] = Deferred()
+    waiting = Deferred.fromCoroutine(finish(writing, clock))
+    return writing, waiting, fired(waiting)
+
+
+def test_finish_passes_on_the_outcome_of_the_write() -> None:
+    writing, _, ended = finishing(Clock())
+    assert ended == []
+    writing.callback(None)
+    assert ended == [None]
+    writing, _, ended = finishing(Clock())
+    writing.errback(OutputClosed())
+    assert ended[0].check(OutputClosed)
+
+
+def test_a_cancellation_waits_for_the_write() -> None:
+    writing, waiting, ended = finishing(Clock())
+    waiting.cancel()
+    assert ended == []
+    assert not writing.called
+    writing.callback(None)
+    assert ended[0].check(CancelledError)
+
+
+def test_a_cancellation_does_not_wait_for_ever_for_a_blocked_write() -> None:
+    clock = Clock()
+    _, waiting, ended = finishing(clock)
+    waiting.cancel()
+    clock.advance(FINISH_SECONDS)
+    assert ended[0].check(CancelledError)
+    assert clock.getDelayedCalls() == []
