@@ -34,9 +34,7 @@ RANKS = {
 
 # The modules beside the packages: what each may import, and who may import it.
 ERRORS = f"{NAME}.errors"
-INTERFACES = f"{NAME}.interfaces"
 ERRORS_MAY = {f"{NAME}.wire.codes"}
-INTERFACES_MAY = {f"{NAME}.domain.batch"}
 
 REACTOR = "twisted.internet.reactor"
 REACTOR_USERS = {f"{NAME}.service.tap"}
@@ -108,12 +106,8 @@ def allowed(module: str, target: str) -> bool:
         return "" in (_folder(module), _folder(target)) or _folder(module) == _folder(target)
     if module == ERRORS:
         return target in ERRORS_MAY
-    if module == INTERFACES:
-        return target in INTERFACES_MAY or other == "wire"
     if target == ERRORS:
         return True
-    if target == INTERFACES:
-        return RANKS.get(mine, -1) >= RANKS["domain"]
     return mine in RANKS and other in RANKS and RANKS[other] < RANKS[mine]
 
 
@@ -185,7 +179,7 @@ def loaded_by(*names: str) -> set[str]:
 
 
 def test_every_package_has_its_place() -> None:
-    below = {_layer(module) for module in modules()} - {"", "errors", "interfaces"}
+    below = {_layer(module) for module in modules()} - {"", "errors"}
     assert below == set(RANKS)
 
 
@@ -225,7 +219,7 @@ def test_the_library_installs_no_reactor() -> None:
     ("module", "source"),
     [
         ("wire.codec", "import chat_protocol.domain.names"),
-        ("wire.codec", "from chat_protocol.interfaces import IStore"),
+        ("wire.codec", "from chat_protocol.domain.ports import IStore"),
         ("domain.names", "from chat_protocol.stores import memory"),
         ("domain.names", "from chat_protocol.transport.output import Output"),
         ("domain.names", "from ..protocol import output"),
@@ -246,7 +240,7 @@ def test_the_library_installs_no_reactor() -> None:
         ),
         ("errors", "from chat_protocol.wire.codec import encode"),
         ("errors", "from chat_protocol.domain.limits import Limits"),
-        ("interfaces", "from chat_protocol.domain.session import Session"),
+        ("domain.ports", "from chat_protocol.server.session import Session"),
         ("wire.codec", "from chat_protocol import __doc__"),
         ("stores.sqlite.store", "from chat_protocol.stores.postgres.queries import page"),
         ("stores.sqlite.admin.admin", "from chat_protocol.stores.memory import store"),
@@ -265,7 +259,7 @@ def test_a_wrong_import_is_found(module: str, source: str) -> None:
         ("domain.names", "from chat_protocol.domain import limits"),
         ("wire.codec", "from chat_protocol.errors import Malformed"),
         ("errors", "from chat_protocol.wire.codes import Code"),
-        ("stores.memory", "from chat_protocol.interfaces import IStore"),
+        ("stores.memory", "from chat_protocol.domain.ports import IStore"),
         ("stores.sqlite.admin.admin", "from chat_protocol.stores.sqlite import database"),
         ("stores.sqlite.store", "from chat_protocol.stores.thread_worker import ThreadWorker"),
         ("stores.registry", "from chat_protocol.stores.sqlite.store import SQLiteStore"),

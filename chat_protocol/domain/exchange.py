@@ -21,7 +21,7 @@ from chat_protocol.domain.messages import Batch, Message, PositionKey
 from chat_protocol.domain.metrics import Meter
 from chat_protocol.domain.outage import Outage
 from chat_protocol.domain.ports import ISharedStore, IStore
-from chat_protocol.domain.queries import Conversation, Page, Query
+from chat_protocol.domain.queries import Page, Query
 from chat_protocol.domain.turn import Turn
 from chat_protocol.domain.users import Session, User
 from chat_protocol.errors import OutcomeUnknown, Unavailable
@@ -450,9 +450,9 @@ class Exchange:
         except Exception:
             self._fault(sender, "An answer to {peer} met a fault")
 
-    def _fault(self, session: Session, what: str) -> None:
-        """Log a fault and end the one connection that it concerns."""
-        self.log.failure(what, peer=session.user.name)
+    def _fault(self, session: Session, what: str, failure: Failure | None = None) -> None:
+        """Log a fault, by default the current exception, and end the connection concerned."""
+        self.log.failure(what, failure, peer=session.user.name)
         session.connection.abort()
 
     def _resume_senders(self) -> None:
@@ -504,8 +504,7 @@ class Exchange:
         for user in self._online():
             session = user.session
             if session is not None and session.delivery is delivery:
-                self.log.failure("A delivery to {peer} met a fault", failure, peer=user.name)
-                session.connection.abort()
+                self._fault(session, "A delivery to {peer} met a fault", failure)
 
     async def _answer_queries(self) -> None:
         count = self._limits.pages_at_once
@@ -527,9 +526,6 @@ class Exchange:
             await self._store.read(queries)
         except Exception as error:
             if len(queries) > 1:
-                for query in queries:
-                    if isinstance(query, Conversation):
-                        query.entries.clear()
                 return [one for query in queries for one in await self._read([query])]
             self._store_failed(error)
             return [error]

@@ -1,4 +1,7 @@
-"""Queries: the caller makes one, the store fills in the answer."""
+"""Queries: the caller makes one, the store fills in the answer.
+
+If a query is asked again, the store fills in the whole answer again.
+"""
 
 from __future__ import annotations
 

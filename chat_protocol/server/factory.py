@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import cache
 from importlib.metadata import version
 from random import Random
@@ -17,7 +17,6 @@ from twisted.python.failure import Failure
 
 from chat_protocol.domain.counters import Counters
 from chat_protocol.domain.directory import Directory
-from chat_protocol.domain.entries import Entry
 from chat_protocol.domain.exchange import Exchange
 from chat_protocol.domain.limits import Limits
 from chat_protocol.domain.messages import Message
@@ -29,6 +28,7 @@ from chat_protocol.domain.turn import Turn
 from chat_protocol.domain.users import EVERYONE, Audience, Session, User
 from chat_protocol.errors import InvalidUsername, Malformed, RateLimited, UserNotFound
 from chat_protocol.server.addresses import Addresses
+from chat_protocol.server.admission import Admission
 from chat_protocol.server.authentication import Authenticator
 from chat_protocol.server.cluster import ClusterSessions
 from chat_protocol.server.connection import ChatProtocol
@@ -41,8 +41,7 @@ from chat_protocol.server.login import LoginProcedure
 from chat_protocol.server.peer import Connection, Observer, Peer
 from chat_protocol.server.presence import PresenceFeed
 from chat_protocol.server.rate_limiter import RateLimiter
-from chat_protocol.server.rejected import ClosedAtOnce, ClosedLater, RejectedConnections
-from chat_protocol.server.requests import ANSWER_BYTES, LoginProperties, page_size
+from chat_protocol.server.requests import ANSWER_BYTES, LoginProperties, newest_messages, page_size
 from chat_protocol.server.sniffer import Sniffer
 from chat_protocol.server.timeouts import Timeouts
 from chat_protocol.server.vanished import VanishedPeers
@@ -55,7 +54,6 @@ from chat_protocol.wire.bulk import ACK_SIZE, scan_acks, scan_messages, scan_pub
 from chat_protocol.wire.codec import MAX_FRAME, MIN_FRAME, encode
 from chat_protocol.wire.codes import Code
 from chat_protocol.wire.commands import Scope
-from chat_protocol.wire.frames import text_of, time_of
 from chat_protocol.wire.types import STRING
 
 __all__ = ["ChatFactory"]
@@ -63,7 +61,7 @@ __all__ = ["ChatFactory"]
 CORRELATION_TEST_SECONDS = 4.0
 """The longest delay of the answer to a CorrelationIdTest."""
 
-_ANSWER_BYTES = 40
+_ANSWER_OVERHEAD = 40
 """Bytes of the payload of a HistoryAnswer with one message, without its text and names. A Deliver
 is shorter."""
 
@@ -114,13 +112,15 @@ class ChatFactory(ServerFactory):
         self.directory = Directory()
         self.connections: set[Connection] = set()
         self._empty: list[Deferred[None]] = []
-        self._rejected = RejectedConnections(clock)
 
         self.rate_limiter = RateLimiter(limits, clock, self.counters, self.log_limiter)
         self.timeouts = Timeouts(limits, self._timed_out, clock)
         self.heartbeats = Heartbeats(_heartbeat_missed, clock)
         self.presence = PresenceFeed(limits.missed_presences, wall_clock)
         self._addresses = Addresses()
+        self.admission = Admission(
+            limits, self.connections, self._addresses, self.rate_limiter, clock
+        )
         self._connection_log = ConnectionLog(self.log_limiter)
         self._observers: list[Observer] = [
             self._addresses,
@@ -179,7 +179,7 @@ class ChatFactory(ServerFactory):
     def stopFactory(self) -> None:
         for watch in self._watches:
             watch.stop()
-        self._rejected.close_all()
+        self.admission.close_rejected()
 
     def _watch_failed(self, failure: Failure) -> None:
         self.log.failure("A periodic check of connections met a fault and has stopped", failure)
@@ -195,48 +195,7 @@ class ChatFactory(ServerFactory):
 
     def buildProtocol(self, addr: IAddress | None) -> Protocol:
         """Return the protocol of a new connection, or one that rejects it."""
-        host = host_of(addr)
-        rejected = self.reject_if_full(host)
-        if rejected is not None:
-            return rejected
-        if self._has_too_many(host):
-            return ClosedAtOnce()
-        if not self.rate_limiter.accepts(host):
-            return ClosedLater(self._rejected)
-        return self.first_bytes()
-
-    def reject_if_full(self, host: str) -> Protocol | None:
-        """Return a protocol that rejects a new connection if the server has too many, or None."""
-        limit = self.limits.connections
-        if not limit or len(self.connections) < limit:
-            return None
-        self.rate_limiter.met(
-            "connections",
-            host or "a client",
-            "refused, {value} connections are open (--max-connections)",
-            value=limit,
-        )
-        return ClosedAtOnce()
-
-    def admits(self, host: str) -> bool:
-        """Return whether an address may have one more connection now."""
-        return not self._has_too_many(host) and self.rate_limiter.accepts(host)
-
-    def _has_too_many(self, host: str) -> bool:
-        per_address = self.limits.connections_per_address
-        if not per_address or not host or self._addresses[host] < per_address:
-            return False
-        self.rate_limiter.met(
-            "connections_per_address",
-            host,
-            "refused, it has {value} connections (--max-connections-per-address)",
-            value=per_address,
-        )
-        return True
-
-    def close_later(self, connection: Connection) -> None:
-        """Close a rejected connection after REJECTED_SECONDS."""
-        self._rejected.close_later(connection.cut_off)
+        return self.admission.reject(host_of(addr)) or self.first_bytes()
 
     def first_bytes(self, is_new: bool = True) -> FirstBytes:
         """Return a protocol that looks at the first bytes of a connection; see FirstBytes."""
@@ -454,7 +413,7 @@ class ChatFactory(ServerFactory):
             raise Malformed(f"scope: there is no scope {command.scope}")
         session = peer.session
         assert session is not None
-        size = _ANSWER_BYTES + len(command.message.encode())
+        size = _ANSWER_OVERHEAD + len(command.message.encode())
         size += len(session.user.name.encode()) + sum(2 + len(to.encode()) for to in audience.to)
         if size > MAX_FRAME:
             raise Malformed(
@@ -549,7 +508,7 @@ class ChatFactory(ServerFactory):
         user_id = peer.session.user.id
         asked = Conversation(user_id, with_id, command.before, limit, ANSWER_BYTES)
         await self.exchange.query(asked)
-        return commands.HistoryAnswer(Code.OK, "", _stored_messages(asked.entries))
+        return commands.HistoryAnswer(Code.OK, "", newest_messages(asked.entries))
 
     def handle_users(
         self, peer: Peer, command: commands.Users, request: Request
@@ -599,25 +558,6 @@ class ChatFactory(ServerFactory):
 def _version() -> str:
     # Cached: it is read from a file, which takes a fraction of a millisecond.
     return version("chat-protocol")
-
-
-def _stored_messages(entries: Sequence[Entry]) -> tuple[commands.StoredMessage, ...]:
-    """Return the newest messages of entries, as many as fit into an answer, oldest first."""
-    newest_first: list[commands.StoredMessage] = []
-    size = 0
-    for entry in reversed(entries):
-        sender, scope, to = entry.sender, entry.scope, entry.to
-        fixed = sum(4 + len(name.encode()) for name in (sender, *to)) + 30
-        for offset in range(entry.end - 1, entry.offset - 1, -1):
-            frame = entry.frames[offset - entry.offset]
-            text = text_of(frame)
-            size += fixed + len(text)
-            if newest_first and size > ANSWER_BYTES:
-                return tuple(reversed(newest_first))
-            newest_first.append(
-                commands.StoredMessage(offset, text.decode(), sender, scope, to, time_of(frame))
-            )
-    return tuple(reversed(newest_first))
 
 
 def _tested(peer: Peer) -> Code:

@@ -157,14 +157,14 @@ class ProxyHeader(SessionlessConnection):
             return
         if header.source is not None:
             self.address = header.source
-        if self._factory.admits(host_of(self.address)):
+        if self._factory.admission.admits(host_of(self.address)):
             after = self._factory.first_bytes(is_new=False)
             self.hand_over(after)
             after.dataReceived(data[header.size :])
         else:
             self.step(ConnectionEvent.END)
             self.transport.pauseProducing()
-            self._factory.close_later(self)
+            self._factory.admission.close_later(self)
 
 
 class ProxiedFactory(ServerFactory):
@@ -187,4 +187,4 @@ class ProxiedFactory(ServerFactory):
 
     def buildProtocol(self, addr: IAddress | None) -> Protocol:
         """Return the protocol of a new connection; ``addr`` is the proxy's and is not used."""
-        return self._factory.reject_if_full("") or ProxyHeader(self._factory)
+        return self._factory.admission.reject_if_full("") or ProxyHeader(self._factory)

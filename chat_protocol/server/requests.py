@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+from chat_protocol.domain.entries import Entry
 from chat_protocol.domain.limits import Limits
 from chat_protocol.wire.codec import MAX_FRAME
+from chat_protocol.wire.commands import StoredMessage
+from chat_protocol.wire.frames import text_of, time_of
 
 __all__ = [
     "ANSWER_BYTES",
@@ -15,6 +18,7 @@ __all__ = [
     "MAX_HEARTBEAT",
     "MAX_PAGE",
     "LoginProperties",
+    "newest_messages",
     "page_size",
 ]
 
@@ -37,6 +41,25 @@ ANSWER_BYTES = MAX_FRAME - 1024
 def page_size(limit: int) -> int:
     """Return how many users or messages are granted to a client that asks for ``limit``."""
     return min(limit or DEFAULT_PAGE, MAX_PAGE)
+
+
+def newest_messages(entries: Sequence[Entry]) -> tuple[StoredMessage, ...]:
+    """Return the newest messages of entries, as many as fit into an answer, oldest first."""
+    newest_first: list[StoredMessage] = []
+    size = 0
+    for entry in reversed(entries):
+        sender, scope, to = entry.sender, entry.scope, entry.to
+        fixed = sum(4 + len(name.encode()) for name in (sender, *to)) + 30
+        for offset in range(entry.end - 1, entry.offset - 1, -1):
+            frame = entry.frames[offset - entry.offset]
+            text = text_of(frame)
+            size += fixed + len(text)
+            if newest_first and size > ANSWER_BYTES:
+                return tuple(reversed(newest_first))
+            newest_first.append(
+                StoredMessage(offset, text.decode(), sender, scope, to, time_of(frame))
+            )
+    return tuple(reversed(newest_first))
 
 
 class LoginProperties(NamedTuple):

@@ -351,6 +351,16 @@ def test_an_answer_of_large_messages_ends_early_with_the_newest(store: IStore) -
     assert [one.text[:1] for one in singles(asked.entries)] == ["c"]
 
 
+def test_a_query_that_is_asked_again_is_answered_afresh(store: IStore) -> None:
+    alice, bob = register(store, "alice", "bob")
+    commit(store, run(alice, bob, "a", "b", "c"))
+    asked, users = Conversation(alice.id, bob.id, 0, 2, 1 << 20), UserList("", 10)
+    for _ in range(2):
+        now(store.read([asked, users]))
+        assert [one.text for one in singles(asked.entries)] == ["b", "c"]
+        assert [name for name, _ in users.users] == ["alice", "bob"]
+
+
 def test_users_are_in_the_order_of_their_bytes(store: IStore) -> None:
     register(store, "b", "Z", "ä", "a", "\U0001f600", "\uffee")
     asked = UserList("", 10)

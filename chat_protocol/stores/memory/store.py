@@ -285,6 +285,7 @@ class MemoryStore:
     def _read_conversation(self, asked: Conversation) -> None:
         me = self._by_id[asked.user_id - 1]
         other = self._by_id[asked.with_id - 1] if asked.with_id else None
+        newest: list[Entry] = []
         left, size = asked.limit, 0
         for _, kept in reversed(self._history):
             if not left or kept.end - 1 <= self._forgotten:
@@ -296,12 +297,12 @@ class MemoryStore:
             for offset in range(end - 1, begin - 1, -1):
                 one = kept.between(offset, offset + 1)
                 size += one.size
-                if asked.entries and size > asked.max_bytes:
+                if newest and size > asked.max_bytes:
                     left = 0
                     break
-                asked.entries.append(one)
+                newest.append(one)
                 left -= 1
-        asked.entries.reverse()
+        asked.entries = newest[::-1]
 
 
 def _between(message: Entry, me: _Account, other: _Account | None) -> bool:

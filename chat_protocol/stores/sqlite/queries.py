@@ -178,16 +178,16 @@ class Queries:
     # Conversations.
 
     def _read_conversation(self, asked: Conversation) -> None:
+        newest: list[Entry] = []
         size = 0
         for begin, end in reversed(list(_joined(self._find_conversation(asked)))):
             for message in self._newest_messages(begin, end):
                 size += message.size
-                full = len(asked.entries) == asked.limit
-                if full or (asked.entries and size > asked.max_bytes):
-                    asked.entries.reverse()
+                if len(newest) == asked.limit or (newest and size > asked.max_bytes):
+                    asked.entries = newest[::-1]
                     return
-                asked.entries.append(message)
-        asked.entries.reverse()
+                newest.append(message)
+        asked.entries = newest[::-1]
 
     def _find_conversation(self, asked: Conversation) -> list[tuple[int, int]]:
         """Return ranges of offsets, the newest ``limit`` among them."""
