@@ -90,6 +90,7 @@ class ChatProtocol(FrameReceiver):
     # Twisted's side.
 
     def connectionMade(self) -> None:
+        self.seconds = self.factory.clock.seconds
         self.output = output_for(self.transport, self.factory.turn, self)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:

@@ -87,8 +87,8 @@ class Peer(Connection, Protocol):
     unanswered: set[Deferred[Any]]
     correlation_tests: int
     """How many of the unanswered requests are CorrelationIdTests."""
-    heard: bool
-    """Whether bytes have arrived since heartbeats were last checked."""
+    heard: float
+    """When bytes last arrived, or reading resumed, in seconds of the server's clock."""
     rate_refusals: int
     """Consecutive requests that were refused because of a rate limit."""
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 from twisted.internet.interfaces import IPushProducer
 from twisted.protocols.basic import Int32StringReceiver
 
@@ -34,8 +36,10 @@ class FrameReceiver(Int32StringReceiver):
     _wanted = 0
     """Size of ``_partial`` at which there is something to do."""
     _broken = False
-    heard = True
-    """Set whenever bytes arrive: any byte is a sign of life (docs/protocol.md, S54)."""
+    seconds = staticmethod(time.monotonic)
+    heard = 0.0
+    """When bytes last arrived, or reading resumed, by ``seconds``: any byte is a sign of life
+    (docs/protocol.md, S54)."""
 
     @property
     def unfinished(self) -> object | None:
@@ -51,7 +55,7 @@ class FrameReceiver(Int32StringReceiver):
 
     def dataReceived(self, data: bytes) -> None:
         """Take bytes in pieces of any size."""
-        self.heard = True
+        self.heard = self.seconds()
         partial = self._partial
         if partial is not None:
             partial += data
@@ -103,6 +107,7 @@ class FrameReceiver(Int32StringReceiver):
         if not self.paused:
             return
         self.paused = False
+        self.heard = self.seconds()
         IPushProducer(self.transport).resumeProducing()
         if self._partial is not None:
             self._wanted = 0

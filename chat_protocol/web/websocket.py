@@ -73,7 +73,7 @@ class WebSocketTransport(ProtocolWrapper):
     def dataReceived(self, data: bytes) -> None:
         if self._failed or self._websocket.state is ConnectionState.CLOSED:
             return
-        self.wrappedProtocol.heard = True
+        self.wrappedProtocol.heard = self.wrappedProtocol.seconds()
         self._websocket.receive_data(data)
         whole = False
         for event in self._websocket.events():

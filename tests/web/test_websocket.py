@@ -415,6 +415,6 @@ def test_who_has_sent_the_last_byte_is_not_waited_for() -> None:
 
 def test_a_ping_is_a_sign_of_life() -> None:
     browser = logged_in("alice")
-    browser.peer.connection.heard = False
+    browser.server.clock.advance(7)
     browser.send(frame(b"", PING))
-    assert browser.peer.connection.heard
+    assert browser.peer.connection.heard == browser.server.clock.seconds()
