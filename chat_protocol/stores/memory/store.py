@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import sys
 import time
-from bisect import bisect_right
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from heapq import merge
 from itertools import islice
 
@@ -21,6 +20,7 @@ from chat_protocol.domain.ports import IStore
 from chat_protocol.domain.queries import Account, Conversation, Lookup, Page, Query, UserList
 from chat_protocol.domain.ranges import Ranges
 from chat_protocol.domain.users import Session, User
+from chat_protocol.stores.memory.broadcasts import Broadcasts
 from chat_protocol.stores.memory.mailbox import Mailbox
 from chat_protocol.wire.codes import Code
 from chat_protocol.wire.commands import Scope
@@ -92,8 +92,7 @@ class MemoryStore:
         self._by_name: dict[str, _Account] = {}
         self._by_id: list[_Account] = []
         self._last_offset = last_offset
-        self._to_everyone: deque[Entry] = deque()
-        self._to_everyone_size = 0
+        self._to_everyone = Broadcasts(TO_EVERYONE_BYTES)
         self._history: deque[tuple[int, Entry]] = deque()
         """With the bytes of each."""
         self._history_size = 0
@@ -154,9 +153,6 @@ class MemoryStore:
             self._by_id[user_id - 1].mailbox.append(entry)
         if entry.scope == Scope.EVERYONE:
             self._to_everyone.append(entry)
-            self._to_everyone_size += entry.size
-            while self._to_everyone_size > TO_EVERYONE_BYTES:
-                self._to_everyone_size -= self._to_everyone.popleft().size
         if message.publishing_id:
             publish(message, self.published(message.sender))
         self._remember(message.size, entry)
@@ -218,10 +214,10 @@ class MemoryStore:
 
     def _sweep(self) -> bool:
         """Let one thing go that is forgotten; False if there is none."""
-        last, everyones, history = self._forgotten, self._to_everyone, self._history
-        if everyones and _last(everyones[0]) <= last:
-            self._to_everyone_size -= everyones.popleft().size
-        elif history and _last(history[0][1]) <= last:
+        last, history = self._forgotten, self._history
+        if self._to_everyone.expire(last):
+            return True
+        if history and _last(history[0][1]) <= last:
             self._history_size -= history.popleft()[0]
         elif self._swept < len(self._by_id) and last:
             self._mailbox(self._by_id[self._swept])
@@ -254,22 +250,13 @@ class MemoryStore:
                 self._read_conversation(query)
         return succeed(None)
 
-    def _unseen(self, account: _Account, after: int) -> Iterator[Entry]:
-        """What went to everyone behind an offset and is not the user's own."""
-        everyones = self._to_everyone
-        after = max(after, self._forgotten)
-        if not everyones or _last(everyones[-1]) <= after:
-            return iter(())
-        start = bisect_right(everyones, after, key=_last)
-        found = (one for one in islice(everyones, start, None) if one.sender != account.name)
-        return (one if one.offset > after else one.between(after + 1, one.end) for one in found)
-
     def _read_page(self, page: Page) -> None:
         account = self._by_id[page.user_id - 1]
         # What was sent but not yet marked as taken stands in front.
         own = self._mailbox(account).behind(page.after)
         page.clear()
-        unseen = self._unseen(account, max(account.seen, page.after))
+        after = max(account.seen, page.after, self._forgotten)
+        unseen = self._to_everyone.behind(after, account.name)
         for entry in merge(own, unseen, key=_offset):
             if not page.add(entry):
                 return
@@ -278,9 +265,8 @@ class MemoryStore:
         found = self._by_id[account.user_id - 1]
         ids = found.publishing_ids.get("")
         account.publishing_id = ids.edges[-1] - 1 if ids else 0
-        account.pending = self._mailbox(found).count + sum(
-            len(entry.frames) for entry in self._unseen(found, found.seen)
-        )
+        after = max(found.seen, self._forgotten)
+        account.pending = self._mailbox(found).count + self._to_everyone.count(after, found.name)
 
     def _read_conversation(self, asked: Conversation) -> None:
         me = self._by_id[asked.user_id - 1]

@@ -12,6 +12,7 @@ from chat_protocol.domain.admission import admit
 from chat_protocol.domain.messages import Batch, Message, PositionKey, Registration
 from chat_protocol.domain.queries import Query
 from chat_protocol.errors import OutcomeUnknown, Unavailable
+from chat_protocol.stores.broadcast_index import BroadcastIndex
 from chat_protocol.stores.sqlite.file import connect, lock
 from chat_protocol.stores.sqlite.ledger import Ledger
 from chat_protocol.stores.sqlite.memtable import read_memtable
@@ -36,6 +37,8 @@ _WRITE_SEGMENT = """
 INSERT INTO segment (first, records) VALUES (?, ?)
 ON CONFLICT (first) DO UPDATE SET records = CAST(records || excluded.records AS BLOB)
 """
+
+_BROADCASTS = "SELECT offset, sender FROM everyone WHERE offset > ? AND offset >= ? ORDER BY offset"
 
 _EMPTY_PART = """
 UPDATE inbox SET count = last - ?2
@@ -74,6 +77,7 @@ class Database:
             self._lock.undo()
             raise
         self._time_index = TimeIndex(self._connection, wall_clock)
+        self._broadcasts: BroadcastIndex[int] = BroadcastIndex()
         self._unknown = False
         """Whether the outcome of the last commit is unknown: see stores/sqlite/wal.py."""
         self._load()
@@ -83,15 +87,23 @@ class Database:
         connection = self._connection
         self._memtable, expired, last = read_memtable(connection)
         self._writer = SegmentWriter(last)
-        self._queries = Queries(connection, self._memtable, expired)
+        self._load_broadcasts(expired)
+        self._queries = Queries(connection, self._memtable, expired, self._broadcasts)
         self._ledger = Ledger(self._limit, connection, self._queries, self._memtable, self._writer)
         self._time_index.load()
         # What the last process did not come to.
         self._purge = Purge(connection, expired) if expired else None
-        (to_everyone,) = self._one("SELECT max(offset) FROM everyone")
-        self._last_to_everyone: int = to_everyone or 0
         (self.registered,) = self._one("SELECT count(*) FROM user")
         self._stale = False
+
+    def _load_broadcasts(self, expired: int) -> None:
+        """Read what the index does not have, and remove what was not committed."""
+        index = self._broadcasts
+        (last,) = self._one("SELECT coalesce(max(offset), 0) FROM everyone")
+        index.discard_above(last)
+        rows = self._connection.execute(_BROADCASTS, (index.last, expired))
+        for offset, sender in rows:
+            index.append(sender, offset, offset + 1)
 
     def _one(self, query: str, *values: Any) -> Any:
         return self._connection.execute(query, values).fetchone()
@@ -258,7 +270,7 @@ class Database:
             execute("DELETE FROM inbox WHERE user = ? AND last <= ?", (user_id, offset))
             execute(_EMPTY_PART, (user_id, offset))
             mailbox.flushed = self._queries.count_inbox(user_id, bool(self._limit))
-        if mailbox.seen < self._last_to_everyone and mailbox.seen < offset:
+        if mailbox.seen < self._broadcasts.last and mailbox.seen < offset:
             execute("UPDATE user SET seen = ? WHERE id = ?", (offset, user_id))
             mailbox.seen = offset
         return self._memtable.move(user_id, offset)
@@ -276,7 +288,7 @@ class Database:
         else:
             rows = [(offset, user_id) for offset in range(begin, end)]
             self._connection.executemany("INSERT INTO everyone VALUES (?, ?)", rows)
-            self._last_to_everyone = end - 1
+            self._broadcasts.append(user_id, begin, end)
         if publishing_id:
             self._ledger.publish(message, device_id)
 
@@ -297,6 +309,7 @@ class Database:
             except BaseException as error:
                 self._undo(error)
             self.sync()
+            self._broadcasts.discard_below(self._queries.expired)
         except OutcomeUnknown as error:
             # Whatever the outcome, the next step goes on from there.
             raise Unavailable(str(error)) from error

@@ -10,6 +10,7 @@ from typing import Any
 from chat_protocol.domain.entries import Entry
 from chat_protocol.domain.queries import Account, Conversation, Lookup, Page, Query, UserList
 from chat_protocol.domain.ranges import Ranges
+from chat_protocol.stores.broadcast_index import BroadcastIndex
 from chat_protocol.stores.sqlite.conversations import flushed_runs
 from chat_protocol.stores.sqlite.memtable import Memtable
 from chat_protocol.stores.sqlite.segments import end_of, entries_between
@@ -30,11 +31,6 @@ SELECT coalesce(sum(count), 0) FROM (
 
 _WAITING_TO_EVERYONE = """
 SELECT offset FROM everyone WHERE offset > ? AND sender <> ? ORDER BY offset LIMIT ?
-"""
-
-_COUNT_TO_EVERYONE = """
-SELECT count(*) FROM everyone WHERE sender <> ?1
-AND offset > (SELECT seen FROM user WHERE id = ?1) AND offset >= ?2
 """
 
 _FLUSHES = "SELECT first FROM flush WHERE first < ? ORDER BY first DESC"
@@ -60,13 +56,21 @@ class Queries:
         connection: to the database; texts are bytes.
         memtable: what its tables do not know yet.
         expired: messages with lower offsets are expired, though the tables may still have them.
+        broadcasts: the offsets of the messages to everyone, with the ids of their senders.
     """
 
-    def __init__(self, connection: sqlite3.Connection, memtable: Memtable, expired: int) -> None:
+    def __init__(
+        self,
+        connection: sqlite3.Connection,
+        memtable: Memtable,
+        expired: int,
+        broadcasts: BroadcastIndex[int],
+    ) -> None:
         self._connection = connection
         self._execute = connection.execute
         self._memtable = memtable
         self.expired = expired
+        self._broadcasts = broadcasts
 
     def answer(self, query: Query) -> None:
         """Fill in the answer to a query."""
@@ -164,7 +168,8 @@ class Queries:
         user_id = account.user_id
         ids = self.publishing_ids(user_id, 0)
         account.publishing_id = ids.edges[-1] - 1 if ids else 0
-        (to_everyone,) = self._one(_COUNT_TO_EVERYONE, user_id, self.expired)
+        (seen,) = self._one("SELECT seen FROM user WHERE id = ?", user_id)
+        to_everyone = self._broadcasts.count(max(seen, self.expired - 1), user_id)
         own = self.count_inbox(user_id) + self._memtable.count(user_id)
         account.pending = own + to_everyone
 
