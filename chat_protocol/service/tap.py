@@ -16,7 +16,6 @@ from twisted.cred.checkers import FilePasswordDB
 from twisted.cred.credentials import IUsernamePassword
 from twisted.cred.strcred import AuthOptionMixin
 from twisted.internet.defer import Deferred
-from twisted.internet.endpoints import serverFromString
 from twisted.logger import ILogObserver, Logger
 from twisted.python import usage
 from twisted.python.failure import Failure
@@ -31,9 +30,10 @@ from chat_protocol.service.config import (
     ServerConfig,
     TLSConfig,
 )
+from chat_protocol.service.endpoints import parse_endpoint
 from chat_protocol.service.exit import exit_with, stop_on_sigterm
 from chat_protocol.service.json_log import json_observer
-from chat_protocol.service.server import PROXY_PREFIX, CannotServe, ChatService
+from chat_protocol.service.server import CannotServe, ChatService
 from chat_protocol.service.systemd import SystemdNotifier
 from chat_protocol.stores.registry import STORES, store_from_url
 
@@ -213,7 +213,7 @@ class Options(usage.Options, AuthOptionMixin):
             raise usage.UsageError(f"--store: {error}") from None
         for option in ("listen", "status"):
             for endpoint in self[option]:
-                _endpoint(reactor, endpoint, option)
+                parse_endpoint(reactor, endpoint, option)
         if self["status"] and find_spec("prometheus_client") is None:
             raise usage.UsageError(
                 "--status: the extra 'metrics' is not installed. Run pip install"
@@ -299,32 +299,6 @@ class Options(usage.Options, AuthOptionMixin):
         )
 
 
-def _endpoint(reactor: Any, description: str, option: str = "listen") -> Any:
-    # The server itself reads the PROXY header: see ProxiedFactory.
-    below = description.removeprefix(PROXY_PREFIX) if option == "listen" else description
-    try:
-        return serverFromString(reactor, below)  # type: ignore[no-untyped-call]
-    except Exception as error:
-        raise usage.UsageError(
-            f"--{option}: {description!r} is not a server endpoint: {_endpoint_error(error)}."
-            " Give an endpoint such as tcp:5555 or tcp:5555:interface=127.0.0.1."
-        ) from None
-
-
-def _endpoint_error(error: Exception) -> str:
-    """Return the reason why an endpoint string does not parse."""
-    # The parsers of endpoint plugins may raise any exception.
-    if isinstance(error, LookupError):
-        return "systemd or systemd-socket-activate did not pass such a socket"
-    if isinstance(error, TypeError):
-        return "an argument is missing, unknown or superfluous"
-    if isinstance(error, ValueError) and "int()" in str(error):
-        return "an argument, such as the port, is not a number"
-    if isinstance(error, OSError) and error.filename is not None:
-        return f"{error.filename}: {error.strerror}"
-    return str(error) or type(error).__name__
-
-
 def makeService(options: Options) -> IService:
     """Return the service that ``options`` describe; it opens nothing before it starts."""
     from twisted.internet import reactor
@@ -333,7 +307,7 @@ def makeService(options: Options) -> IService:
     service = _TwistdService(
         reactor,
         store_from_url(config.store, config.limits.mailbox, reactor),
-        [(one, _endpoint(reactor, one)) for one in config.listen],
+        [(one, parse_endpoint(reactor, one)) for one in config.listen],
         config.limits,
         config.status_interval,
         Authenticator(options.checkers, reactor, bool(options["trust-version-1"]))
@@ -341,7 +315,7 @@ def makeService(options: Options) -> IService:
         else None,
         config.tls,
         config.retention,
-        [(one, _endpoint(reactor, one, "status")) for one in config.status],
+        [(one, parse_endpoint(reactor, one, "status")) for one in config.status],
         config.web,
     )
     service.json_log = options.json_log
