@@ -18,7 +18,7 @@ from zope.interface import Interface, implementer
 from chat_protocol.domain.names import normalize_username
 from chat_protocol.errors import AuthenticationFailed, InvalidUsername, RateLimited
 
-__all__ = ["Authenticator", "Throttle"]
+__all__ = ["Authenticator", "IReloadable", "Throttle"]
 
 FREE_GUESSES = 3
 """Wrong passwords for one name from one address that cause no wait."""
@@ -46,6 +46,16 @@ def _same_name(certified: str, name: str) -> bool:
     with suppress(InvalidUsername):
         return normalize_username(certified) == name
     return False
+
+
+class IReloadable(Interface):
+    """A checker that has read passwords from a file."""
+
+    def reload() -> None:
+        """Read the file again.
+
+        If that fails, log the reason in one sentence; the passwords that were read last stay valid.
+        """
 
 
 class _IUser(Interface):
@@ -164,13 +174,19 @@ class Authenticator:
         version_1: bool = False,
         timeout: float = 30.0,
     ) -> None:
-        self._passwords = bool(checkers)
+        self._checkers = checkers
         self._portal = Portal(_Realm(), checkers)
         self._clock = clock
         self._version_1 = version_1
         self._timeout = timeout
         self._throttle = Throttle(clock)
         self._under_way: set[tuple[str, str]] = set()
+
+    def reload(self) -> None:
+        """Have the checkers that have read files read them again."""
+        for checker in self._checkers:
+            if IReloadable.providedBy(checker):
+                IReloadable(checker).reload()
 
     async def check(
         self,
@@ -200,7 +216,7 @@ class Authenticator:
             return
         if certified is not None and _same_name(certified, name):
             return
-        if not self._passwords:
+        if not self._checkers:
             raise AuthenticationFailed("a certificate with this name is needed")
         if password is None:
             raise AuthenticationFailed("a password is needed")

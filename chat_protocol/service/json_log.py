@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import json
-import signal
-import sys
 from datetime import datetime, timezone
-from typing import Any
 
-from twisted.logger import FileLogObserver, ILogObserver, LogEvent, eventAsText, formatEvent
-from twisted.python.logfile import LogFile
+from twisted.logger import LogEvent, eventAsText, formatEvent
 
-__all__ = ["as_json", "json_observer"]
+__all__ = ["as_json"]
 
 _SCALARS = (str, int, float, bool)
 _RESERVED_KEYS = {"time", "level", "system", "message", "traceback", "format", "isError", "text"}
@@ -42,18 +38,3 @@ def as_json(event: LogEvent) -> str | None:
             line[key] = value
     # json.dumps escapes everything outside ASCII, so that text from clients cannot break a line.
     return json.dumps(line) + "\n"
-
-
-def json_observer(path: str) -> ILogObserver:
-    """Return the log observer for twistd.
-
-    Args:
-        path: path of the log file, or ``-`` for stdout. The file is rotated as twistd does it:
-            when it reaches its maximum size, and on SIGUSR1.
-    """
-    file: Any = sys.stdout
-    if path != "-":
-        file = LogFile.fromFullPath(path)  # type: ignore[no-untyped-call]
-        signal.signal(signal.SIGUSR1, lambda *_: file.rotate())
-    observer: ILogObserver = FileLogObserver(file, as_json)
-    return observer

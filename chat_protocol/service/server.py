@@ -197,6 +197,16 @@ class ChatService(Service):
             return None
         return Web(self._reactor)
 
+    def reload(self) -> None:
+        """Read the certificates and passwords again, although the files look unchanged.
+
+        What cannot be read is reported in the log, and the old one stays in use.
+        """
+        if self._certificates is not None:
+            self._certificates.reload()
+        if self._authenticator is not None:
+            self._authenticator.reload()
+
     def stopService(self) -> Deferred[None]:
         """Stop the server.
 

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import gc
+import errno
 import os
-import resource
 import sys
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from importlib.util import find_spec
 from typing import Any
 
@@ -15,10 +13,7 @@ from twisted.application.service import IService
 from twisted.cred.checkers import FilePasswordDB
 from twisted.cred.credentials import IUsernamePassword
 from twisted.cred.strcred import AuthOptionMixin
-from twisted.internet.defer import Deferred
-from twisted.logger import ILogObserver, Logger
 from twisted.python import usage
-from twisted.python.failure import Failure
 
 from chat_protocol.domain.durations import parse_duration
 from chat_protocol.domain.limits import Limits
@@ -31,20 +26,13 @@ from chat_protocol.service.config import (
     TLSConfig,
 )
 from chat_protocol.service.endpoints import parse_endpoint
-from chat_protocol.service.exit import exit_with, stop_on_sigterm
-from chat_protocol.service.json_log import json_observer
-from chat_protocol.service.server import CannotServe, ChatService
-from chat_protocol.service.systemd import SystemdNotifier
+from chat_protocol.service.log_output import make_log
+from chat_protocol.service.parent_process import ParentProcess
+from chat_protocol.service.password_file import PasswordFile
+from chat_protocol.service.process import ProcessService
 from chat_protocol.stores.registry import STORES, store_from_url
 
 __all__ = ["Options", "makeService"]
-
-_SWITCH_INTERVAL = 0.0005
-"""Seconds after which the reactor's thread hands the GIL to the store's thread. On a busy server,
-the default of 5 ms would delay every commit by that time."""
-
-_GC_THRESHOLDS = (5_000, 5, 10)
-"""Higher than the defaults: most objects that survive a collection are messages in flight."""
 
 
 def _limit_parser(option: str) -> Callable[[str], int]:
@@ -125,7 +113,9 @@ class Options(usage.Options, AuthOptionMixin):
         " systemd:domain=INET:index=0. Every endpoint also serves the web page,"
         " http://localhost:5555. With --certificate, every endpoint also accepts TLS. The --status"
         " endpoints have no password: use an address that only operators reach, such as"
-        " tcp:9105:interface=127.0.0.1. A limit of 0 means no limit."
+        " tcp:9105:interface=127.0.0.1. A limit of 0 means no limit. SIGTERM stops the server."
+        " SIGHUP reopens twistd's --logfile, and reads certificates and passwords again. SIGUSR1"
+        " rotates the log file."
     )
 
     optParameters = [
@@ -177,6 +167,8 @@ class Options(usage.Options, AuthOptionMixin):
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
+        self.checkers: list[Any] = []
+        """The credentials checkers of --auth."""
         self["listen"] = []
         self["status"] = []
 
@@ -200,13 +192,14 @@ class Options(usage.Options, AuthOptionMixin):
         """Check the options without opening or creating anything."""
         from twisted.internet import reactor
 
+        self._read_password_files()
         if self["trust-version-1"] and not self.checkers and not self["client-authorities"]:
             raise usage.UsageError(
                 "--trust-version-1 requires --auth or --client-authorities: without them, no login"
                 " needs a password."
             )
         self._check_tls()
-        self._check_password_files()
+        self._check_pid_file()
         try:
             store_from_url(self["store"], 0, reactor)
         except ValueError as error:
@@ -219,20 +212,29 @@ class Options(usage.Options, AuthOptionMixin):
                 "--status: the extra 'metrics' is not installed. Run pip install"
                 " 'chat-protocol[metrics]'."
             )
-        twistd: Mapping[str, Any] = self.parent or {}
-        if self["log-format"] == "json" and (twistd.get("logger") or twistd.get("syslog")):
+        if self["log-format"] == "json" and self._twistd and self.log is None:
             raise usage.UsageError(
                 "--log-format json cannot be combined with twistd's --logger or --syslog. Use"
                 " --logfile."
             )
 
     @property
-    def json_log(self) -> str | None:
-        """The path of the JSON log, ``-`` for stdout; None: twistd's own log."""
-        if self["log-format"] != "json":
+    def _twistd(self) -> Mapping[str, Any]:
+        """The options of twistd."""
+        return self.parent or {}
+
+    @property
+    def log(self) -> str | None:
+        """The path of the log, ``-`` for stdout; None: an observer of twistd writes it."""
+        twistd = self._twistd
+        if not twistd or twistd.get("logger") or twistd.get("syslog"):
             return None
-        twistd: Mapping[str, Any] = self.parent or {}
-        return twistd.get("logfile") or ("-" if twistd.get("nodaemon") else "twistd.log")
+        return twistd.get("logfile") or ("twistd.log" if self.daemonizes else "-")
+
+    @property
+    def daemonizes(self) -> bool:
+        """Whether twistd forks before it starts the service."""
+        return bool(self._twistd) and not self._twistd.get("nodaemon")
 
     def _check_tls(self) -> None:
         for option in ("certificate", "private-key", "client-authorities"):
@@ -248,23 +250,38 @@ class Options(usage.Options, AuthOptionMixin):
                 " 'chat-protocol[tls]'."
             )
 
-    def _check_password_files(self) -> None:
-        for checker in self.checkers:
-            if isinstance(checker, FilePasswordDB):
-                path = str(checker.filename)
-                try:
-                    with open(path, "rb"):
-                        pass
-                except OSError as error:
-                    raise usage.UsageError(
-                        f"--auth: cannot read {path}: {error.strerror}. Create the file with"
-                        " 'chatadmin password set --file PATH NAME'."
-                    ) from None
+    def _read_password_files(self) -> None:
+        try:
+            self.checkers = [
+                PasswordFile(str(checker.filename))
+                if isinstance(checker, FilePasswordDB)
+                else checker
+                for checker in self.get("credCheckers") or []
+            ]
+        except OSError as error:
+            raise usage.UsageError(
+                f"--auth: cannot read {error.filename}: {error.strerror}. Create the file with"
+                " 'chatadmin password set --file PATH NAME'."
+            ) from None
 
-    @property
-    def checkers(self) -> list[Any]:
-        """The credentials checkers of --auth."""
-        return list(self.get("credCheckers") or [])
+    def _check_pid_file(self) -> None:
+        path = self._twistd.get("pidfile")
+        if not path:
+            return
+        exists = os.path.exists(path)
+        written = path if exists else os.path.dirname(os.path.abspath(path))
+        reason = ""
+        if os.path.isdir(path):
+            reason = os.strerror(errno.EISDIR)
+        elif not os.path.exists(written):
+            reason = os.strerror(errno.ENOENT)
+        elif not os.access(written, os.W_OK):
+            reason = os.strerror(errno.EACCES)
+        if reason:
+            raise usage.UsageError(
+                f"--pidfile: cannot write {path}: {reason}. Give another --pidfile, or --pidfile="
+                " for none."
+            )
 
     @property
     def config(self) -> ServerConfig:
@@ -304,7 +321,7 @@ def makeService(options: Options) -> IService:
     from twisted.internet import reactor
 
     config = options.config
-    service = _TwistdService(
+    service = ProcessService(
         reactor,
         store_from_url(config.store, config.limits.mailbox, reactor),
         [(one, parse_endpoint(reactor, one)) for one in config.listen],
@@ -318,63 +335,9 @@ def makeService(options: Options) -> IService:
         [(one, parse_endpoint(reactor, one, "status")) for one in config.status],
         config.web,
     )
-    service.json_log = options.json_log
+    if options.log is not None:
+        service.log_writer = make_log(options.log, options["log-format"])
+    if options.daemonizes:
+        service.parent_process = ParentProcess()
     made: IService = service
     return made
-
-
-class _TwistdService(ChatService):
-    """A ChatService that controls its process: log, signals, limits and exit status."""
-
-    log = Logger(namespace="chat_protocol.service")
-    json_log: str | None = None
-
-    def setServiceParent(self, parent: Any) -> None:
-        """Attach the service to twistd's application and configure the log of the application."""
-        super().setServiceParent(parent)  # type: ignore[no-untyped-call]
-        if self.json_log is not None:
-            parent.setComponent(ILogObserver, json_observer(self.json_log))
-
-    def startService(self) -> None:
-        """Start the server; if that fails, log the reason and exit the process with status 1."""
-        sys.setswitchinterval(_SWITCH_INTERVAL)
-        _raise_file_limit()
-        stop_on_sigterm(self._reactor)
-        self._notifier = SystemdNotifier(os.environ, self._reactor)
-        super().startService()
-        self.when_serving().addCallbacks(self._started, self._start_failed)
-
-    def _started(self, _: None) -> None:
-        # The objects created until now live as long as the process, so the collector need not scan
-        # them. Messages form no cycles: reference counting frees them after delivery.
-        gc.collect()
-        gc.freeze()
-        gc.set_threshold(*_GC_THRESHOLDS)
-        endpoints = ", ".join(description for description, _ in self._endpoints)
-        self._notifier.ready(f"Serving on {endpoints}")
-
-    def stopService(self) -> Deferred[None]:
-        self._notifier.stopping()
-        return super().stopService().addBoth(self._stopped)
-
-    def _stopped(self, result: Any) -> Any:
-        self._notifier.stopped()
-        return result
-
-    def _start_failed(self, failure: Failure) -> None:
-        error = failure.value
-        if isinstance(error, CannotServe):
-            self.log.critical("chatserver cannot start: {reason}", reason=str(error))
-            message = f"chatserver: {error}"
-        else:
-            self.log.failure("chatserver cannot start", failure)
-            message = "chatserver: cannot start; the log has the traceback"
-        exit_with(self._reactor, 1, message)
-
-
-def _raise_file_limit() -> None:
-    """Raise the limit of open files to the hard limit, since each connection is a file."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != hard:
-        with suppress(ValueError, OSError):
-            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

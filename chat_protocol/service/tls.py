@@ -89,10 +89,17 @@ class CertificateReloader:
             return
         if files == self._reported:
             return
+        self._load(files, report=files == self._last_seen)
+
+    def reload(self) -> None:
+        """Read the files, and use them for new connections. Report it at once if that fails."""
+        self._load(PEMFiles.read(self._config), report=True)
+
+    def _load(self, files: PEMFiles, report: bool) -> None:
         try:
             self._context, self._certificate = make_context(self._config, files)
         except CertificateUnusable as error:
-            if files == self._last_seen:
+            if report:
                 self._reported = files
                 self.log.error(
                     "Cannot load the changed certificate, the old one stays in use: {reason}",

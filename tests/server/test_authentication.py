@@ -37,7 +37,7 @@ _WAIT = (
 class SlowChecker:
     """Answers when the test does."""
 
-    credentialInterfaces = (IUsernamePassword,)  # noqa: N815
+    credentialInterfaces = (IUsernamePassword,)
 
     def __init__(self) -> None:
         self.asked: list[tuple[Any, Deferred[Any]]] = []

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import json
-import signal
-from pathlib import Path
 from typing import Any
 
-import pytest
-from twisted.logger import ILogObserver, Logger, LogLevel
+from twisted.logger import LogLevel
 from twisted.python.failure import Failure
 
-from chat_protocol.service.json_log import as_json, json_observer
+from chat_protocol.service.json_log import as_json
 
 
 def line(**event: Any) -> dict[str, Any]:
@@ -58,25 +55,3 @@ def test_a_failure_brings_its_traceback() -> None:
 
 def test_what_says_nothing_is_no_line() -> None:
     assert as_json({"log_time": 1.0, "log_format": ""}) is None
-
-
-def test_it_goes_to_a_file_that_is_rotated_on_a_signal(tmp_path: Path) -> None:
-    before = signal.getsignal(signal.SIGUSR1)
-    try:
-        path = tmp_path / "log"
-        observer = json_observer(str(path))
-        assert ILogObserver.providedBy(observer)
-        logger = Logger(observer=observer)
-        logger.info("first")
-        signal.raise_signal(signal.SIGUSR1)
-        logger.info("second")
-        assert json.loads(path.read_text())["message"] == "second"
-        assert json.loads((tmp_path / "log.1").read_text())["message"] == "first"
-    finally:
-        observer._outFile.close()  # type: ignore[attr-defined]
-        signal.signal(signal.SIGUSR1, before)
-
-
-def test_it_goes_to_stdout(capsys: pytest.CaptureFixture[str]) -> None:
-    Logger(observer=json_observer("-")).warn("here")
-    assert json.loads(capsys.readouterr().out)["message"] == "here"

@@ -119,13 +119,14 @@ def test_json_goes_where_twistd_writes_files(option: list[str]) -> None:
 @pytest.mark.parametrize(
     ("arguments", "path"),
     [
-        (["-n", "chatserver", "--log-format", "json"], "-"),
-        (["chatserver", "--log-format=json"], "twistd.log"),
-        (["--logfile", "here", "chatserver", "--log-format=json"], "here"),
-        (["--logfile", "here", "chatserver"], None),
+        (["-n", "chatserver"], "-"),
+        (["chatserver"], "twistd.log"),
+        (["--logfile", "here", "chatserver"], "here"),
+        (["--syslog", "chatserver"], None),
+        (["--logger", "twisted.python.log.PythonLoggingObserver", "chatserver"], None),
     ],
 )
-def test_json_goes_where_the_text_would(arguments: list[str], path: str | None) -> None:
+def test_the_log_goes_where_that_of_twistd_would(arguments: list[str], path: str | None) -> None:
     twistd = ServerOptions()
     twistd.parseOptions(arguments)
-    assert twistd.subOptions.json_log == path
+    assert twistd.subOptions.log == path

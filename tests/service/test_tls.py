@@ -136,6 +136,22 @@ def test_a_broken_one_is_reported_once_and_the_old_one_kept(
     assert served.serial == new.serial
 
 
+@pytest.mark.parametrize(("break_it", "said"), BROKEN.values(), ids=BROKEN)
+def test_reload_uses_or_reports_the_files_at_once(
+    served: Served, authority: Authority, log: Log, break_it: Any, said: str
+) -> None:
+    new = authority.server()
+    new.write(served.path)
+    served.certificates.reload()
+    assert served.serial == new.serial
+    break_it(served.path)
+    served.certificates.reload()
+    served.looks(5)
+    (line,) = log.of(LogLevel.error)
+    assert said in line
+    assert served.serial == new.serial
+
+
 def test_files_that_are_replaced_one_after_the_other_are_no_fault(
     tmp_path: Path, authority: Authority, log: Log
 ) -> None:

@@ -1,0 +1,119 @@
+"""Where the log of a server goes, and in which format."""
+
+from __future__ import annotations
+
+import os
+import select
+import stat
+from collections.abc import Callable
+
+from twisted.logger import (
+    LogEvent,
+    Logger,
+    formatEventAsClassicLogText,
+    formatTime,
+    timeFormatRFC3339,
+)
+from twisted.python.logfile import LogFile
+
+from chat_protocol.service.json_log import as_json
+from chat_protocol.service.log_writer import LogWriter
+
+__all__ = ["LogFileOutput", "StandardOutput", "make_log"]
+
+_STDOUT = 1
+
+
+def make_log(path: str, log_format: str) -> LogWriter:
+    """Return the log observer of a server under twistd.
+
+    Args:
+        path: path of the log file, or ``-`` for stdout. The file is rotated as twistd does it, when
+            it reaches its maximum size.
+        log_format: ``text`` for the format of twistd, or ``json``.
+    """
+    formats: dict[str, Callable[[LogEvent], str | None]] = {"text": _as_text, "json": as_json}
+    output = StandardOutput() if path == "-" else LogFileOutput(path)
+    return LogWriter(output, formats[log_format])
+
+
+def _as_text(event: LogEvent) -> str | None:
+    return formatEventAsClassicLogText(
+        event, formatTime=lambda when: formatTime(when, timeFormatRFC3339)
+    )
+
+
+class StandardOutput:
+    """Writes to the standard output of the process."""
+
+    def write(self, data: memoryview) -> int:
+        while True:
+            try:
+                # Not sys.stdout: a thread that is blocked in it would also block the end of Python.
+                return os.write(_STDOUT, data)
+            except BlockingIOError:
+                # Another process that has the same terminal or pipe open has changed its mode.
+                select.select([], [_STDOUT], [])
+
+    def reopen(self) -> None:
+        """Do nothing: standard output has no path."""
+
+    def rotate(self) -> None:
+        """Do nothing: standard output has no path."""
+
+
+class _LogFile(LogFile):
+    """Twisted's LogFile, which tells how much it has written."""
+
+    @property
+    def mode(self) -> int:
+        """The permissions of the file, wherever it is now."""
+        return stat.S_IMODE(os.fstat(self._file.fileno()).st_mode)
+
+    def write_some(self, data: memoryview) -> int:
+        if self.shouldRotate():  # type: ignore[no-untyped-call]
+            self.rotate()  # type: ignore[no-untyped-call]
+        written: int = self._file.write(data)
+        self.size += written
+        return written
+
+
+class LogFileOutput:
+    """Writes to a file, which it rotates when it reaches the maximum size of twistd's log files.
+
+    Args:
+        path: path of the file, which is created if it is missing.
+    """
+
+    _log = Logger(namespace="chat_protocol.service")
+
+    def __init__(self, path: str) -> None:
+        self._file: _LogFile = _LogFile.fromFullPath(path)  # type: ignore[no-untyped-call]
+
+    def write(self, data: memoryview) -> int:
+        return self._file.write_some(data)
+
+    def reopen(self) -> None:
+        old = self._file
+        path = old.path
+        mode = None if os.path.exists(path) else old.mode
+        try:
+            self._file = _LogFile.fromFullPath(path, defaultMode=mode)  # type: ignore[no-untyped-call]
+        except OSError as error:
+            self._log.error(
+                "Cannot open the log file {path}: {reason}. The old file stays in use.",
+                path=path,
+                reason=error.strerror,
+            )
+        else:
+            old.close()  # type: ignore[no-untyped-call]
+
+    def rotate(self) -> None:
+        try:
+            self._file.rotate()  # type: ignore[no-untyped-call]
+        except OSError as error:
+            self._log.error(
+                "Cannot rotate the log file {path}: {reason}",
+                path=self._file.path,
+                reason=error.strerror,
+            )
