@@ -9,6 +9,7 @@ from __future__ import annotations
 import atexit
 import os
 import sys
+from contextlib import suppress
 from typing import Any
 
 __all__ = ["exit_with"]
@@ -23,6 +24,8 @@ def exit_with(reactor: Any, status: int, message: str) -> None:
 def _exit(status: int, message: str) -> None:
     stream = sys.__stderr__
     if stream is not None:
-        stream.write(f"{message}\n")
-        stream.flush()
+        # Whoever read stderr may have gone.
+        with suppress(OSError):
+            stream.write(f"{message}\n")
+            stream.flush()
     os._exit(status)

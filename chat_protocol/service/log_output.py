@@ -71,6 +71,9 @@ class _LogFile(LogFile):
         return stat.S_IMODE(os.fstat(self._file.fileno()).st_mode)
 
     def write_some(self, data: memoryview) -> int:
+        if self._file.closed:
+            # The last rotation closed the file and could not open the new one.
+            self._openFile()  # type: ignore[no-untyped-call]
         if self.shouldRotate():  # type: ignore[no-untyped-call]
             self.rotate()  # type: ignore[no-untyped-call]
         written: int = self._file.write(data)

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from queue import Empty, SimpleQueue
-from threading import Event, RLock, Thread
+from threading import Event, RLock, Thread, current_thread
 from typing import Protocol
 
 from twisted.logger import ILogObserver, LogEvent, LogLevel
@@ -87,7 +87,7 @@ class LogWriter:
                 return
             self._waiting += len(line)
             self._work.put(line)
-        if self._deadline is not None:
+        if self._deadline is not None and current_thread() is not self._thread:
             self._flush()
 
     def reopen(self) -> None:

@@ -43,6 +43,7 @@ class ProcessService(ChatService):
     """Writes the log; None: an observer of twistd does."""
     parent_process: ParentProcess | None = None
     """Waits for this process, if that is a daemon."""
+    _signals: SignalHandlers | None = None
 
     def setServiceParent(self, parent: Any) -> None:
         """Attach the service to twistd's application and configure the log of the application."""
@@ -109,7 +110,8 @@ class ProcessService(ChatService):
 
     def _stopped(self, result: Any) -> Any:
         self._notifier.stopped()
-        self._signals.restore()
+        if self._signals is not None:
+            self._signals.restore()
         return result
 
     def _start_failed(self, failure: Failure) -> None:

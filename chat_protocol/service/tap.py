@@ -212,6 +212,8 @@ class Options(usage.Options, AuthOptionMixin):
                 "--status: the extra 'metrics' is not installed. Run pip install"
                 " 'chat-protocol[metrics]'."
             )
+        if self.daemonizes and self.log == "-":
+            raise usage.UsageError("--logfile: a daemon has no stdout. Give a path, or -n.")
         if self["log-format"] == "json" and self._twistd and self.log is None:
             raise usage.UsageError(
                 "--log-format json cannot be combined with twistd's --logger or --syslog. Use"

@@ -232,3 +232,36 @@ def test_standard_output_that_does_not_block_is_waited_for(
         os.dup2(saved, 1)
         for one in (saved, reading, writing):
             os.close(one)
+
+
+def test_a_rotation_that_fails_half_way_is_made_good(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "log"
+    output = LogFileOutput(str(path))
+    # The file is closed, and then the new name is that of a directory.
+    (tmp_path / "log.1").mkdir()
+    (tmp_path / "log.1" / "x").touch()
+    monkeypatch.setattr(output._file, "listLogs", list)
+    output.rotate()
+    (tmp_path / "log.1" / "x").unlink()
+    (tmp_path / "log.1").rmdir()
+    assert output.write(memoryview(b"on\n")) == 3
+    assert path.read_text() == "on\n"
+    output._file.close()  # type: ignore[no-untyped-call]
+
+
+def test_the_thread_does_not_wait_for_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(log_writer, "FLUSH_SECONDS", 10 * PATIENCE)
+    path = tmp_path / "log"
+    with closing(make_log(str(path), "text")) as writer:
+        writer.start()
+        writer.finish()
+        done = threading.Event()
+        writer._work.put(lambda: logged(writer, "from the thread"))
+        writer._work.put(done.set)
+        assert done.wait(PATIENCE)
+        writer.finish()
+        assert "from the thread" in path.read_text()

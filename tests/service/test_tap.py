@@ -130,3 +130,10 @@ def test_the_log_goes_where_that_of_twistd_would(arguments: list[str], path: str
     twistd = ServerOptions()
     twistd.parseOptions(arguments)
     assert twistd.subOptions.log == path
+
+
+@pytest.mark.parametrize("log_format", ["text", "json"])
+def test_a_daemon_cannot_log_to_stdout(log_format: str) -> None:
+    with pytest.raises(usage.UsageError, match="--logfile: a daemon has no stdout"):
+        ServerOptions().parseOptions(["--logfile=-", "chatserver", "--log-format", log_format])
+    ServerOptions().parseOptions(["-n", "--logfile=-", "chatserver", "--log-format", log_format])
