@@ -21,6 +21,10 @@ all waiting ones are written."""
 FLUSH_SECONDS = 1.0
 """Time in seconds that the process waits, when it ends, for lines to be written."""
 
+_GATHER_SECONDS = 0.02
+"""Time in seconds for which the thread gathers lines before it writes them. To wake it up for each
+line would cost a login half as much again."""
+
 _AT_ONCE = 64 * 1024
 """Characters that are written in one piece, approximately."""
 
@@ -67,6 +71,7 @@ class LogWriter:
         self._cut = False
         """Whether the last line in the output is incomplete."""
         self._deadline: float | None = None
+        self._finishing = Event()
 
     def start(self) -> None:
         """Start the thread. From now on logging does not block."""
@@ -105,6 +110,7 @@ class LogWriter:
         """
         if self._deadline is None:
             self._deadline = time.monotonic() + FLUSH_SECONDS
+            self._finishing.set()
         self._flush()
 
     def _flush(self) -> None:
@@ -121,6 +127,7 @@ class LogWriter:
             if not isinstance(work, str):
                 work()
                 continue
+            self._finishing.wait(_GATHER_SECONDS)
             lines = [work]
             size = len(work)
             following: Callable[[], None] | None = None
