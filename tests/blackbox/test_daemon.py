@@ -47,7 +47,8 @@ def test_the_parent_exits_when_the_daemon_serves(tmp_path: Path, listen: list[st
         assert client.login("alice") == wire.OK
     pid = int((tmp_path / "twistd.pid").read_text())
     assert {os.readlink(f"/proc/{pid}/fd/{fd}") for fd in range(3)} == {"/dev/null"}
-    assert "Serving on" in (tmp_path / "twistd.log").read_text()
+    log = tmp_path / "twistd.log"
+    wait_until(lambda: "Serving on" in log.read_text(), "logged")
 
 
 def test_a_port_in_use(tmp_path: Path, listen: list[str]) -> None:
