@@ -11,6 +11,7 @@ import signal
 import subprocess
 import termios
 import threading
+import time
 from pathlib import Path
 
 from tests.blackbox import wire
@@ -120,9 +121,13 @@ def test_a_full_disk_under_the_log_file_does_not_stop_the_server(tmp_path: Path)
     twistd = ("--logfile", str(path))
     with foreground(tmp_path, "--store", "memory:", twistd=twistd) as (process, address):
         _, hard = resource.prlimit(process.pid, resource.RLIMIT_FSIZE)
-        resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (path.stat().st_size + 100, hard))
+        limit = path.stat().st_size + 100
+        resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (limit, hard))
         visit(address, 5)
+        wait_until(lambda: path.stat().st_size == limit, "full")
         talk(address)
+        # The lines of the talk are lost only if they are written while the disk is full.
+        time.sleep(0.2)
         resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (hard, hard))
         talk(address)
         wait_until(lambda: "missing here from the log: File too large" in path.read_text(), "said")
