@@ -45,6 +45,18 @@ class Limits:
     """Users or addresses that the server keeps for each of these rates. Above it the server drops
     the least recently used one, which then has its whole burst again."""
 
+    frames_before_login: int = 64
+    """Frames that a connection without a session may send; requests of HTTP and messages of a
+    WebSocket count as well. The server closes it at the next one. 0: none."""
+
+    bytes_before_login: int = 66 * 1024
+    """Bytes of payloads that a connection without a session may send. The server closes it when
+    there are more. 0: none."""
+
+    tests_before_login: int = 8
+    """Unanswered CorrelationIdTests of a connection without a session. The server closes it at the
+    next one."""
+
     login_seconds: float = 300
     """Time that a connection may take to log in, in seconds. Then the server closes it. 0: none."""
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable, Hashable
+from functools import partial
 from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred, succeed
@@ -13,7 +15,7 @@ from zope.interface import implementer
 
 from chat_protocol.domain.limits import Limits
 from chat_protocol.domain.peer import IConnection
-from chat_protocol.domain.rates import Allowance
+from chat_protocol.domain.rates import Allowance, address_of
 from chat_protocol.domain.turn import Turn
 from chat_protocol.domain.users import Session
 from chat_protocol.server.dispatcher import Dispatcher
@@ -23,15 +25,23 @@ from chat_protocol.server.presence import PresenceFeed
 from chat_protocol.server.rate_limiter import UNLIMITED, RateLimiter
 from chat_protocol.server.state import NEXT, ConnectionEvent, ConnectionState
 from chat_protocol.transport.addresses import host_of, in_words
+from chat_protocol.transport.backlog import Backlog
 from chat_protocol.transport.epoll_reader import EpollReader, read_by
 from chat_protocol.transport.framing import FrameReceiver
 from chat_protocol.transport.output import Output, output_for
-from chat_protocol.transport.sockets import is_tls
+from chat_protocol.transport.sockets import READ_SIZE, clamp_window, is_tls, set_read_size
 from chat_protocol.wire.codec import MAX_FRAME, MAX_FRAME_BEFORE_LOGIN, encode
 from chat_protocol.wire.codes import Code
 from chat_protocol.wire.commands import Close
 
-__all__ = ["ChatProtocol", "Server"]
+__all__ = ["QUANTUM", "ChatProtocol", "Server"]
+
+QUANTUM = 4
+"""Frames of one connection that are handled in a turn, without those that a bulk handler takes. The
+others are handled in later turns, for each user or address in turn: see transport/backlog.py."""
+
+_WINDOW = 1 << 30
+"""Bound on the receive window of a session: none in practice."""
 
 _COST_SHIFT = 10
 """A request costs 1 of the budget, and 1 more for each KiB."""
@@ -47,6 +57,12 @@ class Server(Protocol):
     rate_limiter: RateLimiter
     readers: EpollReader | None
     turn: Turn
+
+    def backlog_for(self, peer: Peer) -> Backlog:
+        """Return where a connection leaves work for later turns."""
+
+    def too_much_before_login(self, peer: Peer, limit: str) -> None:
+        """Reject a connection without a session that has met a limit."""
 
     def disconnected(self, peer: Peer, reason: Failure) -> None:
         """Note that a connection is gone."""
@@ -76,6 +92,11 @@ class ChatProtocol(FrameReceiver):
     budget: float = UNLIMITED
     rate_refusals = 0
     correlation_tests = 0
+    quantum = QUANTUM
+    _end_later: Callable[[], object] | None = None
+    """Ends the connection when it is resumed: the peer has closed its side."""
+    _frames_before_login = 0
+    _bytes_before_login = 0
     address: Any = None
     is_secured = False
     _closing: LingeringClose | None = None
@@ -107,15 +128,22 @@ class ChatProtocol(FrameReceiver):
         self.factory.disconnected(self, reason)
         # No reference cycles: the garbage collector pauses the server, and connections can end in
         # great numbers.
-        self.session = None
+        self.session = self._end_later = None
         self.output.disown()
 
     def readConnectionLost(self) -> None:
         """End the session: the peer has sent its last byte. The answers still go out."""
         if self._closing is None:
-            self._end(peer_done=True)
+            self.end_behind_held(partial(self._end, peer_done=True))
         else:
             self._closing.peer_closed()
+
+    def end_behind_held(self, end: Callable[[], object]) -> None:
+        """End the connection when the frames that have arrived before its end are handled."""
+        if self.paused and self.reads and self._partial is not None:
+            self._end_later = end
+        else:
+            end()
 
     def writeConnectionLost(self) -> None:
         """Do nothing: the last byte has been sent, and what still arrives is ignored."""
@@ -133,11 +161,52 @@ class ChatProtocol(FrameReceiver):
 
     def stringReceived(self, string: bytes) -> None:
         """Handle any other payload."""
+        if self.session is None and not self.may_send_before_login(len(string)):
+            return
         self.factory.dispatcher.dispatch(self, string)
         if self.allowance is not None:
             self.spend(1, len(string))
 
+    def quantum_used(self) -> None:
+        """Handle the next frames in a later turn: other connections come first."""
+        self.go_on_later()
+
+    def go_on_later(self, work: Callable[[], object] | None = None) -> None:
+        """Pause until a later turn; then do some work, and go on."""
+        backlog = self.factory.backlog_for(self)
+        self.pause(backlog)
+        backlog.add(self.share, partial(self._go_on, backlog, work))
+
+    def _go_on(self, backlog: Backlog, work: Callable[[], object] | None) -> None:
+        if self.state is ConnectionState.GONE:
+            return
+        if self.reads:
+            self.resume(backlog)
+        if work is not None:
+            work()
+
+    def may_send_before_login(self, size: int) -> bool:
+        """Count a frame of a connection without a session.
+
+        Returns:
+            False if it was one too many: then the connection is closed.
+        """
+        self._frames_before_login += 1
+        self._bytes_before_login += size
+        limits = self.factory.limits
+        if 0 < limits.frames_before_login < self._frames_before_login:
+            self.factory.too_much_before_login(self, "frames_before_login")
+        elif 0 < limits.bytes_before_login < self._bytes_before_login:
+            self.factory.too_much_before_login(self, "bytes_before_login")
+        else:
+            return True
+        return False
+
     # The factory's side: see Peer.
+
+    @property
+    def share(self) -> Hashable:
+        return address_of(self.host) if self.session is None else self.session.user
 
     @property
     def bulk_bytes(self) -> int:
@@ -196,7 +265,10 @@ class ChatProtocol(FrameReceiver):
         self.step(ConnectionEvent.LOGIN_OK)
         self.session = session
         self.MAX_LENGTH = MAX_FRAME
-        read_by(self.factory.readers, self.transport)
+        self._frames_before_login = self._bytes_before_login = 0
+        read_by(self.factory.readers, self.transport, session.user)
+        set_read_size(self.transport, READ_SIZE)
+        clamp_window(self.transport, _WINDOW)
 
     def answer(self, frame: bytes) -> None:
         if self.state is not ConnectionState.GONE:
@@ -216,6 +288,14 @@ class ChatProtocol(FrameReceiver):
         """
         if self.reads:
             self._end()
+
+    def reject(self) -> None:
+        """Read nothing more, send the answers that are due, and close the connection."""
+        if self.reads:
+            ignore = getattr(self.transport, "ignore_rest", None)
+            if ignore is not None:
+                ignore()
+            self._end(reads_on=False)
 
     def cut_off(self) -> None:
         """End the connection now.
@@ -255,6 +335,8 @@ class ChatProtocol(FrameReceiver):
             self._pauses.discard(cause)
             if not self._pauses:
                 self.resumeProducing()
+                if self._end_later is not None and not self.paused and self.reads:
+                    self._end_later()
 
     def refused(self, code: Code, count: int, detail: str = "") -> None:
         if self._refusals is None:
@@ -268,10 +350,12 @@ class ChatProtocol(FrameReceiver):
     def _transport(self) -> Any:
         return self.transport
 
-    def _end(self, peer_done: bool = False) -> None:
+    def _end(self, peer_done: bool = False, reads_on: bool = True) -> None:
         self.step(ConnectionEvent.END)
         factory = self.factory
-        self._closing = LingeringClose(self.transport, factory.limits, factory.clock, peer_done)
+        self._closing = LingeringClose(
+            self.transport, factory.limits, factory.clock, peer_done, reads_on
+        )
         self.stop_parsing()
         self._end_session(connectionDone)
         self._linger_if_answered()

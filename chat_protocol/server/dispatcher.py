@@ -15,6 +15,7 @@ from twisted.python.failure import Failure
 
 from chat_protocol.domain.counters import Counters
 from chat_protocol.errors import (
+    Malformed,
     NotLoggedIn,
     OutcomeUnknown,
     RateLimited,
@@ -37,6 +38,7 @@ from chat_protocol.wire.commands import (
     Ack,
     Close,
     Heartbeat,
+    Login,
     Login2,
     Response,
     Response2,
@@ -53,6 +55,9 @@ _IGNORED = (Response, Response2)
 
 _NEVER_RATE_LIMITED = (Ack, Close, Heartbeat, Login2)
 """Above the rate limit the server handles them, and reads the connection more slowly."""
+
+
+_LOGINS = (Login, Login2)
 
 
 class Request(NamedTuple):
@@ -145,7 +150,7 @@ class Dispatcher:
                 raise UnknownCommand(f"only servers send {declared.command.__name__}")
             request = Request(payload[3:7], version, declared.answer)
             self._check(declared, peer, version)
-            command = declared.decode(payload, MIN_FRAME)
+            command = self._decode(declared, peer, payload)
             outcome = handler(peer, command, request)
         except Exception:
             self._failed(Failure(), peer, request)  # type: ignore[no-untyped-call]
@@ -154,6 +159,15 @@ class Dispatcher:
                 self._answer_later(declared, outcome, peer, request)
             elif outcome is not None:
                 peer.answer(request.encode(outcome))
+
+    def _decode(self, declared: Declaration, peer: Peer, payload: bytes) -> Any:
+        try:
+            return declared.decode(payload, MIN_FRAME)
+        except Malformed:
+            if declared.command in _LOGINS:
+                # It costs as much as any other login.
+                self._rate_limiter.count_login(peer)
+            raise
 
     def _check(self, declared: Declaration, peer: Peer, version: int) -> None:
         if declared.needs is Needs.LOGIN and peer.session is None:

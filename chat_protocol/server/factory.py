@@ -46,7 +46,8 @@ from chat_protocol.server.sniffer import Sniffer
 from chat_protocol.server.timeouts import Timeouts
 from chat_protocol.server.vanished import VanishedPeers
 from chat_protocol.transport.addresses import host_of
-from chat_protocol.transport.epoll_reader import AT_ONCE, NEWCOMERS_AT_ONCE, readers_for
+from chat_protocol.transport.backlog import Backlog
+from chat_protocol.transport.epoll_reader import readers_for
 from chat_protocol.transport.keepalive import keep_alive
 from chat_protocol.transport.loss import why_lost
 from chat_protocol.wire import commands
@@ -58,12 +59,25 @@ from chat_protocol.wire.types import STRING
 
 __all__ = ["ChatFactory"]
 
+USER_SECONDS = 0.004
+"""Time of a turn for the connections that have a session. As much again, at half the size, goes to
+what they left over in earlier turns."""
+
+NEWCOMER_SECONDS = 0.001
+"""The same for the connections without a session. It is short, because users wait meanwhile."""
+
 CORRELATION_TEST_SECONDS = 4.0
 """The longest delay of the answer to a CorrelationIdTest."""
 
 _ANSWER_OVERHEAD = 40
 """Bytes of the payload of a HistoryAnswer with one message, without its text and names. A Deliver
 is shorter."""
+
+_BEFORE_LOGIN = {
+    "frames_before_login": "closed because it has sent more than {most} frames without a login",
+    "bytes_before_login": "closed because it has sent more than {most} bytes without a login",
+    "tests_before_login": "closed because {most} of its CorrelationIdTests are unanswered already",
+}
 
 _EXPIRED = {
     "login_seconds": "closed because it has not logged in within {seconds:g} s",
@@ -107,8 +121,10 @@ class ChatFactory(ServerFactory):
         self.counters = Counters()
         self.log_limiter = LogLimiter(clock)
         self.turn = Turn(clock)
-        self.readers = readers_for(clock, self.turn, AT_ONCE)
-        self.newcomers = readers_for(clock, self.turn, NEWCOMERS_AT_ONCE)
+        self.readers = readers_for(clock, self.turn, USER_SECONDS)
+        self.backlog = Backlog(clock, self.turn, USER_SECONDS / 2)
+        self.newcomers = readers_for(clock, self.turn, NEWCOMER_SECONDS)
+        self.newcomers_backlog = Backlog(clock, self.turn, NEWCOMER_SECONDS)
         self.directory = Directory()
         self.connections: set[Connection] = set()
         self._empty: list[Deferred[None]] = []
@@ -207,6 +223,17 @@ class ChatFactory(ServerFactory):
         connection.factory = self
         return connection
 
+    def backlog_for(self, peer: Peer) -> Backlog:
+        """Return where a connection leaves work for later turns."""
+        return self.newcomers_backlog if peer.session is None else self.backlog
+
+    def too_much_before_login(self, connection: Connection, limit: str) -> None:
+        """Reject a connection without a session that has met a limit."""
+        self.rate_limiter.met(
+            limit, connection, _BEFORE_LOGIN[limit], most=getattr(self.limits, limit)
+        )
+        connection.reject()
+
     def connected(self, connection: Connection) -> None:
         """Note a new connection."""
         self.connections.add(connection)
@@ -287,6 +314,8 @@ class ChatFactory(ServerFactory):
             await gone
         await self.exchange.when_idle()
         self.exchange.stop()
+        self.backlog.cancel()
+        self.newcomers_backlog.cancel()
         self.turn.cancel()
 
     # Login and logout.
@@ -538,8 +567,11 @@ class ChatFactory(ServerFactory):
 
     def handle_correlation_id_test(
         self, peer: Peer, command: commands.CorrelationIdTest, request: Request
-    ) -> Deferred[Code]:
+    ) -> Deferred[Code] | None:
         """Answer after a random delay."""
+        if peer.session is None and peer.correlation_tests >= self.limits.tests_before_login:
+            self.too_much_before_login(peer, "tests_before_login")
+            return None
         limit = self.limits.correlation_tests
         if peer.correlation_tests >= limit:
             raise RateLimited(

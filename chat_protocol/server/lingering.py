@@ -28,17 +28,33 @@ class LingeringClose:
         limits: names the seconds.
         clock: measures them.
         peer_done: whether the peer has closed its side already.
+        reads_on: whether the server reads, and drops, what arrives in the second step. False: the
+            peer sends too much. Then it is cut off at the end of ``linger_seconds``.
     """
 
-    __slots__ = ("_clock", "_deadline", "_limits", "_lingers", "_peer_done", "_transport")
+    __slots__ = (
+        "_clock",
+        "_deadline",
+        "_limits",
+        "_lingers",
+        "_peer_done",
+        "_reads_on",
+        "_transport",
+    )
 
     def __init__(
-        self, transport: Any, limits: Limits, clock: IReactorTime, peer_done: bool = False
+        self,
+        transport: Any,
+        limits: Limits,
+        clock: IReactorTime,
+        peer_done: bool = False,
+        reads_on: bool = True,
     ) -> None:
         self._transport = transport
         self._limits = limits
         self._clock = clock
         self._peer_done = peer_done
+        self._reads_on = reads_on
         self._lingers = False
         self._deadline: IDelayedCall | None = None
         self._set_deadline(limits.close_seconds, self.cut_off)
@@ -47,7 +63,14 @@ class LingeringClose:
         """Go on with the second step: the transport has taken everything."""
         self._lingers = True
         transport = self._transport
-        if is_tls(transport):
+        if not self._reads_on and not self._peer_done:
+            self._set_deadline(self._limits.linger_seconds, self.cut_off)
+            transport.pauseProducing()
+            if self._half_closes:
+                transport.loseWriteConnection()
+            else:
+                transport.loseConnection()
+        elif is_tls(transport):
             # Read on: the peer answers close_notify with its own.
             self._set_deadline(self._limits.linger_seconds, self.cut_off)
             transport.loseConnection()

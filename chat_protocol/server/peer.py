@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Hashable, Mapping
 from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred
@@ -47,6 +47,10 @@ class Connection(Protocol):
         """The address without its port. Empty: there is none, as on a UNIX socket."""
 
     @property
+    def share(self) -> Hashable:
+        """The user, or without a session the address, that the server's time is shared by."""
+
+    @property
     def reads(self) -> bool:
         """Whether requests are still accepted."""
 
@@ -74,6 +78,9 @@ class Connection(Protocol):
 
     def close(self) -> None:
         """Stop reading, send the answers that are due, then end the connection."""
+
+    def reject(self) -> None:
+        """Read nothing more, send the answers that are due, and close the connection."""
 
     def cut_off(self) -> None:
         """End the connection now."""

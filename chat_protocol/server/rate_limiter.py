@@ -98,6 +98,14 @@ class RateLimiter(Observer):
         self.met("connection_rate_per_address", host, "connects too often, {rate}", rate=rate)
         return False
 
+    def count_login(self, connection: Peer) -> None:
+        """Count a login that names nobody; above the rate, read more slowly."""
+        address = address_of(connection.host)
+        now = self._clock.seconds()
+        wait = self._logins_of_address.take(address, now) if address else 0.0
+        if wait:
+            self._wait(connection, now + min(wait, _LONGEST_PAUSE))
+
     def check_login(self, connection: Peer, name: str) -> None:
         """Count an attempt to log in.
 

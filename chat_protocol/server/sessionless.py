@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Hashable, Mapping
 from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred
@@ -14,7 +14,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from chat_protocol.domain.limits import Limits
-from chat_protocol.domain.rates import Allowance
+from chat_protocol.domain.rates import Allowance, address_of
 from chat_protocol.domain.turn import Turn
 from chat_protocol.domain.users import Session
 from chat_protocol.server.connection import ChatProtocol
@@ -24,11 +24,27 @@ from chat_protocol.server.peer import Connection
 from chat_protocol.server.rate_limiter import UNLIMITED, RateLimiter
 from chat_protocol.server.state import NEXT, ConnectionEvent, ConnectionState
 from chat_protocol.transport.addresses import host_of, in_words
+from chat_protocol.transport.backlog import Backlog
 from chat_protocol.transport.epoll_reader import EpollReader, read_by
-from chat_protocol.transport.sockets import hand_over, is_tls
+from chat_protocol.transport.sockets import (
+    accept_few,
+    clamp_window,
+    hand_over,
+    is_tls,
+    set_read_size,
+)
 from chat_protocol.wire.codes import Code
 
 __all__ = ["Acceptor", "SessionlessConnection"]
+
+_READ_SIZE = 4096
+"""Bytes that are read at a time from a connection without a session."""
+
+_WINDOW = 16 * 1024
+"""Bound on the receive window of a connection without a session, in bytes."""
+
+_ACCEPTED_AT_ONCE = 8
+"""Connections that a port accepts in a turn, about: each costs some 0.1 ms."""
 
 
 class Acceptor(Protocol):
@@ -38,6 +54,7 @@ class Acceptor(Protocol):
     limits: Limits
     log_limiter: LogLimiter
     newcomers: EpollReader | None
+    newcomers_backlog: Backlog
     rate_limiter: RateLimiter
     turn: Turn
 
@@ -55,6 +72,9 @@ class Acceptor(Protocol):
 
     def length_out_of_bounds(self, connection: Connection, length: int, most: int) -> None:
         """Note that a connection ends for the length of a frame."""
+
+    def too_much_before_login(self, connection: Connection, limit: str) -> None:
+        """Note that a connection without a session has met a limit, and reject it."""
 
 
 @implementer(IHalfCloseableProtocol)
@@ -86,8 +106,12 @@ class SessionlessConnection(TwistedProtocol):
     # For subclasses.
 
     def announce(self) -> None:
-        """Note that this connection is new."""
-        read_by(self.acceptor.newcomers, self.transport)
+        """Note that this connection is new. It gets little of the server's time and memory."""
+        transport = self.transport
+        read_by(self.acceptor.newcomers, transport, self.share)
+        set_read_size(transport, _READ_SIZE)
+        clamp_window(transport, _WINDOW)
+        accept_few(transport, _ACCEPTED_AT_ONCE)
         self.acceptor.connected(self)
 
     def received(self, data: bytes) -> None:
@@ -175,6 +199,10 @@ class SessionlessConnection(TwistedProtocol):
         return host_of(self.address or self.transport.getPeer())
 
     @property
+    def share(self) -> Hashable:
+        return address_of(self.host)
+
+    @property
     def reads(self) -> bool:
         return self.state is ConnectionState.CONNECTED
 
@@ -201,14 +229,21 @@ class SessionlessConnection(TwistedProtocol):
         if self.reads:
             self._close()
 
+    def reject(self) -> None:
+        """See Peer.reject."""
+        if self.reads:
+            self._close(reads_on=False)
+
     def cut_off(self) -> None:
         if self._closing is not None:
             self._closing.cut_off()
         else:
             self.abort()
 
-    def _close(self, peer_done: bool = False) -> None:
+    def _close(self, peer_done: bool = False, reads_on: bool = True) -> None:
         self.step(ConnectionEvent.END)
         acceptor = self.acceptor
-        self._closing = LingeringClose(self.transport, acceptor.limits, acceptor.clock, peer_done)
+        self._closing = LingeringClose(
+            self.transport, acceptor.limits, acceptor.clock, peer_done, reads_on
+        )
         self.linger_when_drained()

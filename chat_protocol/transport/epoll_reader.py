@@ -6,13 +6,15 @@ second epoll, which the reactor watches as one descriptor (epoll(7): one epoll m
 The reactor calls :meth:`EpollReader.doRead` once for all sockets that are readable. The turn ends
 when they have been read, without a delayed call.
 
-Connections without a session have an EpollReader of their own, which reads few of them per turn.
-So a burst of new connections cannot delay users who are online.
+A turn has a budget of time. Sockets that are left over come first in the next one, in turn for each
+user or address. Connections without a session have an EpollReader of their own with a small budget.
+So a crowd of them cannot delay users who are online.
 """
 
 from __future__ import annotations
 
 import select
+from collections.abc import Hashable
 from typing import Any, TypeAlias
 
 from twisted.internet.abstract import FileDescriptor
@@ -22,20 +24,19 @@ from twisted.internet.interfaces import (
     IReactorFDSet,
     IReadDescriptor,
 )
+from twisted.internet.main import CONNECTION_LOST
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from chat_protocol.domain.turn import Turn
-from chat_protocol.transport.sockets import descriptor_below, reactor_of, set_reactor
+from chat_protocol.transport.fair_queue import FairQueue
+from chat_protocol.transport.sockets import descriptor_below, is_lost, reactor_of, set_reactor
 
-__all__ = ["AT_ONCE", "NEWCOMERS_AT_ONCE", "EpollReader", "read_by", "readers_for"]
+__all__ = ["EpollReader", "read_by", "readers_for"]
 
-AT_ONCE = 256
-"""Sockets that are read in one turn at most; the others are read in the next."""
-
-NEWCOMERS_AT_ONCE = 8
-"""Sockets of connections without a session that are read in one turn at most."""
+_AT_ONCE = 256
+"""Sockets that one call asks the kernel for."""
 
 _Why: TypeAlias = "BaseException | None"
 
@@ -47,51 +48,92 @@ class EpollReader:
     Args:
         reactor: provides IReactorFDSet and IReactorTime; everything but reading stays with it.
         turn: ends after each call of :meth:`doRead`.
-        at_once: sockets that one call reads at most.
+        seconds: time for the sockets that one call reads. At least one is read.
     """
 
     log = Logger()
 
-    def __init__(self, reactor: Any, turn: Turn, at_once: int) -> None:
+    def __init__(self, reactor: Any, turn: Turn, seconds: float) -> None:
         self._reactor = reactor
         self._turn = turn
-        self._at_once = at_once
+        self._seconds = seconds
         self._epoll = select.epoll()
         self._readers: dict[int, Any] = {}
+        self._paused: dict[int, Any] = {}
+        """Sockets that are open and not read: the kernel tells of a reset all the same."""
+        self._keys: dict[int, Hashable] = {}
+        """The users or addresses of all of them."""
+        self._left: FairQueue[int] = FairQueue()
+        """Sockets that were readable when the time was up."""
+        self._waiting: set[int] = set()
+        """Those in the queue."""
 
     def __getattr__(self, name: str) -> Any:
         # Whatever else a transport asks of its reactor: writing, delayed calls.
         return getattr(self._reactor, name)
 
-    def adopt(self, transport: FileDescriptor) -> None:
-        """Read a transport here from now on; a paused one when it is resumed."""
+    def adopt(self, transport: FileDescriptor, key: Hashable = None) -> None:
+        """Read a transport here from now on; a paused one when it is resumed.
+
+        Args:
+            transport: of a connection.
+            key: the user or the address of the connection.
+        """
         before = reactor_of(transport)
-        is_read = not isinstance(before, EpollReader) or before.reads(transport)
-        before.removeReader(transport)
-        set_reactor(transport, self)
-        if is_read:
-            self.addReader(transport)
+        if before is not self:
+            is_read = not isinstance(before, EpollReader) or before.reads(transport)
+            if isinstance(before, EpollReader):
+                before.release(transport)
+            else:
+                before.removeReader(transport)
+            set_reactor(transport, self)
+            self._add(transport, is_read)
+        self._keys[_descriptor(transport)] = key
 
     def reads(self, transport: FileDescriptor) -> bool:
         """Return whether a transport is read here, and is not paused."""
-        descriptor: int = transport.fileno()  # type: ignore[no-untyped-call]
-        return self._readers.get(descriptor) is transport
+        return self._readers.get(_descriptor(transport)) is transport
+
+    def release(self, transport: FileDescriptor) -> None:
+        """Watch a transport no more."""
+        descriptor = _descriptor(transport)
+        if self._readers.get(descriptor) is transport:
+            del self._readers[descriptor]
+        elif self._paused.get(descriptor) is transport:
+            del self._paused[descriptor]
+        else:
+            return
+        self._keys.pop(descriptor, None)
+        self._epoll.unregister(descriptor)
+        if not self._readers and not self._paused:
+            self._reactor.removeReader(self)
 
     def addReader(self, reader: Any) -> None:
         descriptor = reader.fileno()
-        if descriptor not in self._readers:
-            self._epoll.register(descriptor, select.EPOLLIN)
+        if descriptor in self._readers:
+            return
+        if self._paused.pop(descriptor, None) is reader:
+            self._epoll.modify(descriptor, select.EPOLLIN)
             self._readers[descriptor] = reader
-            if len(self._readers) == 1:
-                self._reactor.addReader(self)
+        else:
+            self._add(reader, True)
+
+    def _add(self, reader: Any, is_read: bool) -> None:
+        if not self._readers and not self._paused:
+            self._reactor.addReader(self)
+        descriptor = reader.fileno()
+        self._epoll.register(descriptor, select.EPOLLIN if is_read else 0)
+        (self._readers if is_read else self._paused)[descriptor] = reader
 
     def removeReader(self, reader: Any) -> None:
+        if is_lost(reader):
+            self.release(reader)
+            return
         descriptor = reader.fileno()
         if self._readers.get(descriptor) is reader:
             del self._readers[descriptor]
-            self._epoll.unregister(descriptor)
-            if not self._readers:
-                self._reactor.removeReader(self)
+            self._paused[descriptor] = reader
+            self._epoll.modify(descriptor, 0)
 
     # IReadDescriptor
 
@@ -102,51 +144,91 @@ class EpollReader:
         return "connections"
 
     def doRead(self) -> None:
-        """Read from the sockets that are readable, and end the turn."""
-        readers = self._readers
+        """Read from the sockets that are readable while there is time, and end the turn."""
+        seconds, left = self._reactor.seconds, self._left
+        end = seconds() + self._seconds
+        in_time = True
         with self._turn:
-            for descriptor, _ in self._epoll.poll(0, self._at_once):
-                reader = readers.get(descriptor)
-                # A connection that was read before may have closed or paused this one.
-                if reader is not None:
-                    try:
-                        why: _Why = reader.doRead()
-                    except Exception as error:
-                        self.log.failure("A connection failed")
-                        why = error
-                    if why is not None:
-                        try:
-                            self._disconnect(reader, why)
-                        except Exception:
-                            self.log.failure("A connection failed when it ended")
+            for descriptor, events in self._epoll.poll(0, _AT_ONCE):
+                if events & select.EPOLLERR:
+                    self._reset(descriptor)
+                elif descriptor in self._paused:
+                    self._hung_up(descriptor)
+                elif in_time and not left:
+                    self._read(descriptor)
+                    in_time = seconds() < end
+                elif descriptor not in self._waiting:
+                    self._waiting.add(descriptor)
+                    left.push(self._keys.get(descriptor), descriptor)
+            while in_time and left:
+                descriptor = left.pop()
+                self._waiting.discard(descriptor)
+                self._read(descriptor)
+                in_time = seconds() < end
+
+    def _read(self, descriptor: int) -> None:
+        reader = self._readers.get(descriptor)
+        # A connection that was read before may have closed or paused this one.
+        if reader is None:
+            return
+        try:
+            why: _Why = reader.doRead()
+        except Exception as error:
+            self.log.failure("A connection failed")
+            why = error
+        if why is not None:
+            self._disconnect(reader, why)
+
+    def _reset(self, descriptor: int) -> None:
+        """End a connection that its peer has reset. What has arrived is dropped unread."""
+        reader = self._readers.get(descriptor) or self._paused.get(descriptor)
+        if reader is not None:
+            self._disconnect(reader, CONNECTION_LOST)
+
+    def _hung_up(self, descriptor: int) -> None:
+        """Watch a paused socket no more whose peer has closed it. It is read when it is resumed."""
+        self.release(self._paused[descriptor])
 
     def _disconnect(self, reader: Any, why: BaseException) -> None:
         # As the reactor does it: see twisted.internet.posixbase.
-        self.removeReader(reader)
-        failure = Failure(why)  # type: ignore[no-untyped-call]
-        if isinstance(why, ConnectionDone) and IHalfCloseableDescriptor.providedBy(reader):
-            reader.readConnectionLost(failure)
-        else:
-            reader.connectionLost(failure)
+        try:
+            self.removeReader(reader)
+            failure = Failure(why)  # type: ignore[no-untyped-call]
+            if isinstance(why, ConnectionDone) and IHalfCloseableDescriptor.providedBy(reader):
+                reader.readConnectionLost(failure)
+            else:
+                reader.connectionLost(failure)
+        except Exception:
+            self.log.failure("A connection failed when it ended")
 
     def connectionLost(self, reason: Failure) -> None:
         """End all connections: the reactor ends."""
-        for reader in list(self._readers.values()):
+        for reader in [*self._readers.values(), *self._paused.values()]:
             reader.connectionLost(reason)
 
 
-def readers_for(reactor: Any, turn: Turn, at_once: int) -> EpollReader | None:
+def _descriptor(transport: FileDescriptor) -> int:
+    descriptor: int = transport.fileno()  # type: ignore[no-untyped-call]
+    return descriptor
+
+
+def readers_for(reactor: Any, turn: Turn, seconds: float) -> EpollReader | None:
     """Return an EpollReader for a reactor; None if the reactor does not watch descriptors."""
     if hasattr(select, "epoll") and IReactorFDSet.providedBy(reactor):
-        return EpollReader(reactor, turn, at_once)
+        return EpollReader(reactor, turn, seconds)
     return None
 
 
-def read_by(readers: EpollReader | None, transport: object) -> None:
+def read_by(readers: EpollReader | None, transport: object, key: Hashable) -> None:
     """Have the socket below a transport read by ``readers``.
 
     Without readers, or where that is not possible, it is read as before.
+
+    Args:
+        readers: reads it.
+        transport: of a connection.
+        key: see EpollReader.adopt.
     """
     descriptor = descriptor_below(transport)
     if readers is not None and descriptor is not None and reactor_of(descriptor) is not None:
-        readers.adopt(descriptor)
+        readers.adopt(descriptor, key)

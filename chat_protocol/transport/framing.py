@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 
 from twisted.internet.interfaces import IPushProducer
@@ -27,9 +28,12 @@ class FrameReceiver(Int32StringReceiver):
     - The pieces of a payload are collected in one buffer. The base class copies all pieces whenever
       one more arrives.
     - :meth:`frames_received` can take many frames at once.
+    - One call of ``dataReceived`` handles at most ``quantum`` payloads one by one. Then
+      :meth:`quantum_used` is called.
     """
 
     MAX_LENGTH = MAX_FRAME
+    quantum = sys.maxsize
 
     _partial: bytearray | None = None
     """The beginning of a frame, or what arrived while paused: at most one frame and one read."""
@@ -63,7 +67,7 @@ class FrameReceiver(Int32StringReceiver):
                 return
             self._partial = None
             data = bytes(partial)
-        position = 0
+        position, left = 0, self.quantum
         end = len(data)
         self._wanted = _PREFIX
         while not self.paused and not self._broken and end - position >= _PREFIX:
@@ -80,11 +84,18 @@ class FrameReceiver(Int32StringReceiver):
             if taken != position:
                 position = taken
                 continue
+            if not left:
+                self.quantum_used()
+                break
+            left -= 1
             position = stop
             self.stringReceived(data[stop - length : stop])
         if position < end and not self._broken:
             # Also if a handler has paused and resumed: nobody else has the rest.
             self._partial = bytearray(data[position:])
+
+    def quantum_used(self) -> None:
+        """Override to pause, and to resume later: whole frames are left."""
 
     def lengthLimitExceeded(self, length: int) -> None:
         """Override to react to a length out of bounds: all bytes behind it are ignored."""

@@ -8,7 +8,10 @@ falls back to the public interfaces:
 - ``FileDescriptor.writeSomeData``, ``startWriting``: output goes through ITransport.write, and a
   message counts as taken when the transport asks for more.
 - ``FileDescriptor.bufferSize``, ``doWrite``: the reactor writes what a transport has buffered.
-- ``FileDescriptor.reactor``: the reactor reads each connection by itself.
+- ``FileDescriptor.reactor``, ``FileDescriptor.disconnected``: the reactor reads each connection by
+  itself.
+- ``Connection.bufferSize``, ``Port.numberAccepts``, ``Server.server``: more is read and accepted at
+  a time from connections without a session.
 - ``FileDescriptor.connectionLost``: a connection whose peer reads nothing is aborted.
 - ``Connection.protocol``, ``ProtocolWrapper.wrappedProtocol``: the first protocol of a connection
   passes on what it receives.
@@ -19,7 +22,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from twisted.internet.abstract import FileDescriptor
@@ -29,15 +32,20 @@ from twisted.protocols.policies import ProtocolWrapper
 from twisted.python.failure import Failure
 
 __all__ = [
+    "READ_SIZE",
     "SEND_LIMIT",
+    "accept_few",
+    "clamp_window",
     "close_below_tls",
     "close_socket",
     "descriptor_below",
     "hand_over",
     "is_closing",
+    "is_lost",
     "is_tls",
     "reactor_of",
     "set_reactor",
+    "set_read_size",
     "tcp_socket",
     "tls_below",
     "tls_written_by",
@@ -49,6 +57,9 @@ __all__ = [
     "writes_directly",
 ]
 
+
+READ_SIZE = 64 * 1024
+"""Bytes that are read from a socket at a time, as Twisted does it."""
 
 SEND_LIMIT = FileDescriptor.SEND_LIMIT
 """Bytes that a socket is offered at a time."""
@@ -144,6 +155,42 @@ def reactor_of(descriptor: FileDescriptor) -> Any:
 def set_reactor(descriptor: FileDescriptor, reactor: Any) -> None:
     """Have a socket read by another provider of IReactorFDSet, from its next resumption on."""
     descriptor.reactor = reactor
+
+
+def is_lost(descriptor: Any) -> bool:
+    """Return whether a transport has lost its connection, and is about to close its socket."""
+    return bool(getattr(descriptor, "disconnected", False))
+
+
+def set_read_size(transport: Any, size: int) -> None:
+    """Read at most so many bytes at a time from the socket below a transport."""
+    descriptor = descriptor_below(transport)
+    if descriptor is not None and hasattr(descriptor, "bufferSize"):
+        descriptor.bufferSize = size
+
+
+def accept_few(transport: Any, count: int) -> None:
+    """Have the port that accepted a connection accept few at a time.
+
+    Args:
+        transport: of the connection, just accepted.
+        count: the number. Twisted accepts 20 more while that is not enough.
+    """
+    port = getattr(descriptor_below(transport), "server", None)
+    if port is not None and hasattr(port, "numberAccepts"):
+        port.numberAccepts = count
+
+
+def clamp_window(transport: Any, size: int) -> None:
+    """Bound the receive window of a TCP connection in bytes; see TCP_WINDOW_CLAMP in tcp(7).
+
+    Unlike SO_RCVBUF, this leaves the automatic tuning of the window on. Where there is no such
+    option, the window is as before.
+    """
+    handle = tcp_socket(transport)
+    if handle is not None and hasattr(socket, "TCP_WINDOW_CLAMP"):
+        with suppress(OSError):
+            handle.setsockopt(socket.IPPROTO_TCP, socket.TCP_WINDOW_CLAMP, size)
 
 
 # Writing.

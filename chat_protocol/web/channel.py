@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from twisted.web.http import HTTPChannel
-from twisted.web.server import Site
+from twisted.web.server import Request, Site
 
 __all__ = ["Channel", "ChannelSite"]
 
@@ -22,6 +22,11 @@ class _Transport(Protocol):
 
     @property
     def upgraded(self) -> bool: ...
+
+    @property
+    def is_last_request(self) -> bool: ...
+
+    def request_received(self) -> None: ...
 
     def write(self, data: bytes) -> None: ...
 
@@ -55,6 +60,19 @@ class Channel(HTTPChannel):
             self.loseConnection()  # type: ignore[no-untyped-call]
             return
         super().allHeadersReceived()  # type: ignore[no-untyped-call]
+
+    def allContentReceived(self) -> None:
+        """Answer a request; others that have arrived come in later turns."""
+        super().allContentReceived()  # type: ignore[no-untyped-call]
+        self.transport.request_received()
+
+    def checkPersistence(self, request: Request, version: bytes) -> bool:
+        """Return whether another request may follow on the connection."""
+        persists: bool = super().checkPersistence(request, version)  # type: ignore[no-untyped-call]
+        if self.transport.is_last_request:
+            request.responseHeaders.setRawHeaders(b"connection", [b"close"])
+            return False
+        return persists
 
     def rawDataReceived(self, data: bytes) -> None:
         """Take what follows the handshake of a WebSocket; nothing else can follow a request."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from twisted.internet.interfaces import IDelayedCall, ITransport
+from twisted.internet.interfaces import ITransport
 from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 from twisted.web.server import Site
@@ -40,7 +40,14 @@ class HTTPConnection(SessionlessConnection):
     output: Output
     paused = False
     _channel: Channel | None
-    _resuming: IDelayedCall | None = None
+    _resuming = False
+    """Whether a later turn resumes it."""
+    _waits = False
+    """Whether the client has to take answers first."""
+    _peer_done = False
+    """Whether the peer has closed its side, and requests are left."""
+    _requests = 0
+    _received = 0
 
     def __init__(self, acceptor: Acceptor, site: Site) -> None:
         super().__init__(acceptor)
@@ -56,17 +63,37 @@ class HTTPConnection(SessionlessConnection):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         super().connectionLost(reason)
-        if self._resuming is not None:
-            self._resuming.cancel()
-            self._resuming = None
         self._end_http(reason)
+
+    def readConnectionLost(self) -> None:
+        """Close the connection when the requests that have arrived are answered."""
+        if self._resuming and self.reads:
+            self._peer_done = True
+        else:
+            super().readConnectionLost()
 
     def received(self, data: bytes) -> None:
         """Answer requests."""
         assert self._channel is not None
+        self._received += len(data)
+        if 0 < self.acceptor.limits.bytes_before_login < self._received:
+            self.acceptor.too_much_before_login(self, "bytes_before_login")
+            return
         self._channel.dataReceived(data)  # type: ignore[no-untyped-call]
         if self.upgraded:
             self._end_http(connectionDone)
+
+    def request_received(self) -> None:
+        """Count a request. Others that have arrived are answered in later turns."""
+        self._requests += 1
+        if not self.upgraded:
+            self._pause()
+            self._resume_later()
+
+    @property
+    def is_last_request(self) -> bool:
+        """Whether the connection ends after the next answer."""
+        return 0 < self.acceptor.limits.frames_before_login <= self._requests + 1
 
     def upgrade(self, websocket: WebSocket, answer: bytes) -> None:
         """Hand the connection over to a ChatProtocol, with a WebSocket between.
@@ -109,24 +136,32 @@ class HTTPConnection(SessionlessConnection):
         if self.output.backlog:
             return
         self._unsent = 0
+        self._waits = False
         if self.state is ConnectionState.ENDING:
             self.linger_when_drained()
-        elif self.paused and self._resuming is None:
-            # Not in this turn: other connections come first.
-            self._resuming = self.acceptor.clock.callLater(0, self._resume)
+        elif self.paused:
+            self._resume_later()
+
+    def _resume_later(self) -> None:
+        # Not in this turn: other connections come first.
+        if not self._resuming:
+            self._resuming = True
+            self.acceptor.newcomers_backlog.add(self.share, self._resume)
 
     def _resume(self) -> None:
-        self._resuming = None
-        if self.reads and self._channel is not None:
+        self._resuming = False
+        if self.reads and self._channel is not None and not self._waits:
             self.paused = self._channel.paused = False
             self.transport.resumeProducing()
             self.received(b"")
+            if self._peer_done and not self._resuming:
+                super().readConnectionLost()
 
     def output_unread(self, size: int) -> None:
         """Stop reading from a client that leaves answers untaken: it may not ask for more."""
         limit = self.acceptor.limits.answer_buffer
-        if size > limit and not self.paused:
-            self._pause()
+        if size > limit and not self._waits:
+            self._wait()
             self.acceptor.rate_limiter.answers_untaken(self)
 
     def _pause(self) -> None:
@@ -144,8 +179,13 @@ class HTTPConnection(SessionlessConnection):
     def write(self, data: bytes) -> None:
         self.output.write(data)
         self._unsent += len(data)
-        if self._unsent > RESPONSE_BUFFER and not self.paused:
-            self._pause()
+        if self._unsent > RESPONSE_BUFFER:
+            self._wait()
+
+    def _wait(self) -> None:
+        """Read no more until the client has taken all answers."""
+        self._waits = True
+        self._pause()
 
     def writeSequence(self, data: Iterable[bytes]) -> None:
         self.write(b"".join(data))

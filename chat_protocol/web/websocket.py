@@ -19,7 +19,7 @@ from wsproto.events import BytesMessage, CloseConnection, Event, Ping, TextMessa
 from wsproto.frame_protocol import CloseReason
 from zope.interface import implementer
 
-from chat_protocol.server.connection import ChatProtocol
+from chat_protocol.server.connection import QUANTUM, ChatProtocol
 from chat_protocol.server.log_limiter import LogLimiter
 from chat_protocol.transport.output import BufferedOutput
 from chat_protocol.transport.sockets import tls_below, write_at_once
@@ -53,6 +53,8 @@ class WebSocketTransport(ProtocolWrapper):
         self._websocket = websocket
         self._answer = answer
         self._tls: Any = None
+        self._events = websocket.events()
+        """The events that have arrived and are not handled."""
         self._message = bytearray()
         """The part of a message that has arrived."""
         self._began: object | None = None
@@ -60,6 +62,8 @@ class WebSocketTransport(ProtocolWrapper):
         """The Close that ends the WebSocket, unless the peer sends one first."""
         self._failed = False
         """Whether the peer has broken the protocol: what follows has no meaning."""
+        self._reads_on = True
+        """Whether to read what follows, though it may be ignored."""
         self._peer_done = False
 
     def makeConnection(self, transport: Any) -> None:
@@ -75,15 +79,44 @@ class WebSocketTransport(ProtocolWrapper):
             return
         self.wrappedProtocol.heard = self.wrappedProtocol.seconds()
         self._websocket.receive_data(data)
-        whole = False
-        for event in self._websocket.events():
+        self._handle_events()
+
+    def _handle_events(self) -> None:
+        """Handle some events; others come in later turns."""
+        whole, left = False, QUANTUM
+        for event in self._events:
+            if not self._may_send(event):
+                return
             whole = self._handle(event)
             if self._failed:
                 return
+            left -= 1
+            if not left:
+                self.wrappedProtocol.go_on_later(self._resume)
+                break
+        else:
+            self._events = self._websocket.events()
         if whole:
             self._began = None
         elif self._began is None:
             self._began = object()
+
+    def _resume(self) -> None:
+        """Go on with the events that are left."""
+        if not self._failed and self.wrappedProtocol is not None:
+            self._handle_events()
+
+    def _may_send(self, event: Event) -> bool:
+        """Count a message that is no frame of the chat protocol, if there is no session."""
+        chat = self.wrappedProtocol
+        if chat.session is not None or (isinstance(event, BytesMessage) and event.data):
+            return True
+        return chat.may_send_before_login(0)
+
+    def ignore_rest(self) -> None:
+        """Ignore all that follows: the peer sends too much."""
+        self._failed, self._reads_on = True, False
+        self._close = CloseConnection(CloseReason.POLICY_VIOLATION)
 
     @property
     def unfinished(self) -> object | None:
@@ -132,7 +165,7 @@ class WebSocketTransport(ProtocolWrapper):
         elif state is ConnectionState.REMOTE_CLOSING:
             # The peer takes no more messages (section 5.5.1).
             self._write(self._websocket.send(close.response()))
-            self.wrappedProtocol.close()
+            self.wrappedProtocol.end_behind_held(self.wrappedProtocol.close)
         else:
             self._fail(close.code, close.reason or "malformed frame", close.reason)
 
@@ -182,7 +215,8 @@ class WebSocketTransport(ProtocolWrapper):
             self.transport.loseConnection()
             return
         self._write(self._websocket.send(self._close))
-        self.transport.resumeProducing()
+        if self._reads_on:
+            self.transport.resumeProducing()
         if self._peer_done:
             self.transport.loseConnection()
         elif self._failed:

@@ -12,6 +12,7 @@ from chat_protocol.wire.schema import Needs, Registry, Sender, fields_of
 from chat_protocol.wire.types import (
     Byte,
     Properties,
+    Recipients,
     String,
     Strings,
     Struct,
@@ -130,7 +131,7 @@ class Publish:
     publishing_id: UInt64
     message: String
     scope: Byte
-    to: Strings
+    to: Recipients
     time: UInt64
 
 

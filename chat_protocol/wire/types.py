@@ -13,9 +13,12 @@ from typing import Annotated, Any, Generic, Protocol, TypeVar
 from chat_protocol.errors import Malformed
 
 __all__ = [
+    "MAX_PAIRS",
+    "MAX_RECIPIENTS",
     "Byte",
     "FieldType",
     "Properties",
+    "Recipients",
     "String",
     "Strings",
     "Struct",
@@ -98,12 +101,18 @@ class _String:
 
 
 class _Array(Generic[T]):
-    """A uint32 count, then that many items of one type."""
+    """A uint32 count, then that many items of one type.
 
-    def __init__(self, item: FieldType[T]) -> None:
+    Args:
+        item: the type of the items.
+        most: items that the decoder accepts; None: as many as the frame has room for.
+    """
+
+    def __init__(self, item: FieldType[T], most: int | None = None) -> None:
         self.name = f"[]{item.name}"
         self.min_size = 4
         self._item = item
+        self._most = most
 
     def encode(self, value: Sequence[T]) -> bytes:
         return UINT32.encode(len(value)) + b"".join(map(self._item.encode, value))
@@ -112,11 +121,17 @@ class _Array(Generic[T]):
         count, position = UINT32.decode(data, position)
         if count * self._item.min_size > len(data) - position:
             raise Malformed(f"the body ends inside a {self.name} of {count} items")
+        if self._most is not None and count > self._most:
+            raise Malformed(f"{count} items, at most {self._most} are allowed")
         items = []
         for _ in range(count):
             item, position = self._item.decode(data, position)
             items.append(item)
         return tuple(items), position
+
+
+MAX_PAIRS = 64
+"""Pairs of strings in a map that the decoder accepts."""
 
 
 class _Map:
@@ -133,6 +148,8 @@ class _Map:
         count, position = UINT32.decode(data, position)
         if count * 2 * STRING.min_size > len(data) - position:
             raise Malformed(f"the body ends inside a map of {count} pairs")
+        if count > MAX_PAIRS:
+            raise Malformed(f"{count} pairs, at most {MAX_PAIRS} are allowed")
         value = {}
         for _ in range(count):
             key, position = STRING.decode(data, position)
@@ -185,11 +202,16 @@ STRING = _String()
 MAP = _Map()
 STRINGS = _Array(STRING)
 
+MAX_RECIPIENTS = 1000
+"""Names in a Publish that the decoder accepts."""
+
+
 Byte = Annotated[int, BYTE]
 UInt16 = Annotated[int, UINT16]
 UInt64 = Annotated[int, UINT64]
 String = Annotated[str, STRING]
 Strings = Annotated[tuple[str, ...], STRINGS]
+Recipients = Annotated[tuple[str, ...], _Array(STRING, MAX_RECIPIENTS)]
 Properties = Annotated[Mapping[str, str], MAP]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import socket
 import struct
 import threading
 import time
@@ -173,8 +174,9 @@ def test_every_length_up_to_66_kib_is_answered_before_login(
     with Client(address) as client:
         payload = wire.unknown(5)[4:].ljust(length, b"\xff")
         assert client.request(wire.sized(payload)) == wire.ERROR
-        login = wire.login(user("alice"), 6)[4:]
-        if length > wire.MIN:
+    login = wire.login(user("alice"), 6)[4:]
+    if length > wire.MIN:
+        with Client(address) as client:
             assert client.request(wire.sized(login.ljust(length, b"\xff"))) == wire.OK
 
 
@@ -290,3 +292,27 @@ def test_10000_random_frames_harm_nobody(start_server: StartServer) -> None:
     assert not wrong
     assert count > 10
     assert growth < 10_000_000
+
+
+def test_too_much_before_a_login_ends_the_connection_behind_its_answers(
+    address: Address, user: UserNames
+) -> None:
+    with Client(address) as client:
+        client.write(b"".join(wire.unknown(number) for number in range(200)))
+        assert client.answers(range(64)) == [wire.ERROR] * 64
+        with pytest.raises(EOFError):
+            client.read(1)
+    with Client(address) as again:
+        assert again.login(user("alice")) == wire.OK
+
+
+def test_a_script_that_sends_everything_and_closes_its_side(
+    address: Address, user: UserNames
+) -> None:
+    with Client(address, user("bob")) as bob, Client(address) as script:
+        name = user("alice")
+        texts = [str(number) for number in range(2000)]
+        sent = [wire.message(text, name, bob.name, 0, n) for n, text in enumerate(texts)]
+        script.write(wire.login(name, 1) + b"".join(sent))
+        script.sock.shutdown(socket.SHUT_WR)
+        assert bob.texts(len(texts)) == texts

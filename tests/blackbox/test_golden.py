@@ -284,7 +284,7 @@ class TestCorrelationIdTest:
         self, pair: tuple[Client, Client], address: Address
     ) -> None:
         with Client(address) as client:
-            client.write(wire.correlation_test(3) * 50)
+            client.write(wire.correlation_test(3) * 8)
             assert client.still_works()
         alice, bob = pair
         assert alice.send("x", bob.name) == wire.OK

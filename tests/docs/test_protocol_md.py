@@ -18,12 +18,12 @@ from chat_protocol.domain.ranges import Ranges
 from chat_protocol.domain.rates import Rate
 from chat_protocol.domain.users import EVERYONE, Session, User
 from chat_protocol.errors import InvalidUsername
-from chat_protocol.server import authentication, rejected, requests
+from chat_protocol.server import authentication, connection, factory, rejected, requests
 from chat_protocol.server.factory import CORRELATION_TEST_SECONDS
 from chat_protocol.service.tap import Options
 from chat_protocol.stores.memory import store as memory
 from chat_protocol.transport import keepalive
-from chat_protocol.wire import codec
+from chat_protocol.wire import codec, types
 from chat_protocol.wire.codes import Code
 from chat_protocol.wire.commands import (
     REGISTRY,
@@ -266,12 +266,16 @@ CONSTANTS = {
     "MAX_FIRST_PUBLISHING_ID": admission.MAX_FIRST_PUBLISHING_ID,
     "MAX_PUBLISHING_ID_STEP": admission.MAX_PUBLISHING_ID_STEP,
     "POSITION_SECONDS": POSITION_SECONDS,
+    "MAX_PAIRS": types.MAX_PAIRS,
+    "QUANTUM": connection.QUANTUM,
+    "USER_SECONDS": factory.USER_SECONDS,
+    "NEWCOMER_SECONDS": factory.NEWCOMER_SECONDS,
     "HISTORY_BYTES": memory.HISTORY_BYTES,
     "TO_EVERYONE_BYTES": memory.TO_EVERYONE_BYTES,
 }
 
 
-UNITS = {"KiB": 1024, "MiB": 1024 * 1024}
+UNITS = {"KiB": 1024, "KiB of payloads": 1024, "MiB": 1024 * 1024, "ms": 0.001}
 
 
 def _value(text: str) -> float | Rate:

@@ -11,12 +11,18 @@ from zope.interface import implementer
 
 @implementer(IReactorFDSet)
 class Reactor(Clock):
-    """Knows who reads and who writes."""
+    """Knows which descriptors read and write. Its time passes when it is looked at."""
 
     def __init__(self) -> None:
         super().__init__()
+        self.step = 0.0
+        """Seconds that pass between two looks at the clock."""
         self.readers: set[object] = set()
         self.writers: set[Any] = set()
+
+    def seconds(self) -> float:
+        self.rightNow += self.step
+        return self.rightNow
 
     def addReader(self, reader: object) -> None:
         self.readers.add(reader)

@@ -187,17 +187,18 @@ def test_a_session_may_send_longer_frames(server: Server) -> None:
 
 def test_a_correlation_id_test_holds_nobody_up(server: Server) -> None:
     peer = server.connect()
-    assert peer.send(*(frame(0x0009, struct.pack(">I", n)) for n in range(20))) == []
+    count = server.limits.tests_before_login
+    assert peer.send(*(frame(0x0009, struct.pack(">I", n)) for n in range(count))) == []
     assert peer.send(login("alice")) == [Response(1, OK)]
     server.clock.advance(4)
     server.turn()
     answers = peer.received()
-    assert sorted(answers) == [Response(n, OK) for n in range(20)]
+    assert sorted(answers) == [Response(n, OK) for n in range(count)]
     assert answers != sorted(answers)
 
 
 def test_too_many_correlation_id_tests_are_refused(server: Server) -> None:
-    peer = server.connect()
+    peer = server.logged_in("alice")
     limit = server.limits.correlation_tests
     sent = (frame(0x0009, struct.pack(">I", n)) for n in range(limit + 2))
     assert peer.send(*sent) == [Response(limit, ERROR), Response(limit + 1, ERROR)]

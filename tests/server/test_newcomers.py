@@ -15,7 +15,7 @@ from twisted.internet.tcp import Server as Transport
 from twisted.python.failure import Failure
 
 from chat_protocol.domain.limits import Limits
-from chat_protocol.server.factory import ChatFactory
+from chat_protocol.server.factory import NEWCOMER_SECONDS, ChatFactory
 from chat_protocol.server.proxy_protocol import ProxiedFactory
 from chat_protocol.server.sniffer import Sniffer
 from chat_protocol.stores.memory.store import MemoryStore
@@ -132,9 +132,14 @@ def test_few_newcomers_are_read_in_a_turn_and_all_users(line: Line) -> None:
     for number, (_, theirs) in enumerate(users):
         assert theirs.recv(99)
         theirs.send(login(f"user{number}"))
+    line.reactor.step = NEWCOMER_SECONDS / 5
+    assert line.factory.newcomers is not None
+    line.factory.newcomers.doRead()
+    line.reactor.step = 0
+    line.reactor.advance(0)
+    assert 0 < sum(line.reads(end) == "with the users" for end, _ in newcomers) < 20
     line.turn()
     assert all(theirs.recv(99) for _, theirs in users)
-    assert 0 < sum(line.reads(end) == "with the users" for end, _ in newcomers) < 20
     for _ in range(20):
         line.turn()
     assert {line.reads(end) for end, _ in newcomers} == {"with the users"}

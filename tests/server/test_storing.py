@@ -272,6 +272,7 @@ def test_who_leaves_answers_untaken_is_not_read() -> None:
     assert not peer.reading
     assert server.factory.counters.limits == {"answer_buffer": 1}
     peer.protocol.output.resumeProducing()  # type: ignore[attr-defined]
+    server.turn()
     assert peer.reading
     peer.lose()
 

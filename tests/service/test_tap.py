@@ -32,6 +32,7 @@ def test_every_option_arrives() -> None:
         "--status-interval", "0.5", "--retention", "90d", "--connection-rate-per-address", "1/2",
         "--login-rate-per-address", "3/4", "--login-rate", "0.5/6", "--message-rate", "7/8",
         "--message-rate-per-address", "0", "--login-seconds", "9", "--frame-seconds", "0",
+        "--frames-before-login", "10", "--bytes-before-login", "11",
         "--status", "tcp:3:interface=127.0.0.1",
     ) == ServerConfig(
         ("tcp:1", "tcp:2:interface=127.0.0.1"),
@@ -41,7 +42,7 @@ def test_every_option_arrives() -> None:
             mailbox=5, connections=6, connections_per_address=7,
             connection_rate_per_address=Rate(1, 2), login_rate_per_address=Rate(3, 4),
             login_rate=Rate(0.5, 6), message_rate=Rate(7, 8), message_rate_per_address=Rate(0, 0),
-            login_seconds=9, frame_seconds=0,
+            login_seconds=9, frame_seconds=0, frames_before_login=10, bytes_before_login=11,
         ),
         status=("tcp:3:interface=127.0.0.1",),
         retention=90 * 24 * 3600,
@@ -52,6 +53,7 @@ def test_every_option_arrives() -> None:
     ("arguments", "sentence"),
     [
         (["--mailbox-limit", "-1"], "--mailbox-limit: '-1' is not a limit. Give a whole number"),
+        (["--frames-before-login", "x"], "--frames-before-login: 'x' is not a limit. Give a whole"),
         (["--max-connections", "x"], "--max-connections: 'x' is not a limit. Give a whole number"),
         (["--max-connections-per-address", "1.5"], "per-address: '1.5' is not a limit. Give a who"),
         (["--message-rate", "5"], "--message-rate: '5' is not a rate. Give RATE/BURST"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import select
 import socket
+import struct
 from collections.abc import Iterator
 
 import pytest
@@ -65,8 +66,8 @@ class Line:
         self.readers = self.another(256)
         self.peers: list[Peer] = []
 
-    def another(self, at_once: int) -> EpollReader:
-        readers = readers_for(self.reactor, self.turn, at_once)
+    def another(self, seconds: float) -> EpollReader:
+        readers = readers_for(self.reactor, self.turn, seconds)
         assert readers is not None
         return readers
 
@@ -106,16 +107,85 @@ def test_all_that_have_bytes_are_read_at_once(line: Line) -> None:
     assert not select.select([line.readers], [], [], 0)[0]
 
 
-def test_no_more_than_so_many_are_read_in_a_round_and_none_is_left_out(line: Line) -> None:
+def test_sockets_are_read_while_there_is_time_and_none_is_left_out(line: Line) -> None:
     few = line.another(2)
     peers = [line.peer() for _ in range(5)]
     for peer in peers:
         few.adopt(peer.connection)
         peer.theirs.send(b"x")
     assert line.reactor.readers == {few}
+    line.reactor.step = 1
     for expected in (2, 4, 5):
         few.doRead()
         assert sum(peer.received == [b"x"] for peer in peers) == expected
+
+
+def test_sockets_that_are_left_over_are_read_for_each_key_in_turn(line: Line) -> None:
+    few = line.another(1)
+    crowd = [line.peer() for _ in range(10)]
+    for peer in crowd:
+        few.adopt(peer.connection, "crowd")
+        peer.theirs.send(b"x")
+    line.reactor.step = 1
+    few.doRead()
+    other = line.peer()
+    few.adopt(other.connection, "other")
+    other.theirs.send(b"y")
+    for _ in range(3):
+        few.doRead()
+    assert other.received == [b"y"]
+    assert 0 < sum(bool(peer.received) for peer in crowd) < 10
+    for _ in range(10):
+        few.doRead()
+    assert all(peer.received == [b"x"] for peer in crowd)
+
+
+@pytest.fixture
+def reset_pair() -> Iterator[tuple[socket.socket, socket.socket]]:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        theirs = socket.create_connection(listener.getsockname())
+        ours, _ = listener.accept()
+        ours.setblocking(False)
+        yield ours, theirs
+
+
+def reset(theirs: socket.socket) -> None:
+    theirs.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    theirs.close()
+
+
+@pytest.mark.parametrize("paused", [False, True])
+def test_what_a_peer_sent_is_dropped_when_it_resets(
+    line: Line, reset_pair: tuple[socket.socket, socket.socket], paused: bool
+) -> None:
+    peer = line.peer()
+    peer.theirs.close()
+    ours, peer.theirs = reset_pair
+    connection = Connection(ours, peer, line.reactor)  # type: ignore[arg-type]
+    connection.connected = 1
+    connection.startReading()  # type: ignore[no-untyped-call]
+    line.readers.adopt(connection)
+    if paused:
+        connection.pauseProducing()
+    peer.theirs.send(b"unread")
+    reset(peer.theirs)
+    line.read()
+    assert peer.received == []
+    assert peer.lost is not None
+    assert peer.lost.check(ConnectionLost)  # type: ignore[no-untyped-call]
+    assert not line.readers.reads(connection)
+
+
+def test_a_paused_socket_that_its_peer_has_closed_is_read_when_it_is_resumed(line: Line) -> None:
+    peer = line.peer()
+    peer.connection.pauseProducing()
+    peer.theirs.send(b"x")
+    peer.theirs.close()
+    line.readers.doRead()
+    assert not select.select([line.readers], [], [], 0)[0], "it would be reported for ever"
+    peer.connection.resumeProducing()
+    line.read()
+    assert peer.received == [b"x"]
 
 
 def test_who_is_paused_goes_to_others_paused(line: Line) -> None:
@@ -209,7 +279,8 @@ def test_the_end_of_what_a_peer_sends(line: Line) -> None:
     assert isinstance(one, HalfClosing)
     assert one.half_closed
     assert one.lost is None
-    assert line.reactor.readers == set()
+    assert not line.readers.reads(one.connection)
+    assert not select.select([line.readers], [], [], 0)[0]
 
 
 def test_a_reset_is_no_half_close_and_ends_the_writing_too(line: Line) -> None:
@@ -279,17 +350,17 @@ def test_all_connections_end_with_the_reactor(line: Line) -> None:
 def test_a_transport_is_read_by_whom_it_is_given_to(line: Line) -> None:
     others = line.another(8)
     one = line.peer()
-    read_by(None, one.connection)
+    read_by(None, one.connection, "")
     assert line.readers.reads(one.connection)
     wrapper = ProtocolWrapper(WrappingFactory(None), one)
     wrapper.transport = one.connection  # type: ignore[assignment]
-    read_by(others, wrapper)
+    read_by(others, wrapper, "")
     assert others.reads(one.connection)
     assert not line.readers.reads(one.connection)
 
 
 def test_what_has_no_socket_is_left_alone(line: Line) -> None:
-    read_by(line.readers, StringTransport())
+    read_by(line.readers, StringTransport(), "")
     assert line.reactor.readers == set()
 
 

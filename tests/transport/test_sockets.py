@@ -504,7 +504,7 @@ def test_a_connection_whose_reactor_cannot_be_changed(line: Line) -> None:
     readers = readers_for(line.reactor, Server().factory.turn, 8)
     assert readers is not None
     del line.connection.reactor
-    read_by(readers, line.connection)
+    read_by(readers, line.connection, "")
     line.connection.reactor = line.reactor  # type: ignore[assignment]
     assert line.reactor.readers == {line.connection}
 
