@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Hashable
-from ipaddress import IPv6Address, ip_address
 from typing import NamedTuple
 
-__all__ = ["Allowance", "Bucket", "Buckets", "Rate", "address_of"]
+__all__ = ["Allowance", "Bucket", "Buckets", "Rate"]
 
 
 class Rate(NamedTuple):
@@ -93,25 +92,6 @@ class Buckets:
 
     def __len__(self) -> int:
         return len(self._buckets)
-
-
-def address_of(host: str) -> str:
-    """Return the address that the rates of a host count for; for IPv6, its /64.
-
-    A customer of a provider usually has a whole /64. The result is empty, and no rate applies, for
-    a loopback address and for what is not an address, as on a UNIX socket: the peer is a proxy for
-    many clients, or a local process.
-    """
-    try:
-        address = ip_address(host.partition("%")[0])
-    except ValueError:
-        return ""
-    if isinstance(address, IPv6Address):
-        mapped = address.ipv4_mapped
-        if mapped is None:
-            return "" if address.is_loopback else str(IPv6Address(int(address) >> 64 << 64)) + "/64"
-        address = mapped
-    return "" if address.is_loopback else str(address)
 
 
 class Allowance:

@@ -14,11 +14,12 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from chat_protocol.domain.counters import Counters
 from chat_protocol.domain.limits import Limits
-from chat_protocol.domain.rates import Allowance, Bucket, Buckets, address_of
+from chat_protocol.domain.rates import Allowance, Bucket, Buckets
 from chat_protocol.domain.users import Session
 from chat_protocol.errors import RateLimited
 from chat_protocol.server.log_limiter import LogLimiter
 from chat_protocol.server.peer import Connection, Observer, Peer
+from chat_protocol.transport.addresses import address_of
 
 __all__ = ["UNLIMITED", "RateLimiter"]
 

@@ -2,14 +2,34 @@
 
 from __future__ import annotations
 
+from ipaddress import IPv6Address, ip_address
 from typing import Any
 
-__all__ = ["host_of", "in_words"]
+__all__ = ["address_of", "host_of", "in_words"]
 
 
 def host_of(address: Any) -> str:
     """Return an address without its port; empty if it has no host, as on a UNIX socket."""
     return str(getattr(address, "host", ""))
+
+
+def address_of(host: str) -> str:
+    """Return the address that a host counts for in limits; for IPv6, its /64.
+
+    A customer of a provider usually has a whole /64. An IPv4 address that is mapped to IPv6 counts
+    as the IPv4 address. The result is empty for the machine's own addresses and for what is not an
+    address, as on a UNIX socket: the peer is a local process, or a proxy for many clients.
+    """
+    try:
+        address = ip_address(host.partition("%")[0])
+    except ValueError:
+        return ""
+    if isinstance(address, IPv6Address):
+        mapped = address.ipv4_mapped
+        if mapped is None:
+            return "" if address.is_loopback else str(IPv6Address(int(address) >> 64 << 64)) + "/64"
+        address = mapped
+    return "" if address.is_loopback else str(address)
 
 
 def in_words(address: Any) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from chat_protocol.domain.rates import Allowance, Bucket, Buckets, Rate, address_of
+from chat_protocol.domain.rates import Allowance, Bucket, Buckets, Rate
 
 
 def test_a_bucket_is_full_at_first_and_fills_again() -> None:
@@ -74,26 +74,6 @@ def test_the_tightest_rate_of_an_allowance_counts() -> None:
     assert allowance.wait(0.0) == pytest.approx(0.2)
     assert allowance.rate(0.0) == Rate(5, 20)
     assert mine.level(0.0) == 80
-
-
-@pytest.mark.parametrize(
-    ("host", "address"),
-    [
-        ("192.0.2.1", "192.0.2.1"),
-        ("127.0.0.1", ""),
-        ("127.8.9.1", ""),
-        ("::1", ""),
-        ("", ""),
-        ("/run/chat.sock", ""),
-        ("2001:db8:1:2:3::4", "2001:db8:1:2::/64"),
-        ("2001:db8:1:2:ffff::9", "2001:db8:1:2::/64"),
-        ("fe80::1%eth0", "fe80::/64"),
-        ("::ffff:192.0.2.1", "192.0.2.1"),
-        ("::ffff:127.0.0.1", ""),
-    ],
-)
-def test_the_address_that_the_rates_of_a_host_count_for(host: str, address: str) -> None:
-    assert address_of(host) == address
 
 
 def test_rates_in_words() -> None:

@@ -36,3 +36,16 @@ def test_the_next_protocol_may_know_another_address() -> None:
     assert (addresses[""], addresses["192.0.2.1"]) == (0, 1)
     addresses.disconnected(after)
     assert not addresses._counts
+
+
+def test_a_64_is_one_address() -> None:
+    addresses = Addresses()
+    hosts = ["2001:db8:0:1::1", "2001:db8:0:1:ffff::2", "::ffff:192.0.2.1", "192.0.2.1", "::1"]
+    connections: list[Any] = [Connection(host) for host in hosts]
+    for one in connections:
+        addresses.connected(one)
+    assert [addresses[host] for host in ("2001:db8:0:1::9", "192.0.2.1", "::1")] == [2, 2, 1]
+    assert [addresses[host] for host in ("2001:db8:0:2::1", "127.0.0.1")] == [0, 0]
+    for one in connections:
+        addresses.disconnected(one)
+    assert not addresses._counts
