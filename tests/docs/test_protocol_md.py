@@ -18,7 +18,7 @@ from chat_protocol.domain.ranges import Ranges
 from chat_protocol.domain.rates import Rate
 from chat_protocol.domain.users import EVERYONE, Session, User
 from chat_protocol.errors import InvalidUsername
-from chat_protocol.server import authentication, connection, factory, rejected, requests
+from chat_protocol.server import connection, factory, rejected, requests, throttle
 from chat_protocol.server.factory import CORRELATION_TEST_SECONDS
 from chat_protocol.service.tap import Options
 from chat_protocol.stores.memory import store as memory
@@ -240,14 +240,15 @@ def test_the_table_of_codes_is_what_the_program_has() -> None:
 
 CONSTANTS = {
     "MIN_FRAME": codec.MIN_FRAME,
-    "FREE_GUESSES": authentication.FREE_GUESSES,
-    "FREE_GUESSES_OF_ADDRESS": authentication.FREE_GUESSES_OF_ADDRESS,
-    "FREE_GUESSES_OF_NAME": authentication.FREE_GUESSES_OF_NAME,
-    "LONGEST_WAIT_OF_NAME": authentication.LONGEST_WAIT_OF_NAME,
+    "FREE_GUESSES": throttle.FREE_GUESSES,
+    "FREE_GUESSES_OF_ADDRESS": throttle.FREE_GUESSES_OF_ADDRESS,
+    "FREE_GUESSES_OF_NAME": throttle.FREE_GUESSES_OF_NAME,
+    "LONGEST_SHARED_WAIT": throttle.LONGEST_SHARED_WAIT,
+    "GUESSES_SECONDS": throttle.GUESSES_SECONDS,
     "REJECTED": rejected.REJECTED,
     "REJECTED_SECONDS": rejected.REJECTED_SECONDS,
-    "GUESSERS": authentication.GUESSERS,
-    "LONGEST_WAIT": authentication.LONGEST_WAIT,
+    "GUESSERS": throttle.GUESSERS,
+    "LONGEST_WAIT": throttle.LONGEST_WAIT,
     "MAX_FRAME_BEFORE_LOGIN": codec.MAX_FRAME_BEFORE_LOGIN,
     "MAX_FRAME": codec.MAX_FRAME,
     "MAX_USERNAME": MAX_USERNAME,
@@ -300,7 +301,7 @@ def test_the_table_of_limits_is_what_the_program_has() -> None:
 
 def test_every_public_constant_of_these_modules_is_listed() -> None:
     """A limit that is added to one of them is added to the document as well."""
-    for module in (admission, authentication, rejected, requests):
+    for module in (admission, rejected, requests, throttle):
         names = {name for name in vars(module) if name.isupper() and not name.startswith("_")}
         assert names - set(CONSTANTS) == set()
 

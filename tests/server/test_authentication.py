@@ -1,4 +1,4 @@
-"""Passwords: which of them let a user in, and how guessing is slowed down."""
+"""Passwords: which of them let a user in."""
 
 from __future__ import annotations
 
@@ -11,26 +11,14 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from zope.interface import implementer
 
-from chat_protocol.errors import AuthenticationFailed, RateLimited
-from chat_protocol.server.authentication import (
-    FREE_GUESSES,
-    FREE_GUESSES_OF_ADDRESS,
-    FREE_GUESSES_OF_NAME,
-    GUESSERS,
-    LONGEST_WAIT_OF_NAME,
-    Authenticator,
-    Throttle,
-)
+from chat_protocol.errors import AuthenticationFailed
+from chat_protocol.server.authentication import Authenticator
 from chat_protocol.server.factory import ChatFactory
+from chat_protocol.server.throttle import FREE_GUESSES
 from chat_protocol.wire.codes import Code
 from chat_protocol.wire.commands import Heartbeat, Login2, Response2
 from tests.server import line
 from tests.server.line2 import Peer2, Server2
-
-_WAIT = (
-    r"^too many wrong passwords for 'alice' from this address: 3 are free \(FREE_GUESSES\);"
-    r" try again in \d+ s$"
-)
 
 
 @implementer(ICredentialsChecker)
@@ -148,80 +136,25 @@ def test_a_checker_that_never_answers_is_given_up(logged_failures: list[Any]) ->
     logged_failures.clear()
 
 
-def test_guessing_one_name_gets_slower_and_the_detail_says_the_wait() -> None:
-    clock = Clock()
-    throttle = Throttle(clock)
+@pytest.mark.parametrize(("fails", "counts"), [(False, True), (True, False)])
+def test_a_password_whose_check_was_not_awaited_counts(
+    fails: bool, counts: bool, logged_failures: list[Any]
+) -> None:
+    checker = SlowChecker()
+    server = GuardedServer(checker)
     for _ in range(FREE_GUESSES):
-        throttle.check("host", "alice")
-        throttle.wrong("host", "alice")
-    waits = []
-    for _ in range(8):
-        with pytest.raises(RateLimited, match=_WAIT) as caught:
-            throttle.check("host", "alice")
-        assert caught.value.limit == "FREE_GUESSES"
-        waited = 0
-        while True:
-            clock.advance(1)
-            waited += 1
-            try:
-                throttle.check("host", "alice")
-            except RateLimited:
-                continue
-            break
-        waits.append(waited)
-        throttle.wrong("host", "alice")
-    assert waits == [1, 2, 4, 8, 16, 32, 60, 60]
-    throttle.check("host", "bob")
-    throttle.check("elsewhere", "alice")
-
-
-def test_one_address_cannot_try_every_name() -> None:
-    throttle = Throttle(Clock())
-    for number in range(FREE_GUESSES_OF_ADDRESS):
-        throttle.check("host", str(number))
-        throttle.wrong("host", str(number))
-    with pytest.raises(RateLimited):
-        throttle.check("host", "another")
-    throttle.check("elsewhere", "another")
-
-
-def test_many_addresses_cannot_guess_one_name_or_lock_out_its_user() -> None:
-    clock = Clock()
-    throttle = Throttle(clock)
-    throttle.right("home", "alice")
-    for number in range(FREE_GUESSES_OF_NAME + 20):
-        throttle.wrong(str(number), "alice")
-    with pytest.raises(RateLimited) as caught:
-        throttle.check("elsewhere", "alice")
-    assert caught.value.limit == "FREE_GUESSES_OF_NAME"
-    throttle.check("home", "alice")
-    throttle.check("elsewhere", "bob")
-    clock.advance(LONGEST_WAIT_OF_NAME)
-    throttle.check("elsewhere", "alice")
-
-
-def test_the_oldest_address_with_the_right_password_is_dropped_above_a_limit() -> None:
-    throttle = Throttle(Clock())
-    throttle.right("home", "alice")
-    for number in range(GUESSERS):
-        throttle.right(str(number), "bob")
-    assert len(throttle._known) == GUESSERS
-    for number in range(FREE_GUESSES_OF_NAME):
-        throttle.wrong(str(number), "alice")
-    with pytest.raises(RateLimited):
-        throttle.check("home", "alice")
-
-
-def test_the_right_password_clears_the_wrong_ones_and_memory_is_bounded() -> None:
-    throttle = Throttle(Clock())
-    for _ in range(FREE_GUESSES - 1):
-        throttle.wrong("host", "alice")
-    throttle.right("host", "alice")
-    throttle.wrong("host", "alice")
-    throttle.check("host", "alice")
-    for number in range(GUESSERS + 10):
-        throttle.wrong(str(number), "x")
-    assert len(throttle._guessers) == GUESSERS
+        peer = server.connect()
+        peer.say(Login2("alice", {"password": "x"}))
+        if fails:
+            checker.asked[-1][1].errback(ZeroDivisionError())
+            server.turn()
+        peer.lose()
+    server.clock.advance(0.5)
+    peer = server.connect()
+    refused = peer.say(Login2("alice", {"password": "x"}))
+    assert [one.code for one in refused] == [Code.RATE_LIMITED] * counts
+    peer.lose()
+    logged_failures.clear()
 
 
 def test_a_version_2_login_needs_a_password_even_where_version_1_does_not() -> None:
