@@ -15,7 +15,7 @@ from zope.interface import implementer
 
 from chat_protocol.domain.limits import Limits
 from chat_protocol.domain.peer import IConnection
-from chat_protocol.domain.rates import Allowance, address_of
+from chat_protocol.domain.rates import Allowance
 from chat_protocol.domain.turn import Turn
 from chat_protocol.domain.users import Session
 from chat_protocol.server.dispatcher import Dispatcher
@@ -24,7 +24,7 @@ from chat_protocol.server.peer import Peer
 from chat_protocol.server.presence import PresenceFeed
 from chat_protocol.server.rate_limiter import UNLIMITED, RateLimiter
 from chat_protocol.server.state import NEXT, ConnectionEvent, ConnectionState
-from chat_protocol.transport.addresses import host_of, in_words
+from chat_protocol.transport.addresses import address_of, host_of, in_words
 from chat_protocol.transport.backlog import Backlog
 from chat_protocol.transport.epoll_reader import EpollReader, read_by
 from chat_protocol.transport.framing import FrameReceiver

@@ -14,7 +14,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from chat_protocol.domain.limits import Limits
-from chat_protocol.domain.rates import Allowance, address_of
+from chat_protocol.domain.rates import Allowance
 from chat_protocol.domain.turn import Turn
 from chat_protocol.domain.users import Session
 from chat_protocol.server.connection import ChatProtocol
@@ -23,7 +23,7 @@ from chat_protocol.server.log_limiter import LogLimiter
 from chat_protocol.server.peer import Connection
 from chat_protocol.server.rate_limiter import UNLIMITED, RateLimiter
 from chat_protocol.server.state import NEXT, ConnectionEvent, ConnectionState
-from chat_protocol.transport.addresses import host_of, in_words
+from chat_protocol.transport.addresses import address_of, host_of, in_words
 from chat_protocol.transport.backlog import Backlog
 from chat_protocol.transport.epoll_reader import EpollReader, read_by
 from chat_protocol.transport.sockets import (
