@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from chat_protocol.client import ReceivedMessage, UserInfo, moment
+from chat_protocol.domain.names import is_hidden
 
 __all__ = [
     "as_display",
@@ -21,11 +22,13 @@ __all__ = [
     "as_record",
     "excerpt",
     "format_ranges",
+    "name_column",
     "quoted",
     "quoted_list",
     "user_as_json",
     "user_as_line",
     "visible",
+    "visible_name",
 ]
 
 _INVISIBLE = frozenset({"Cc", "Cf", "Cs", "Co", "Zl", "Zp"})
@@ -57,9 +60,22 @@ def visible(text: str) -> str:
     return "".join(map(_visible_character, text))
 
 
+def visible_name(name: str) -> str:
+    """Return ``name`` with all characters escaped that a reader does not see.
+
+    Names that look the same would otherwise pass for each other. In a text some of these characters
+    have a meaning, such as the variation selectors of emoji.
+    """
+    if name.isascii() and name.isprintable():
+        return name
+    return "".join(_escaped(one) if is_hidden(one) else _visible_character(one) for one in name)
+
+
 def _visible_character(character: str) -> str:
-    if unicodedata.category(character) not in _INVISIBLE:
-        return character
+    return _escaped(character) if unicodedata.category(character) in _INVISIBLE else character
+
+
+def _escaped(character: str) -> str:
     short_escape = _SHORT_ESCAPES.get(character)
     if short_escape is not None:
         return short_escape
@@ -72,9 +88,9 @@ def _visible_character(character: str) -> str:
 def quoted(name: str) -> str:
     """Return a name as it can be typed, in quotes if necessary."""
     if _PLAIN_NAME.fullmatch(name):
-        return visible(name)
+        return visible_name(name)
     escaped = name.replace("\\", "\\\\").replace('"', '\\"')
-    return f'"{visible(escaped)}"'
+    return f'"{visible_name(escaped)}"'
 
 
 def quoted_list(names: Sequence[str]) -> str:
@@ -119,7 +135,7 @@ def as_line(message: ReceivedMessage) -> str:
     return "\t".join(
         (
             _format_time(_sent_at_local(message)),
-            _escape_column(message.sender),
+            name_column(message.sender),
             _escape_column(message.text),
         )
     )
@@ -155,7 +171,7 @@ def user_as_line(user: UserInfo) -> str:
     """Return name, ``online`` or ``offline``, and the local ISO time of the last login."""
     where = "online" if user.online else "offline"
     return "\t".join(
-        (_escape_column(user.name), where, _format_time(_to_local(moment(user.last_login))))
+        (name_column(user.name), where, _format_time(_to_local(moment(user.last_login))))
     )
 
 
@@ -173,6 +189,11 @@ def user_as_json(user: UserInfo) -> str:
 
 def _recipients(message: ReceivedMessage) -> str:
     return _EVERYONE if message.everyone else quoted_list(message.recipients)
+
+
+def name_column(name: str) -> str:
+    """Return a name for a column of output; backslashes are doubled."""
+    return visible_name(name.replace("\\", "\\\\"))
 
 
 def _escape_column(text: str) -> str:

@@ -14,7 +14,7 @@ from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.internet.interfaces import IReactorTime
 from zope.interface import Interface, implementer
 
-from chat_protocol.domain.names import normalize_username
+from chat_protocol.domain.names import canonical_username
 from chat_protocol.errors import AuthenticationFailed, InvalidUsername, RateLimited
 from chat_protocol.server.throttle import Throttle
 from chat_protocol.transport.addresses import address_of
@@ -24,7 +24,7 @@ __all__ = ["Authenticator", "IReloadable"]
 
 def _same_name(certified: str, name: str) -> bool:
     with suppress(InvalidUsername):
-        return normalize_username(certified) == name
+        return canonical_username(certified) == name
     return False
 
 

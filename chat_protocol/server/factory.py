@@ -21,7 +21,7 @@ from chat_protocol.domain.exchange import Exchange
 from chat_protocol.domain.limits import Limits
 from chat_protocol.domain.messages import Message
 from chat_protocol.domain.metrics import Meter
-from chat_protocol.domain.names import normalize_username
+from chat_protocol.domain.names import canonical_username
 from chat_protocol.domain.ports import ISharedStore, IStore
 from chat_protocol.domain.queries import Account, Conversation, Lookup, UserList
 from chat_protocol.domain.turn import Turn
@@ -487,7 +487,7 @@ class ChatFactory(ServerFactory):
             UserNotFound: the name cannot be a username.
         """
         try:
-            return self.directory.user(normalize_username(name))
+            return self.directory.user(canonical_username(name))
         except InvalidUsername as error:
             raise UserNotFound(error.detail) from None
 

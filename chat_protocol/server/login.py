@@ -10,10 +10,11 @@ from chat_protocol.domain.delivery import Delivery
 from chat_protocol.domain.directory import Directory
 from chat_protocol.domain.exchange import Exchange
 from chat_protocol.domain.limits import Limits
-from chat_protocol.domain.names import normalize_username
+from chat_protocol.domain.names import canonical_username, check_new_username
 from chat_protocol.domain.peer import IConnection
+from chat_protocol.domain.queries import Lookup
 from chat_protocol.domain.users import Claim, Session
-from chat_protocol.errors import Unavailable, UserAlreadyLogged
+from chat_protocol.errors import InvalidUsername, Unavailable, UserAlreadyLogged
 from chat_protocol.server.authentication import Authenticator
 from chat_protocol.server.peer import Observer, Peer
 from chat_protocol.server.rate_limiter import RateLimiter
@@ -82,21 +83,22 @@ class LoginProcedure:
                 read from that session until the login has succeeded, which ends it, or failed.
 
         Raises:
-            InvalidUsername: no user can have that name.
+            InvalidUsername: no new user can have that name, and no user has it.
             UserAlreadyLogged: the connection has a session, or the user has one.
             AuthenticationFailed, RateLimited: see Authenticator.check.
             Unavailable: the store cannot register the user now, or the connection has ended.
             OutcomeUnknown: see Logins.register.
         """
-        name = normalize_username(username or self._certified_name(peer) or "")
+        name = canonical_username(username or self._certified_name(peer) or "")
         self._rate_limiter.check_login(peer, name)
         if peer.session is not None:
             raise UserAlreadyLogged(f"this connection is {peer.session.user.name}'s")
         if self._authenticator is not None:
             certified = self._certified_name(peer)
             await self._authenticator.check(peer.host, name, password, version, certified)
-            if peer.state is not ConnectionState.CONNECTED:
-                raise Unavailable(_ENDED)
+        await self._check_name(name)
+        if peer.state is not ConnectionState.CONNECTED:
+            raise Unavailable(_ENDED)
         session = self._session_to_take_over(name, shown)
         if session is None:
             user = self._directory.claim(name)
@@ -116,6 +118,16 @@ class LoginProcedure:
         user.id = answer.user_id
         claim.number = answer.number
         return claim
+
+    async def _check_name(self, name: str) -> None:
+        """Check a name against the rules for new users, unless a user has it already."""
+        try:
+            check_new_username(name)
+        except InvalidUsername:
+            lookup = Lookup(name)
+            await self._exchange.query(lookup)
+            if not lookup.user_id:
+                raise
 
     def _session_to_take_over(self, name: str, token: str) -> Session | None:
         """Return the session of that name if it has that token."""

@@ -103,6 +103,19 @@ def test_users(chatadmin: ChatAdmin, store: str) -> None:
     assert chatadmin("-s", store, "users", "show", " x").code == 1
 
 
+def test_a_user_with_a_name_that_no_new_one_gets(chatadmin: ChatAdmin, tmp_path: Path) -> None:
+    made = sqlite_store(tmp_path / "chat.db")
+    now(made.open())
+    register(made, "bob\u3164")
+    now(made.close())
+    store = f"sqlite:{tmp_path / 'chat.db'}"
+    assert chatadmin("-s", store, "users", "list").out.startswith("bob\\u3164\t")
+    assert chatadmin("-s", store, "users", "show", "bob\u3164").out.startswith("bob\\u3164: last")
+    assert chatadmin("-s", store, "check").code == 0
+    deleted = chatadmin("-s", store, "users", "delete", "bob\u3164")
+    assert deleted.out == "deleted bob\\u3164 and 0 messages\n"
+
+
 def test_backup_restore_check_and_figures(chatadmin: ChatAdmin, store: str, tmp_path: Path) -> None:
     backup = tmp_path / "backup.db"
     made = chatadmin("-s", store, "backup", backup)

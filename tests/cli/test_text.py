@@ -69,6 +69,29 @@ def test_control_characters_are_escaped(text: str, shown: str) -> None:
     assert visible(text) == shown
 
 
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("bob\u3164", "bob\\u3164"),
+        ("b\u034fob", "b\\u034fob"),
+        ("bob\ufe0f", "bob\\ufe0f"),
+        ("bob\U000e0100", "bob\\U000e0100"),
+        ("\u2800", "\\u2800"),
+        ("b\u0378", "b\\u0378"),
+        ("b\u202eob", "b\\u202eob"),
+    ],
+)
+def test_names_show_what_readers_do_not_see(name: str, shown: str) -> None:
+    assert quoted(name) == quoted_list([name]) == shown
+    assert as_line(message(name, sender=name)).split("\t")[1] == shown
+    assert f" {shown} to alice: " in as_display(message(sender=name), NOON)
+    assert user_as_line(UserInfo(name, False, 0)).split("\t")[0] == shown
+
+
+def test_texts_keep_the_variation_selectors_of_emoji() -> None:
+    assert visible("\u2764\ufe0f") == "\u2764\ufe0f"
+
+
 @given(st.text())
 def test_formatted_text_contains_no_control_characters(text: str) -> None:
     shown_all = (

@@ -16,8 +16,8 @@ from typing import Any
 
 from chat_protocol.cli.admin.options import build_parser
 from chat_protocol.cli.admin.passwords import PasswordFileError, clear_password, set_password
-from chat_protocol.cli.text import quoted, visible
-from chat_protocol.domain.names import normalize_username
+from chat_protocol.cli.text import name_column, quoted, visible
+from chat_protocol.domain.names import canonical_username
 from chat_protocol.errors import InvalidUsername, StoreUnusable, Unavailable, UserNotFound
 from chat_protocol.stores.admin import StoreAdmin, UserRecord
 from chat_protocol.stores.registry import admin_from_url
@@ -169,12 +169,12 @@ def _list_users(store: StoreAdmin, options: argparse.Namespace) -> AdminExitCode
         if options.json:
             print(json.dumps(_user_record(user)))
         else:
-            print(f"{_escape_column(user.name)}\t{_format_iso(user.last_login)}\t{user.waiting}")
+            print(f"{name_column(user.name)}\t{_format_iso(user.last_login)}\t{user.waiting}")
     return AdminExitCode.OK
 
 
 def _show_user(store: StoreAdmin, options: argparse.Namespace) -> AdminExitCode:
-    user, messages = store.user(normalize_username(options.name))
+    user, messages = store.user(canonical_username(options.name))
     _print_result(
         options,
         {**_user_record(user), "messages": messages},
@@ -185,7 +185,7 @@ def _show_user(store: StoreAdmin, options: argparse.Namespace) -> AdminExitCode:
 
 
 def _delete_user(store: StoreAdmin, options: argparse.Namespace) -> AdminExitCode:
-    name = normalize_username(options.name)
+    name = canonical_username(options.name)
     removed = store.delete_user(name)
     _print_result(
         options,
@@ -244,7 +244,3 @@ def _format_iso(nanoseconds: int) -> str | None:
         return None
     moment = datetime.fromtimestamp(nanoseconds // 10**9, timezone.utc)
     return moment.isoformat().replace("+00:00", "Z")
-
-
-def _escape_column(text: str) -> str:
-    return visible(text.replace("\\", "\\\\"))

@@ -6,7 +6,7 @@ import os
 import stat
 from contextlib import suppress
 
-from chat_protocol.domain.names import normalize_username
+from chat_protocol.domain.names import canonical_username, normalize_username
 from chat_protocol.errors import ChatError
 from chat_protocol.stores.sqlite.admin.copy import synced_folder
 from chat_protocol.stores.sqlite.admin.target import check_name
@@ -31,7 +31,7 @@ def set_password(path: str, name: str, password: str) -> bool:
         StoreUnusable: the file belongs to a store.
         OSError: the file was written, but could not be synced to disk.
     """
-    name = _checked_name(name)
+    name = _checked_name(normalize_username(name))
     if not password:
         raise PasswordFileError("a password cannot be empty; use 'password clear' to remove one")
     if ":" in password or password != password.strip() or not password.isprintable():
@@ -49,11 +49,10 @@ def clear_password(path: str, name: str) -> bool:
     """
     if not os.path.exists(path):
         raise PasswordFileError(f"{path} does not exist")
-    return _replace_lines(path, _checked_name(name), b"")
+    return _replace_lines(path, _checked_name(canonical_username(name)), b"")
 
 
 def _checked_name(name: str) -> str:
-    name = normalize_username(name)
     if ":" in name:
         raise PasswordFileError("the password file cannot hold a name with a colon")
     return name

@@ -86,11 +86,7 @@ class Capabilities:
 
     def name(self, name: str) -> str:
         """Return a username as it can be typed."""
-        shown = quoted(name)
-        if not shown.isascii():
-            # Names that differ only in a variation selector must look different.
-            shown = "".join(f"\\u{ord(c):04x}" if c in _VARIATIONS else c for c in shown)
-        return self.plain(shown)
+        return self.plain(quoted(name))
 
     def width(self, text: str) -> int:
         """Return the columns that a text occupies."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 import struct
 
-from chat_protocol.domain.names import normalize_username
+from chat_protocol.domain.names import canonical_username
 from chat_protocol.domain.ranges import Ranges
 from chat_protocol.errors import InvalidUsername
 from chat_protocol.stores.admin import Findings
@@ -95,7 +95,7 @@ class _Check:
         for id_, name in self._execute("SELECT id, name FROM user"):
             try:
                 self._names[id_] = name.decode()
-                right = normalize_username(self._names[id_]) == self._names[id_]
+                right = canonical_username(self._names[id_]) == self._names[id_]
             except (UnicodeDecodeError, InvalidUsername):
                 right = False
             if not right:

@@ -37,11 +37,16 @@ export function icon(name, label) {
 
 /** Create an inline element whose text direction does not affect the text around it. */
 export function isolated(value, about = {}) {
-  return el("bdi", about, shown(value));
+  return el("bdi", about, shownName(value));
+}
+
+/** Return a name with all characters that show as nothing made visible. */
+export function shownName(value) {
+  return value.replace(/[\p{C}\p{Zl}\p{Zp}\p{Default_Ignorable_Code_Point}\u2800]/gu, visible);
 }
 
 /**
- * Return a name or an excerpt with control and format characters (Unicode categories Cc and Cf) made
+ * Return an excerpt with control and format characters (Unicode categories Cc and Cf) made
  * visible. Format characters are invisible, or change the direction of the text.
  */
 export function shown(value) {
@@ -76,7 +81,7 @@ export function avatar(name, symbol) {
   const circle = el("span", { class: "avatar", "aria-hidden": "true" });
   circle.style.setProperty("--hue", hue(name));
   if (symbol) circle.append(icon(symbol));
-  else circle.append([...new Intl.Segmenter().segment(name)][0]?.segment.toUpperCase() ?? "?");
+  else circle.append([...new Intl.Segmenter().segment(shownName(name))][0]?.segment.toUpperCase() ?? "?");
   return circle;
 }
 

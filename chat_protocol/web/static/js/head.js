@@ -1,6 +1,6 @@
 /** The header of a conversation, and the placeholder of an empty one. */
 
-import { brief, el, icon, isolated, shown } from "./dom.js";
+import { brief, el, icon, isolated, shownName } from "./dom.js";
 import { dateOf } from "./model.js";
 import { pictureOf } from "./sidebar.js";
 
@@ -11,7 +11,7 @@ export function showHead(conversation, model, isConnected) {
   $("pane-avatar").replaceChildren(pictureOf(conversation, model));
   $("title").replaceChildren(isolated(conversation.title));
   $("subtitle").textContent = about(conversation, model, isConnected);
-  $("text").placeholder = conversation.isEveryone ? "Write to everyone" : `Write to ${shown(conversation.title)}`;
+  $("text").placeholder = conversation.isEveryone ? "Write to everyone" : `Write to ${shownName(conversation.title)}`;
 }
 
 function about({ isEveryone, members, single }, model, isConnected) {

@@ -1,6 +1,6 @@
 /** Announce new messages: in the title, to screen readers, and by notifications if they are enabled. */
 
-import { shown } from "./dom.js";
+import { shown, shownName } from "./dom.js";
 import { excerpt } from "./sidebar.js";
 import { load, save } from "./storage.js";
 
@@ -77,5 +77,5 @@ function describe(conversation, item) {
   let where = "";
   if (conversation.isEveryone) where = " to everyone";
   else if (!conversation.single) where = " to several people";
-  return { from: `${shown(item.from)}${where}`, body: shown(excerpt(item.text)) };
+  return { from: `${shownName(item.from)}${where}`, body: shown(excerpt(item.text)) };
 }

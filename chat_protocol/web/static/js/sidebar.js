@@ -1,7 +1,7 @@
 /** The sidebar: conversations, people, and a filter for both. */
 
 import { ConnectionLost } from "./connection.js";
-import { avatar, brief, el, full, isolated, shown } from "./dom.js";
+import { avatar, brief, el, full, isolated, shown, shownName } from "./dom.js";
 import { dateOf, keyOf } from "./model.js";
 
 const $ = (id) => document.getElementById(id);
@@ -98,7 +98,7 @@ export class Sidebar {
     let who = "";
     if (last?.state === "failed") who = "Not sent: ";
     else if (last?.mine) who = "You: ";
-    else if (last && !conversation.single) who = `${shown(last.from)}: `;
+    else if (last && !conversation.single) who = `${shownName(last.from)}: `;
     return el("li", {}, el("button", {
       type: "button",
       class: `item${unread ? " unread" : ""}`,
@@ -111,7 +111,7 @@ export class Sidebar {
       el("span", { class: "line" }, isolated(conversation.title, { class: "name" }),
         date ? el("time", { dateTime: date.toISOString() }, brief(date)) : null),
       el("span", { class: "line" },
-        el("span", { class: `excerpt ${last?.state ?? ""}` }, last ? who : "No messages yet", last ? isolated(excerpt(last.text)) : null),
+        el("span", { class: `excerpt ${last?.state ?? ""}` }, last ? who : "No messages yet", last ? el("bdi", {}, shown(excerpt(last.text))) : null),
         ...(unread ? badge(unread) : [])),
     )));
   }

@@ -362,7 +362,7 @@ DAMAGES: dict[str, str | Callable[[sqlite3.Connection], None]] = {
     "cannot be read": cut,
     "are there twice": doubled,
     "a user 2, who does not exist": "DELETE FROM user WHERE id = 2",
-    "a name that no user can have": "UPDATE user SET name = ' x ' WHERE id = 3",
+    "a name that no user can have": "UPDATE user SET name = '' WHERE id = 3",
     "waits for 'bob', and is not there": "UPDATE inbox SET count = count + 1 WHERE user = 2",
     "waits for 'carol', and is not there": "INSERT INTO inbox SELECT 3, last, 1 FROM inbox",
     "waits for 'alice', and is not there": "INSERT INTO inbox VALUES (1, 9e15, 1)",
