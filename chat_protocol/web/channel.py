@@ -1,4 +1,4 @@
-"""Requests of HTTP: twisted.web's parser with tighter limits."""
+"""The parser of HTTP: that of twisted.web with tighter limits."""
 
 from __future__ import annotations
 
@@ -8,13 +8,22 @@ from typing import Protocol
 from twisted.web.http import HTTPChannel
 from twisted.web.server import Request, Site
 
+from chat_protocol.web.files import HEADERS
+
 __all__ = ["Channel", "ChannelSite"]
 
 REQUEST_SECONDS = 30.0
 """From the beginning of a connection, or the end of an answer, to the end of the next request."""
 
-_TOO_LONG = b"HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
-_TOO_LARGE = b"HTTP/1.1 413 Content Too Large\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
+
+def _refusal(status: bytes) -> bytes:
+    headers = {**HEADERS, b"connection": b"close", b"content-length": b"0"}
+    lines = (b"%s: %s\r\n" % header for header in headers.items())
+    return b"HTTP/1.1 %s\r\n%s\r\n" % (status, b"".join(lines))
+
+
+_BAD_REQUEST = _refusal(b"400 Bad Request")
+_TOO_LARGE = _refusal(b"413 Content Too Large")
 
 
 class _Transport(Protocol):
@@ -50,7 +59,11 @@ class Channel(HTTPChannel):
 
     def lineLengthExceeded(self, line: bytes) -> None:
         """Refuse a line that is longer than a whole request may be."""
-        self.transport.write(_TOO_LONG)
+        self._respondToBadRequestAndDisconnect()
+
+    def _respondToBadRequestAndDisconnect(self) -> None:  # noqa: N802
+        """Refuse what twisted.web cannot parse; its own refusal has no headers."""
+        self.transport.write(_BAD_REQUEST)
         self.loseConnection()  # type: ignore[no-untyped-call]
 
     def allHeadersReceived(self) -> None:

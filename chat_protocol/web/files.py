@@ -74,11 +74,9 @@ def read_files(directory: Path = _STATIC) -> dict[bytes, File]:
 
 
 def answer(request: Request, code: int, text: bytes, content_type: bytes = b"") -> bytes:
-    """Set the code and the headers of the response; return its body, which is empty for HEAD."""
+    """Set the code of the response, and the headers of its body; return that, empty for HEAD."""
     request.setResponseCode(code)
     request.responseHeaders.removeHeader(b"server")
-    for name, value in HEADERS.items():
-        request.setHeader(name, value)
     request.setHeader(b"content-type", content_type or b"text/plain; charset=utf-8")
     request.setHeader(b"content-length", b"%d" % len(text))
     return b"" if request.method == b"HEAD" else text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from base64 import b64decode
 from urllib.parse import urlsplit
 
 import h11
@@ -64,6 +65,10 @@ class Handshake(Resource):
         origins = request.requestHeaders.getRawHeaders(b"origin", [])
         if len(hosts) != 1 or len(origins) > 1:
             return answer(request, 400, b"bad request: give one Host and at most one Origin\n")
+        if not _has_key(request):
+            return answer(
+                request, 400, b"bad request: Sec-WebSocket-Key is not 16 bytes in base64\n"
+            )
         if origins and not is_same_origin(origins[0], hosts[0], connection.secure):
             connection.acceptor.log_limiter.about(
                 connection,
@@ -100,3 +105,12 @@ def _asks_for_websocket(request: Request) -> bool:
         and b"upgrade" in [token.strip() for token in tokens]
         and versions == [b"13"]
     )
+
+
+def _has_key(request: Request) -> bool:
+    """Return whether there is one key as section 4.1 demands it."""
+    keys = request.requestHeaders.getRawHeaders(b"sec-websocket-key", [])
+    try:
+        return [len(b64decode(key, validate=True)) for key in keys] == [16]
+    except ValueError:
+        return False

@@ -13,6 +13,7 @@ from chat_protocol.web.channel import REQUEST_SECONDS, ChannelSite
 from chat_protocol.web.files import StaticFiles, read_files
 from chat_protocol.web.handshake import Handshake
 from chat_protocol.web.http import HTTPConnection
+from chat_protocol.web.request import PageRequest
 
 __all__ = ["Web"]
 
@@ -41,7 +42,9 @@ class Web:
     def __init__(self, clock: IReactorTime, directory: Path | None = None) -> None:
         files = read_files() if directory is None else read_files(directory)
         root = _WebRoot(StaticFiles(files))
-        self._site = ChannelSite(root, reactor=clock, timeout=REQUEST_SECONDS)  # type: ignore[no-untyped-call]
+        self._site = ChannelSite(  # type: ignore[no-untyped-call]
+            root, PageRequest, reactor=clock, timeout=REQUEST_SECONDS
+        )
 
     def http_connection(self, acceptor: Acceptor) -> HTTPConnection:
         return HTTPConnection(acceptor, self._site)

@@ -12,6 +12,7 @@ from chat_protocol.server.first_bytes import FirstBytes
 from chat_protocol.server.rejected import ClosedAtOnce
 from chat_protocol.server.state import ConnectionState
 from chat_protocol.web.channel import REQUEST_SECONDS
+from chat_protocol.web.files import HEADERS, StaticFiles
 from chat_protocol.web.http import RESPONSE_BUFFER, HTTPConnection
 from tests.server.line import Response, login
 from tests.web.browser import Browser, answers, get
@@ -22,6 +23,79 @@ def test_the_page() -> None:
     assert page.code == 200
     assert page.headers["content-type"] == "text/html; charset=utf-8"
     assert page.body.startswith(b"<!doctype html>")
+
+
+REFUSED = {
+    b"GET / HTTP/1.1\r\n\r\n": 400,
+    b"GET /missing HTTP/1.1\r\n\r\n": 400,
+    b"HEAD / HTTP/1.1\r\n\r\n": 400,
+    b"GET / HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n": 400,
+    b"GET / HTTP/1.0\r\nHost: a\r\nHost: b\r\n\r\n": 400,
+    b"GET / HTTP/1.1\r\nHost: a, b\r\n\r\n": 400,
+    b"GET / HTTP/1.1\r\nHost:\r\n\r\n": 400,
+    b"GET / HTTP/1.1\r\nHost: a@b\r\n\r\n": 400,
+    get("*"): 400,
+    get("*", method="OPTIONS"): 405,
+    get("page"): 400,
+    get("ftp://chat.example:5555/"): 400,
+    get("http://other.example/"): 400,
+    get("chat.example:5555", method="CONNECT"): 400,
+    get("/%zz"): 404,
+    get("/", method="G@T"): 400,
+    get("/").replace(b"HTTP/1.1", b"HTTP/1.2"): 400,
+    get("/").replace(b"HTTP/1.1", b"HTTP/0.9"): 400,
+    b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n": 400,
+    b"GET /\r\n\r\n": 400,
+    b"GET /\xff HTTP/1.1\r\n\r\n": 400,
+    get("/", "bad header"): 400,
+    get("/", "bad name: x"): 400,
+    get("/", "X: a\0b"): 400,
+    get("/", "Content-Length: x"): 400,
+    get("/", "X: " + "x" * 17_000): 400,
+    get("/" + "x" * 17_000): 400,
+    get("/", *(f"X-{n}: 1" for n in range(101))): 400,
+    get("/", "Content-Length: 5"): 413,
+}
+
+
+@pytest.mark.parametrize("data", REFUSED)
+def test_a_refusal_has_the_headers_of_every_answer(data: bytes) -> None:
+    browser = Browser()
+    method = "HEAD" if data.startswith(b"HEAD") else "GET"
+    refused, *more = answers(browser.raw(data), method)
+    assert (refused.code, more) == (REFUSED[data], [])
+    page = Browser().ask(get())
+    for name in HEADERS:
+        assert refused.headers[name.decode()] == page.headers[name.decode()]
+    assert "server" not in refused.headers
+    assert "content-length" in refused.headers
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"GET / HTTP/1.0\r\n\r\n",
+        b"GET / HTTP/1.0\r\nHost: a\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: [::1]:5555\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: xn--bcher-kva.example:\r\n\r\n",
+        get("http://CHAT.example:5555"),
+        get("http://chat.example:5555/?a=b"),
+    ],
+)
+def test_these_are_requests_for_the_page(data: bytes) -> None:
+    page = Browser().ask(data)
+    assert (page.code, page.headers["content-type"]) == (200, "text/html; charset=utf-8")
+
+
+def test_an_answer_after_a_fault_has_the_headers_too(
+    monkeypatch: pytest.MonkeyPatch, logged_failures: list[object]
+) -> None:
+    monkeypatch.setattr(StaticFiles, "render", lambda *_: 1 / 0)
+    failed = Browser().ask(get())
+    assert failed.code == 500
+    assert failed.headers["content-security-policy"]
+    assert b"Zero" not in failed.body
+    logged_failures.clear()
 
 
 @pytest.mark.parametrize("path", ["/", "/missing", "/ws"])
@@ -86,7 +160,8 @@ def test_nothing_can_be_changed(method: str) -> None:
 @pytest.mark.parametrize(
     "path",
     ["/../site.py", "/..%2fsite.py", "/%2e%2e/site.py", "//etc/passwd", "/static/", "/index.html",
-     "/?/../../x/..", "/__init__.py", "/.", "/\\..\\site.py", "/%00", "/ws/", "http://x/etc/passwd"],
+     "/?/../../x/..", "/__init__.py", "/.", "/\\..\\site.py", "/%00", "/ws/",
+     "http://chat.example:5555/etc/passwd"],
 )  # fmt: skip
 def test_no_path_leads_anywhere_else(path: str) -> None:
     found = Browser().ask(get(path))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import gc
 import os
 
@@ -18,6 +19,7 @@ from tests.web.browser import (
     ACCEPT,
     BINARY,
     CLOSE,
+    KEY,
     PING,
     PONG,
     TEXT,
@@ -418,3 +420,24 @@ def test_a_ping_is_a_sign_of_life() -> None:
     browser.server.clock.advance(7)
     browser.send(frame(b"", PING))
     assert browser.peer.connection.heard == browser.server.clock.seconds()
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        [],
+        [KEY, KEY],
+        [b""],
+        [b"x"],
+        [base64.b64encode(bytes(15))],
+        [base64.b64encode(bytes(17))],
+        [base64.b64encode(bytes(16)).rstrip(b"=")],
+        [b"-_" + KEY[2:]],
+        [KEY[:4] + b" " + KEY[4:]],
+    ],
+)
+def test_a_key_that_is_not_16_bytes_in_base64_is_refused(keys: list[bytes]) -> None:
+    line = b"Sec-WebSocket-Key: "
+    lines = b"".join(line + key + b"\r\n" for key in keys)
+    request = upgrade().replace(line + KEY + b"\r\n", lines)
+    assert Browser().ask(request).code == 400
