@@ -166,7 +166,51 @@ def test_a_clock_that_is_set_back_makes_nothing_older(store: IStore, wall_clock:
     wall_clock.pass_(2 * DAY)
     commit(store, run(alice, bob, "3"))
     forget(store, wall_clock, DAY)
-    assert texts(page(store, bob)) == ["3"]
+    # The times of the messages are in doubt, so they are kept longer.
+    assert texts(page(store, bob)) == ["1", "2", "3"]
+    wall_clock.pass_(29 * DAY)
+    commit(store, run(alice, bob, "4"))
+    wall_clock.pass_(DAY / 2)
+    forget(store, wall_clock, DAY)
+    assert texts(page(store, bob)) == ["4"]
+
+
+def test_a_clock_that_is_behind_for_a_while_makes_nothing_too_old(
+    store: IStore, wall_clock: WallClock
+) -> None:
+    alice, bob = register(store, "alice", "bob")
+    for number in range(2):
+        commit(store, run(alice, bob, str(number)))
+        wall_clock.pass_(3600)
+    # No battery: the clock begins at the epoch, until the time is known.
+    right = wall_clock.now
+    for wrong in (0, 3600 * 10**9):
+        wall_clock.now = wrong
+        commit(store, run(alice, bob, "behind"))
+        forget(store, wall_clock, DAY)
+    wall_clock.now = right
+    commit(store, run(alice, bob, "right"))
+    forget(store, wall_clock, DAY)
+    assert texts(page(store, bob)) == ["0", "1", "behind", "behind", "right"]
+    wall_clock.pass_(DAY - 1.5 * 3600)
+    forget(store, wall_clock, DAY)
+    assert texts(page(store, bob)) == ["1", "behind", "behind", "right"]
+
+
+def test_a_clock_that_was_ahead_keeps_messages_longer(store: IStore, wall_clock: WallClock) -> None:
+    alice, bob = register(store, "alice", "bob")
+    commit(store, run(alice, bob, "1"))
+    wall_clock.pass_(10 * DAY)
+    commit(store, run(alice, bob, "2"))
+    wall_clock.pass_(-10 * DAY + 3600)
+    commit(store, run(alice, bob, "3"))
+    wall_clock.pass_(2 * DAY)
+    forget(store, wall_clock, DAY)
+    # It is known that the first one was stored before the clock went ahead.
+    assert texts(page(store, bob))[-2:] == ["2", "3"]
+    wall_clock.pass_(10 * DAY)
+    forget(store, wall_clock, DAY)
+    assert texts(page(store, bob)) == []
 
 
 def tables(path: Path) -> dict[str, int]:

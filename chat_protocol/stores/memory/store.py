@@ -19,6 +19,7 @@ from chat_protocol.domain.messages import Batch, Message
 from chat_protocol.domain.ports import IStore
 from chat_protocol.domain.queries import Account, Conversation, Lookup, Page, Query, UserList
 from chat_protocol.domain.ranges import Ranges
+from chat_protocol.domain.time_marks import TimeMarks
 from chat_protocol.domain.users import Session, User
 from chat_protocol.stores.memory.broadcasts import Broadcasts
 from chat_protocol.stores.memory.mailbox import Mailbox
@@ -29,9 +30,6 @@ __all__ = ["MemoryStore"]
 
 HISTORY_BYTES = 16 * 1024 * 1024
 """Of messages that are kept as history; past it the oldest go."""
-
-MARK_SECONDS = 60
-"""So exactly it is known when a message was stored."""
 
 _MOMENTS = 10_000
 """Past it every second one is dropped."""
@@ -82,9 +80,9 @@ class MemoryStore:
     ) -> None:
         self.mailbox_limit = mailbox_limit
         self._wall_clock = wall_clock
+        self._marks = TimeMarks(wall_clock)
         self._moments: deque[tuple[int, int]] = deque()
-        """Times, and the last offset that was stored by then."""
-        self._marked = self._last_stored = 0
+        """Times, and the last offset that was stored by then, both ascending."""
         self._forgotten = 0
         """The last offset that is."""
         self._swept = 0
@@ -135,7 +133,7 @@ class MemoryStore:
                 account.mailbox.take(offset)
         if batch.messages:
             self._mark()
-            self._last_stored = self._wall_clock()
+            self._marks.stored()
         for message in batch.messages:
             try:
                 if admit(message, self):
@@ -189,18 +187,16 @@ class MemoryStore:
             self._history_size -= self._history.popleft()[0]
 
     def _mark(self) -> None:
-        """Have it known by when all until now was stored, if that was not done a minute ago."""
-        now, moments = self._wall_clock(), self._moments
-        if 0 <= now - self._marked < MARK_SECONDS * 10**9:
+        """Note by what time everything until now was stored, at most once in MARK_SECONDS."""
+        time, moments = self._marks.due(), self._moments
+        if not time:
             return
-        self._marked = now
         if len(moments) >= _MOMENTS:
             moments = self._moments = deque(islice(moments, 0, None, 2))
-        moments.append((self._last_stored, self._last_offset))
+        moments.append((time, self._last_offset))
 
     def forget(self, before: int) -> Deferred[bool]:
         self._mark()
-        # Not all in their order: a clock may be set back.
         last = max((last for time, last in self._moments if time <= before), default=0)
         if last > self._forgotten:
             self._forgotten = last

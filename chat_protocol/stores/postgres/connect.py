@@ -21,6 +21,15 @@ CONNECT_TIMEOUT = 3
 _LOST_MILLISECONDS = 5000
 """How long data that was sent may be unacknowledged by the peer."""
 
+# Settings that not every version of PostgreSQL knows, and one that is changed only if OK would not
+# mean that a message is on the disk.
+_SET = """
+SELECT set_config(name, CASE name WHEN 'synchronous_commit' THEN 'on' ELSE '0' END, false)
+FROM pg_settings
+WHERE name IN ('idle_session_timeout', 'transaction_timeout') AND setting <> '0'
+OR name = 'synchronous_commit' AND setting = 'off'
+"""
+
 # Every error of a connection is handled; psycopg's own warnings would go to stderr.
 logging.getLogger("psycopg").addHandler(logging.NullHandler())
 
@@ -46,6 +55,12 @@ def connect(conninfo: str, application: str, **settings: str) -> psycopg.Connect
     options = {
         "search_path": SCHEMA,
         "client_encoding": "UTF8",
+        # A role or a database may have other defaults.
+        "default_transaction_isolation": "read\\ committed",
+        "default_transaction_read_only": "off",
+        "default_transaction_deferrable": "off",
+        "statement_timeout": "0",
+        "lock_timeout": "0",
         **{f"tcp_{name}": value for name, value in keepalive.items()},
         "tcp_user_timeout": _LOST_MILLISECONDS,
         **settings,
@@ -60,6 +75,7 @@ def connect(conninfo: str, application: str, **settings: str) -> psycopg.Connect
         options=" ".join(f"-c {name}={value}" for name, value in options.items()),
     )
     connection.adapters.register_dumper(Bigints, BigintsDumper)
+    connection.execute(_SET)
     return connection
 
 

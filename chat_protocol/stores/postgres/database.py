@@ -33,6 +33,9 @@ class Database:
     def __init__(self, connection: psycopg.Connection[Any], mailbox_limit: int, node: int) -> None:
         self._connection = connection
         self._queries = Queries(connection)
+        self._warnings: list[str] = []
+        """What PostgreSQL has warned of since the last COMMIT was sent."""
+        connection.add_notice_handler(self._noticed)
         self._limit = mailbox_limit
         self.node = node
         self._known = Known()
@@ -46,6 +49,20 @@ class Database:
         if connection is not self._connection:
             self._connection = connection
             self._queries = Queries(connection)
+            connection.add_notice_handler(self._noticed)
+
+    def _noticed(self, notice: psycopg.errors.Diagnostic) -> None:
+        if notice.severity_nonlocalized == "WARNING":
+            self._warnings.append(notice.message_primary or "a warning")
+
+    def _check_warnings(self) -> None:
+        """Raise an error if a COMMIT was answered with a warning.
+
+        It succeeds with a warning if the wait for a synchronous standby was canceled: then the
+        batch may be on this server only.
+        """
+        if self._warnings:
+            raise psycopg.OperationalError(f"COMMIT: {self._warnings[-1]}")
 
     def read(self, queries: Sequence[Query]) -> None:
         """Answer queries.
@@ -85,8 +102,10 @@ class Database:
                     self._batch += 1
                     transaction.write(self._batch)
                     self.in_doubt = transaction.outcome
+                    self._warnings.clear()
                     connection.execute("COMMIT")
             if not missed:
+                self._check_warnings()
                 self.in_doubt = None
                 return transaction.outcome
             connection.execute("ROLLBACK")
@@ -119,6 +138,8 @@ class Database:
             OutcomeUnknown: another node has removed this one.
             psycopg.Error: nothing was found out.
         """
+        warnings: list[object] = []
+        connection.add_notice_handler(warnings.append)
         with connection.transaction():
             leases.lock(connection, self.node)
             # A write, so that this transaction waits for the standbys: that of the batch did not,
@@ -126,6 +147,9 @@ class Database:
             row = connection.execute(
                 "UPDATE node SET batch = batch WHERE id = %s RETURNING batch", (self.node,)
             ).fetchone()
+        connection.remove_notice_handler(warnings.append)
+        if warnings:
+            raise psycopg.OperationalError("the wait for the standbys was canceled again")
         if row is None:
             raise OutcomeUnknown("PostgreSQL: this node was removed while a commit was in doubt")
         self.use(connection)

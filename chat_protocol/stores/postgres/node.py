@@ -15,6 +15,7 @@ from twisted.python.failure import Failure
 
 from chat_protocol.domain.outage import Outage
 from chat_protocol.domain.ports import IClusterListener
+from chat_protocol.domain.time_marks import MARK_SECONDS
 from chat_protocol.errors import StoreUnusable
 from chat_protocol.stores.postgres import leases, retention
 from chat_protocol.stores.postgres.connect import reason
@@ -72,6 +73,8 @@ class Node:
         self._reactor = reactor
         self._worker = worker
         self._wall_clock = wall_clock
+        self._is_behind = False
+        """Whether the clock of the database is behind the last mark."""
         self.id = 0
         self.registered = 0
         """How many users there are, approximately."""
@@ -182,9 +185,20 @@ class Node:
             NotificationListener.listen(self._connections.get("notifications"), self.id)
         if not self._round % COUNT_ROUNDS:
             self.registered = leases.count_users(connection)
-            retention.mark(connection, self._wall_clock())
+            self._mark(connection)
         self._clear_dead_nodes(connection)
         return () if self._round % SWEEP_ROUNDS else leases.waiting(connection, self.id)
+
+    def _mark(self, connection: psycopg.Connection[Any]) -> None:
+        behind = retention.mark(connection, retention.database_time(connection))
+        was_behind, self._is_behind = self._is_behind, behind > MARK_SECONDS * 10**9
+        if self._is_behind and not was_behind:
+            self.log.warn(
+                "The clock of the database is {seconds:,} s behind the time at which messages were"
+                " stored before. Set the clock. With --retention, messages are kept longer by as"
+                " much.",
+                seconds=behind // 10**9,
+            )
 
     def _clear_dead_nodes(self, connection: psycopg.Connection[Any]) -> None:
         names = leases.clear_dead_nodes(connection)

@@ -8,19 +8,28 @@ import psycopg
 
 from chat_protocol.stores.postgres.locks import EXPIRY_LOCK
 
-__all__ = ["expire", "mark"]
+__all__ = ["BOUND", "database_time", "expire", "mark"]
 
 MESSAGES = 500
 """Messages that one step removes."""
 
 _MARK = """
 INSERT INTO moment (first, time)
-SELECT last_value + 1, %s FROM message_offset
+SELECT last_value + 1, greatest(%s, (SELECT max(time) FROM moment)) FROM message_offset
 WHERE last_value + 1 > (SELECT coalesce(max(first), 0) FROM moment)
 ON CONFLICT DO NOTHING
 """
 
-_BOUND = "SELECT max(first) FROM moment WHERE time <= %s"
+# A mark whose time is below that of an earlier one, which older versions wrote, counts for nothing.
+BOUND = """
+SELECT max(first) FROM moment
+WHERE first < coalesce((SELECT min(first) FROM moment WHERE time > %s), 9223372036854775807)
+"""
+"""Query for an offset: messages with lower ones were stored by a time."""
+
+_BEHIND = "SELECT coalesce(max(time), 0) - %s FROM moment"
+
+_TIME = "SELECT (extract(epoch FROM clock_timestamp()) * 1000000000)::bigint"
 
 _HIDE = "UPDATE expired SET before = %s WHERE before < %s"
 
@@ -49,14 +58,30 @@ _DELETE_MESSAGES = 'DELETE FROM message WHERE "offset" = ANY(%s)'
 _DELETE_MOMENTS = "DELETE FROM moment WHERE first < (SELECT before FROM expired)"
 
 
-def mark(connection: psycopg.Connection[Any], time: int) -> None:
+def database_time(connection: psycopg.Connection[Any]) -> int:
+    """Return the time by the clock of the database, in nanoseconds since the epoch.
+
+    Marks and expiry go by that clock alone: the clocks of the nodes may differ.
+    """
+    (time,) = connection.execute(_TIME).fetchone() or (0,)
+    return int(time)
+
+
+def mark(connection: psycopg.Connection[Any], time: int) -> int:
     """Note that all messages with the offsets given so far were stored by this time.
+
+    Times of marks never decrease: see domain/time_marks.py.
 
     Args:
         connection: in autocommit mode.
-        time: nanoseconds since the epoch.
+        time: nanoseconds since the epoch, by the clock of the database.
+
+    Returns:
+        By how many nanoseconds that is behind the last mark; 0 or less if it is not.
     """
+    (behind,) = connection.execute(_BEHIND, (time,)).fetchone() or (0,)
     connection.execute(_MARK, (time,))
+    return int(behind)
 
 
 def expire(connection: psycopg.Connection[Any], before: int) -> bool:
@@ -64,13 +89,13 @@ def expire(connection: psycopg.Connection[Any], before: int) -> bool:
 
     Args:
         connection: in autocommit mode.
-        before: nanoseconds since the epoch.
+        before: nanoseconds since the epoch, by the clock of the database.
     """
     with connection.transaction():
         row = connection.execute("SELECT pg_try_advisory_xact_lock(%s)", (EXPIRY_LOCK,)).fetchone()
         if row is None or not row[0]:
             return False
-        (bound,) = connection.execute(_BOUND, (before,)).fetchone() or (None,)
+        (bound,) = connection.execute(BOUND, (before,)).fetchone() or (None,)
         if bound is not None:
             connection.execute(_HIDE, (bound, bound))
         old = connection.execute(_OLDEST, (MESSAGES,)).fetchall()

@@ -248,9 +248,16 @@ class PostgresStore:
     def forget(self, before: int) -> Deferred[bool]:
         return self._worker.run(lambda: self._forget(before))
 
+    @staticmethod
+    def _database_time(connection: psycopg.Connection[Any]) -> int:
+        return retention.database_time(connection)
+
     def _forget(self, before: int) -> bool:
         self._usable()
         try:
-            return retention.expire(self._connections.get("batches"), before)
+            connection = self._connections.get("batches")
+            # The caller has subtracted an age from the clock of this node.
+            ahead = self._database_time(connection) - self._wall_clock()
+            return retention.expire(connection, before + ahead)
         except psycopg.Error as error:
             raise unavailable(error) from error

@@ -11,11 +11,13 @@ from typing import Any, NoReturn
 from chat_protocol.domain.admission import admit
 from chat_protocol.domain.messages import Batch, Message, PositionKey, Registration
 from chat_protocol.domain.queries import Query
-from chat_protocol.errors import OutcomeUnknown, Unavailable
+from chat_protocol.errors import OutcomeUnknown, StoreUnusable, Unavailable
 from chat_protocol.stores.broadcast_index import BroadcastIndex
+from chat_protocol.stores.sqlite.damage import DAMAGE, describe
 from chat_protocol.stores.sqlite.file import connect, lock
 from chat_protocol.stores.sqlite.ledger import Ledger
 from chat_protocol.stores.sqlite.memtable import read_memtable
+from chat_protocol.stores.sqlite.place import Place
 from chat_protocol.stores.sqlite.queries import Queries
 from chat_protocol.stores.sqlite.retention import Purge
 from chat_protocol.stores.sqlite.segments import SegmentWriter, pack_messages, pack_positions
@@ -34,8 +36,9 @@ _BUSY_MILLISECONDS = 5000
 """How long the worker waits for another program that has the file locked."""
 
 _WRITE_SEGMENT = """
-INSERT INTO segment (first, records) VALUES (?, ?)
-ON CONFLICT (first) DO UPDATE SET records = CAST(records || excluded.records AS BLOB)
+INSERT INTO segment (first, records, checksum) VALUES (?, ?, ?)
+ON CONFLICT (first) DO UPDATE
+SET records = CAST(records || excluded.records AS BLOB), checksum = excluded.checksum
 """
 
 _BROADCASTS = "SELECT offset, sender FROM everyone WHERE offset > ? AND offset >= ? ORDER BY offset"
@@ -80,7 +83,15 @@ class Database:
         self._broadcasts: BroadcastIndex[int] = BroadcastIndex()
         self._unknown = False
         """Whether the outcome of the last commit is unknown: see stores/sqlite/wal.py."""
-        self._load()
+        self._path = path
+        self.place = Place(path)
+        """Where the file was when it was opened."""
+        try:
+            self._load()
+        except (sqlite3.Error, *DAMAGE) as error:
+            self._connection.close()
+            self._lock.undo()
+            raise StoreUnusable(describe(error, path)) from error
 
     def _load(self) -> None:
         """Read from the file what is kept in memory."""
@@ -124,8 +135,8 @@ class Database:
                 self._load()
             for query in queries:
                 self._queries.answer(query)
-        except sqlite3.Error as error:
-            raise Unavailable(f"SQLite: {error}") from error
+        except (sqlite3.Error, *DAMAGE) as error:
+            raise Unavailable(describe(error, self._path)) from error
 
     # A batch.
 
@@ -147,6 +158,7 @@ class Database:
     def commit(self, batch: Batch) -> None:
         """Write and sync; blocks, and waits for a program that has the file locked."""
         try:
+            self.place.check()
             self._begin()
             if self._memtable.full:
                 self._flush()
@@ -161,6 +173,7 @@ class Database:
         Returns:
             False if another program has the file locked: nothing is written then.
         """
+        self.place.check()
         try:
             self._connection.execute("BEGIN IMMEDIATE")
         except sqlite3.OperationalError:
@@ -213,7 +226,7 @@ class Database:
             raise error
         if self._unknown:
             raise OutcomeUnknown(f"SQLite: {error}") from error
-        raise Unavailable(f"SQLite: {error}") from error
+        raise Unavailable(describe(error, self._path)) from error
 
     def _roll_back(self) -> None:
         # SQLite rolls back by itself on some errors, a full disk among them.
@@ -232,7 +245,7 @@ class Database:
             if admit(message, self._ledger):
                 self._store(message)
         rows = self._writer.rows()
-        self._memtable.wrote(sum(len(records) for _, records in rows))
+        self._memtable.wrote(sum(len(records) for _, records, _ in rows))
         self._connection.executemany(_WRITE_SEGMENT, rows)
 
     def _register(self, registration: Registration) -> None:
@@ -294,9 +307,12 @@ class Database:
 
     def _flush(self) -> None:
         """Write to the tables what so far only the segments and the memtable know."""
-        self._writer.end_segment()
-        self._ledger.flushing()
-        self._memtable.flush(self._connection, self._writer.last_offset)
+        try:
+            self._writer.end_segment()
+            self._ledger.flushing()
+            self._memtable.flush(self._connection, self._writer.last_offset)
+        except DAMAGE as error:
+            raise Unavailable(describe(error, self._path)) from error
 
     # Retention.
 

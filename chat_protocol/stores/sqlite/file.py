@@ -10,6 +10,7 @@ from importlib.resources import files
 
 from chat_protocol.errors import StoreUnusable
 from chat_protocol.stores.sqlite.admin.copy import copy_database, remove_database
+from chat_protocol.stores.sqlite.damage import DAMAGE, describe
 from chat_protocol.stores.sqlite.lock import FileLock
 from chat_protocol.stores.sqlite.upgrade import AFTER, BEFORE
 from chat_protocol.stores.sqlite.wal import write_again
@@ -19,7 +20,7 @@ __all__ = ["APPLICATION_ID", "SCHEMA_VERSION", "connect", "lock"]
 APPLICATION_ID = 0x43686174
 """Marks the file as one of ours (``PRAGMA application_id``): "Chat" in ASCII."""
 
-SCHEMA_VERSION = 5
+SCHEMA_VERSION = 6
 """``PRAGMA user_version`` of the newest schema."""
 
 _PRAGMAS = """
@@ -79,7 +80,7 @@ def connect(path: str, say: Callable[[str], object] = str) -> sqlite3.Connection
         _bring_up_to_date(connection, path, say)
         # Only the worker waits for another program, and it says so.
         connection.execute("PRAGMA busy_timeout = 0")
-    except (OSError, sqlite3.Error, StoreUnusable) as error:
+    except (OSError, sqlite3.Error, StoreUnusable, *DAMAGE) as error:
         if connection is not None:
             connection.close()
         if created:
@@ -87,8 +88,7 @@ def connect(path: str, say: Callable[[str], object] = str) -> sqlite3.Connection
         if isinstance(error, StoreUnusable):
             raise
         raise StoreUnusable(
-            f"{path} cannot be used: SQLite says: {error}; check the file, or give another one"
-            " with --store sqlite:PATH"
+            f"cannot use {describe(error, path)}; or give another file with --store sqlite:PATH"
         ) from error
     return connection
 

@@ -17,6 +17,7 @@ from typing import TypeVar
 from chat_protocol.domain.messages import PositionKey
 from chat_protocol.domain.ranges import Ranges
 from chat_protocol.stores.sqlite.conversations import Run, write_postings
+from chat_protocol.stores.sqlite.damage import verify
 from chat_protocol.stores.sqlite.segments import (
     Kind,
     end_of,
@@ -162,9 +163,10 @@ def read_memtable(connection: sqlite3.Connection) -> tuple[Memtable, int, int]:
     last = flushed = row[0] if row is not None else 0
     memtable = Memtable(flushed)
     segments = connection.execute(
-        "SELECT first, records FROM segment WHERE first > ? ORDER BY first", (flushed,)
+        "SELECT first, records, checksum FROM segment WHERE first > ? ORDER BY first", (flushed,)
     )
-    for first, records in segments:
+    for first, records, expected in segments:
+        verify(first, records, expected)
         memtable.replay(first, records)
         # A segment without messages has used up an offset all the same.
         last = max(first, end_of(first, records) - 1)

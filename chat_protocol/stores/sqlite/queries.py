@@ -12,12 +12,15 @@ from chat_protocol.domain.queries import Account, Conversation, Lookup, Page, Qu
 from chat_protocol.domain.ranges import Ranges
 from chat_protocol.stores.broadcast_index import BroadcastIndex
 from chat_protocol.stores.sqlite.conversations import flushed_runs
+from chat_protocol.stores.sqlite.damage import SegmentDamaged, verify
 from chat_protocol.stores.sqlite.memtable import Memtable
 from chat_protocol.stores.sqlite.segments import end_of, entries_between
 
 __all__ = ["Queries"]
 
-_SEGMENT = "SELECT first, records FROM segment WHERE first <= ? ORDER BY first DESC LIMIT 1"
+_SEGMENT = """
+SELECT first, records, checksum FROM segment WHERE first <= ? ORDER BY first DESC LIMIT 1
+"""
 
 _WAITING = """
 SELECT last, count FROM inbox WHERE user = ? AND last > ? ORDER BY last LIMIT ?
@@ -143,19 +146,28 @@ class Queries:
     def _entries(self, begin: int, end: int) -> Iterator[Entry]:
         """Yield messages with consecutive offsets, all of which are stored."""
         while begin < end:
-            first, records = self._one(_SEGMENT, begin)
+            first, records = self._segment(begin)
             yield from entries_between(first, records, begin, end, self._device_name)
-            begin = end_of(first, records)
+            following = end_of(first, records)
+            if following <= begin:
+                raise SegmentDamaged(first)
+            begin = following
 
     def _newest_messages(self, begin: int, end: int) -> Iterator[Entry]:
         """Yield the same one by one, from the last to the first."""
         while begin < end:
-            first, records = self._one(_SEGMENT, end - 1)
+            first, records = self._segment(end - 1)
             entries = entries_between(first, records, begin, end, self._device_name)
             for entry in reversed(list(entries)):
                 for offset in range(entry.end - 1, entry.offset - 1, -1):
                     yield entry.between(offset, offset + 1)
             end = first
+
+    def _segment(self, offset: int) -> tuple[int, bytes]:
+        """Return the segment with a message: the offset of its first one, and its records."""
+        first, records, expected = self._one(_SEGMENT, offset)
+        verify(first, records, expected)
+        return first, records
 
     def _device_name(self, user_id: int, device_id: int) -> str:
         row = self._one("SELECT name FROM device WHERE user = ? AND id = ?", user_id, device_id)

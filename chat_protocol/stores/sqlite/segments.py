@@ -21,6 +21,7 @@ from enum import IntEnum
 from typing import NamedTuple
 
 from chat_protocol.domain.entries import Entry
+from chat_protocol.stores.sqlite.damage import checksum
 from chat_protocol.wire.commands import Scope
 from chat_protocol.wire.frames import names_of
 
@@ -94,7 +95,8 @@ class SegmentWriter:
         self._first = last_offset + 1
         self._size = 0
         self._parts: list[bytes] = []
-        self._rows: list[tuple[int, bytes]] = []
+        self._checksum = 0
+        self._rows: list[tuple[int, bytes, int]] = []
 
     def draw(self, count: int) -> int:
         """Return the first of ``count`` new offsets, which the next record has."""
@@ -115,17 +117,23 @@ class SegmentWriter:
         if self._size and self.last_offset < self._first:
             self.last_offset = self._first
         self._first = self.last_offset + 1
-        self._size = 0
+        self._size = self._checksum = 0
 
-    def rows(self) -> list[tuple[int, bytes]]:
-        """Return what was added since the last call, as rows to insert or to append to."""
+    def rows(self) -> list[tuple[int, bytes, int]]:
+        """Return what was added since the last call, as rows to insert or to append to.
+
+        Each has the offset of its first message, its records, and the checksum of the whole
+        segment.
+        """
         self._gather()
         rows, self._rows = self._rows, []
         return rows
 
     def _gather(self) -> None:
         if self._parts:
-            self._rows.append((self._first, b"".join(self._parts)))
+            records = b"".join(self._parts)
+            self._checksum = checksum(records, self._checksum)
+            self._rows.append((self._first, records, self._checksum))
             self._parts = []
 
 

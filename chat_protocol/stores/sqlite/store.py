@@ -8,6 +8,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from twisted.internet.defer import Deferred, fail
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
@@ -15,10 +17,14 @@ from zope.interface import implementer
 from chat_protocol.domain.messages import Batch
 from chat_protocol.domain.ports import IStore
 from chat_protocol.domain.queries import Query
+from chat_protocol.errors import Unavailable
 from chat_protocol.stores.sqlite.database import Database
 from chat_protocol.stores.thread_worker import IWorker, ThreadWorker
 
 __all__ = ["SQLiteStore"]
+
+_LOOK_SECONDS = 3.0
+"""Time between two looks at whether the file is in its place."""
 
 
 @implementer(IStore)
@@ -30,6 +36,7 @@ class SQLiteStore:
         mailbox_limit: messages that may wait for one user; 0: no limit.
         worker: runs the calls that block.
         wall_clock: nanoseconds since the epoch.
+        clock: times the looks at whether the file is in its place; None: only commits look.
     """
 
     log = Logger()
@@ -40,8 +47,11 @@ class SQLiteStore:
         mailbox_limit: int,
         worker: IWorker,
         wall_clock: Callable[[], int] = time.time_ns,
+        clock: IReactorTime | None = None,
     ) -> None:
         self._wall_clock = wall_clock
+        self._clock = clock
+        self._looks = LoopingCall(self._look)
         self.description = f"sqlite:{path} (synced to disk before OK)"
         self._path = path
         self._limit = mailbox_limit
@@ -54,7 +64,9 @@ class SQLiteStore:
         """Return the store of ``sqlite:PATH``."""
         if not rest or rest.startswith(":"):
             raise ValueError("sqlite: wants the path of a file behind it, as in sqlite:chat.db")
-        return cls(os.path.abspath(rest), mailbox_limit, ThreadWorker(reactor, "sqlite"))
+        return cls(
+            os.path.abspath(rest), mailbox_limit, ThreadWorker(reactor, "sqlite"), clock=reactor
+        )
 
     @property
     def registered(self) -> int:
@@ -69,6 +81,19 @@ class SQLiteStore:
         self._database = await self._worker.run(
             lambda: Database(self._path, self._limit, self._wall_clock, self._say)
         )
+        if self._clock is not None:
+            self._looks.clock = self._clock
+            self._looks.start(_LOOK_SECONDS, now=False)
+
+    def _look(self) -> None:
+        """Log that the file is not in its place any more, unless a commit has failed with that."""
+        place = self._open_database().place
+        is_known = place.is_lost
+        try:
+            place.check()
+        except Unavailable as error:
+            if not is_known:
+                self.log.error("{reason}", reason=error.detail)
 
     def _say(self, sentence: str) -> None:
         self.log.info("{sentence}", sentence=sentence)
@@ -108,6 +133,8 @@ class SQLiteStore:
         return Deferred.fromCoroutine(self._close())
 
     async def _close(self) -> None:
+        if self._looks.running:
+            self._looks.stop()
         database, self._database = self._database, None
         if database is not None:
             await self._worker.run(database.close)

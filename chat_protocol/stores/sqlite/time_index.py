@@ -5,16 +5,20 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable
 
+from chat_protocol.domain.time_marks import TimeMarks
 from chat_protocol.stores.sqlite.segments import SegmentWriter
 
-__all__ = ["MARK_SECONDS", "TimeIndex"]
+__all__ = ["TimeIndex"]
 
-MARK_SECONDS = 60
-"""How exactly it is known when a message was stored."""
+# A mark whose time is below that of an earlier one, as version 5 could write it, does not count.
+_STORED_BEFORE = """
+SELECT coalesce(max(first), 0) FROM time_index
+WHERE first < coalesce((SELECT min(first) FROM time_index WHERE time > ?), 9223372036854775807)
+"""
 
 
 class TimeIndex:
-    """Notes now and then by what time all messages up to an offset were stored.
+    """Keeps the time marks of the store; see domain/time_marks.py.
 
     Args:
         connection: to the database.
@@ -23,22 +27,19 @@ class TimeIndex:
 
     def __init__(self, connection: sqlite3.Connection, wall_clock: Callable[[], int]) -> None:
         self._execute = connection.execute
-        self._wall_clock = wall_clock
-        self._last = 0
-        """When messages were last stored; 0 if that is not known."""
-        self._first = self._marked = 0
+        self._marks = TimeMarks(wall_clock)
+        self._first = 0
 
     def load(self) -> None:
         """Read the last mark."""
-        row = self._execute(
-            "SELECT first, time FROM time_index ORDER BY first DESC LIMIT 1"
-        ).fetchone()
-        self._first, self._marked = row or (0, 0)
+        query = "SELECT coalesce(max(first), 0), coalesce(max(time), 0) FROM time_index"
+        self._first, latest = self._execute(query).fetchone()
+        self._marks.load(latest)
 
     def stored(self, writer: SegmentWriter) -> None:
         """Note that messages are about to be stored."""
         self.mark(writer)
-        self._last = self._wall_clock()
+        self._marks.stored()
 
     def mark(self, writer: SegmentWriter, at_once: bool = False) -> None:
         """Note when the last messages were stored.
@@ -47,20 +48,16 @@ class TimeIndex:
             writer: a segment ends with the last message.
             at_once: whether to do so even if it is less than MARK_SECONDS since the last time.
         """
-        now = self._wall_clock()
-        if 0 <= now - self._marked < MARK_SECONDS * 10**9 and not at_once:
+        time = self._marks.due(at_once)
+        if not time:
             return
-        self._marked = now
         writer.end_segment()
         first = writer.last_offset + 1
         if first != self._first:
             self._first = first
-            values = (first, self._last or now)
-            self._execute("INSERT INTO time_index (first, time) VALUES (?, ?)", values)
+            self._execute("INSERT INTO time_index (first, time) VALUES (?, ?)", (first, time))
 
     def stored_before(self, time: int) -> int:
         """Return an offset below which everything was stored by ``time``; 0 if none is known."""
-        (first,) = self._execute(
-            "SELECT max(first) FROM time_index WHERE time <= ?", (time,)
-        ).fetchone()
-        return first or 0
+        (first,) = self._execute(_STORED_BEFORE, (time,)).fetchone()
+        return int(first)

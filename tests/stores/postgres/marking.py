@@ -37,6 +37,9 @@ class MarkingStore(PostgresStore):
         self._mark()
         return super().forget(before)
 
+    def _database_time(self, connection: object) -> int:  # type: ignore[override]
+        return self._wall_clock()
+
     def _mark(self) -> None:
         time = self._wall_clock()
         if self._stored and time != self._stored:

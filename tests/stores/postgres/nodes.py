@@ -22,12 +22,14 @@ __all__ = ["Client", "Node", "nodes", "wait_for"]
 HOST = "127.0.0.1"
 
 
-def wait_for(condition: Callable[[], object], seconds: float = PATIENCE) -> None:
+def wait_for(
+    condition: Callable[[], object], seconds: float = PATIENCE, pause: float = 0.02
+) -> None:
     """Wait until it is true."""
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "it did not happen"
-        time.sleep(0.02)
+        time.sleep(pause)
 
 
 class Node:

@@ -9,8 +9,9 @@ from twisted.internet.defer import Deferred
 
 from chat_protocol.domain.messages import Batch, Registration
 from chat_protocol.domain.queries import Page
+from chat_protocol.domain.time_marks import MARK_SECONDS
 from chat_protocol.domain.users import User
-from chat_protocol.stores.memory.store import MARK_SECONDS, MemoryStore
+from chat_protocol.stores.memory.store import MemoryStore
 from chat_protocol.stores.postgres import retention
 from chat_protocol.stores.postgres.admin.admin import PostgresAdmin
 from chat_protocol.stores.postgres.store import PostgresStore
@@ -36,6 +37,9 @@ class PunctualStore(PostgresStore):
     def forget(self, before: int) -> Deferred[bool]:
         self._note()
         return super().forget(before)
+
+    def _database_time(self, connection: object) -> int:  # type: ignore[override]
+        return self._wall_clock()
 
     def _note(self) -> None:
         time = self._wall_clock()

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from chat_protocol.domain.entries import Entry
 from chat_protocol.stores.sqlite import segments
+from chat_protocol.stores.sqlite.damage import checksum
 from chat_protocol.stores.sqlite.segments import (
     Kind,
     SegmentWriter,
@@ -124,13 +125,16 @@ def test_offsets_follow_each_other_and_a_segment_has_its_own_first(
     assert writer.draw(3) == 101
     writer.add(b"three")
     writer.add(b"positions")
-    assert writer.rows() == [(101, b"threepositions")]
+    assert writer.rows() == [(101, b"threepositions", checksum(b"threepositions"))]
     # The segment is full; one without messages uses up an offset.
     writer.end_segment()
     writer.add(b"positions only")
     assert writer.draw(2) == 105
     writer.add(b"two")
-    assert writer.rows() == [(104, b"positions only"), (105, b"two")]
+    assert writer.rows() == [
+        (104, b"positions only", checksum(b"positions only")),
+        (105, b"two", checksum(b"two")),
+    ]
     writer.add(b"more")
-    assert writer.rows() == [(105, b"more")]
+    assert writer.rows() == [(105, b"more", checksum(b"twomore"))]
     assert writer.last_offset == 106

@@ -209,7 +209,7 @@ def test_a_start_that_fails_leaves_nothing_that_it_made(tmp_path: Path) -> None:
     with pytest.raises(StoreUnusable, match="another program"):
         now(sqlite_store(song).open())
     # There is no room for the schema.
-    with file_size_limit(8192), pytest.raises(StoreUnusable, match="cannot be used"):
+    with file_size_limit(8192), pytest.raises(StoreUnusable, match="cannot use"):
         now(sqlite_store(tmp_path / "full.db").open())
     assert [path.name for path in tmp_path.iterdir()] == ["other.db"]
     # What another start may have made stays.

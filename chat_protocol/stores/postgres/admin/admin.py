@@ -15,7 +15,7 @@ from chat_protocol.stores.admin import Findings, Statistics, UserRecord
 from chat_protocol.stores.postgres.admin import removal
 from chat_protocol.stores.postgres.connect import SCHEMA, connect, reason
 from chat_protocol.stores.postgres.locks import EXPIRY_LOCK
-from chat_protocol.stores.postgres.retention import expire, mark
+from chat_protocol.stores.postgres.retention import BOUND, database_time, expire, mark
 from chat_protocol.stores.postgres.upgrade import SCHEMA_VERSION, current_version
 
 __all__ = ["PostgresAdmin"]
@@ -40,9 +40,7 @@ SELECT (SELECT count(*) FROM account), (SELECT count(*) FROM message),
 # Servers may draw offsets at the same time, so it is not set: it is only moved forward.
 _NUMBER_ABOVE = "SELECT draw_offsets(greatest(1, %s - last_value)) FROM message_offset"
 
-_OLD = """
-SELECT count(*) FROM message WHERE "offset" < (SELECT max(first) FROM moment WHERE time <= %s)
-"""
+_OLD = f'SELECT count(*) FROM message WHERE "offset" < ({BOUND})'
 
 _PAIRS = """
 SELECT "offset", least(sender, user_id) AS low, greatest(sender, user_id) AS high, user_id
@@ -235,7 +233,10 @@ class PostgresAdmin:
         with self._connected() as connection:
             # Excludes servers with --retention.
             connection.execute("SELECT pg_advisory_lock(%s)", (EXPIRY_LOCK,))
-            mark(connection, time.time_ns())
+            now = database_time(connection)
+            mark(connection, now)
+            # By the clock of the database, not by that of this machine.
+            before += now - time.time_ns()
             (count,) = connection.execute(_OLD, (before,)).fetchone() or (0,)
             while expire(connection, before):
                 pass

@@ -15,7 +15,9 @@ from chat_protocol.stores.sqlite.admin.copy import copy_database, put_in_place
 from chat_protocol.stores.sqlite.admin.maintenance import MaintenanceDatabase
 from chat_protocol.stores.sqlite.admin.target import check_name, check_replaceable, free_target, uri
 from chat_protocol.stores.sqlite.admin.view import View
+from chat_protocol.stores.sqlite.damage import DAMAGE, describe
 from chat_protocol.stores.sqlite.file import APPLICATION_ID, SCHEMA_VERSION, lock
+from chat_protocol.stores.sqlite.memtable import read_memtable
 
 __all__ = ["SQLiteAdmin"]
 
@@ -118,8 +120,10 @@ class SQLiteAdmin:
         try:
             with _reading(source, old=True) as connection:
                 copy_database(connection, made)
+            # The store that is replaced may have used higher ones, if the clock was ahead.
+            highest = max(time.time_ns() // 1000, _last_offset(path))
             with _maintaining(made) as database:
-                database.raise_offsets(time.time_ns() // 1000)
+                database.raise_offsets(highest)
             put_in_place(made, path)
         except (OSError, sqlite3.Error) as error:
             raise StoreUnusable(f"{source} cannot be restored: {error}") from error
@@ -146,9 +150,7 @@ class SQLiteAdmin:
     def compact(self) -> int:
         """See StoreAdmin."""
         with _maintaining(self._path) as database:
-            before = os.stat(self._path).st_size
-            database.compact()
-        return before - os.stat(self._path).st_size
+            return database.compact()
 
 
 @contextmanager
@@ -181,8 +183,15 @@ def _reading(path: str, old: bool = False) -> Iterator[sqlite3.Connection]:
                     f" {SCHEMA_VERSION}); start the server once, which upgrades it"
                 )
             yield connection
-    except sqlite3.Error as error:
-        raise StoreUnusable(f"{path} cannot be read: SQLite says: {error}") from error
+    except (sqlite3.Error, *DAMAGE) as error:
+        raise StoreUnusable(f"cannot read {describe(error, path)}") from error
+
+
+def _last_offset(path: str) -> int:
+    """Return the last offset in use of a file that is replaced; 0 if it cannot be read."""
+    with suppress(StoreUnusable), _reading(path) as connection, _snapshot(connection):
+        return read_memtable(connection)[2]
+    return 0
 
 
 @contextmanager
@@ -201,6 +210,8 @@ def _maintaining(path: str) -> Iterator[MaintenanceDatabase]:
     database = MaintenanceDatabase(path, 0)
     try:
         yield database
+    except (sqlite3.Error, *DAMAGE) as error:
+        raise StoreUnusable(f"cannot change {describe(error, path)}") from error
     finally:
         database.close()
 
@@ -214,6 +225,7 @@ def _check_exists(path: str) -> None:
 
 def _remove(path: str) -> None:
     """Remove a prepared file and the files beside it."""
-    for end in ("", "-wal", "-shm", "-lock", *(f"-schema-{n}" for n in range(1, SCHEMA_VERSION))):
+    copies = (f"-schema-{n}" for n in range(1, SCHEMA_VERSION))
+    for end in ("", "-wal", "-shm", "-lock", ".part", *copies):
         with suppress(FileNotFoundError):
             os.unlink(f"{path}{end}")

@@ -11,6 +11,7 @@ from chat_protocol.errors import InvalidUsername
 from chat_protocol.stores.admin import Findings
 from chat_protocol.stores.sqlite.admin.waiting import Waiting
 from chat_protocol.stores.sqlite.conversations import Run, pack_postings
+from chat_protocol.stores.sqlite.damage import SegmentDamaged, verify
 from chat_protocol.stores.sqlite.memtable import read_memtable
 from chat_protocol.stores.sqlite.segments import (
     Kind,
@@ -110,15 +111,20 @@ class _Check:
     # Messages, in the order of their offsets; mailboxes and conversations beside them.
 
     def _check_messages(self) -> None:
-        _, expired, _ = read_memtable(self._connection)
+        try:
+            _, expired, _ = read_memtable(self._connection)
+        except SegmentDamaged as error:
+            self._fault(str(error))
+            return
         waiting = Waiting(self._execute(_WAITING, (expired,)))
         flushes = iter(self._execute("SELECT first, last FROM flush ORDER BY first").fetchall())
         flush = next(flushes, None)
         end = 0
         segments = self._execute(
-            "SELECT first, records FROM segment WHERE first >= ? ORDER BY first", (expired,)
+            "SELECT first, records, checksum FROM segment WHERE first >= ? ORDER BY first",
+            (expired,),
         )
-        for first, data in segments:
+        for first, data, expected in segments:
             self._segments += 1
             while flush is not None and first > flush[1]:
                 self._check_flush(flush, expired)
@@ -128,9 +134,13 @@ class _Check:
             end = max(end, first)
             sent: dict[int, Ranges] = {}
             try:
+                verify(first, data, expected)
                 for record in records_of(first, data):
                     end = max(end, record.offset + record.messages)
                     self._check_record(record, first, data, sent)
+            except SegmentDamaged as error:
+                self._fault(str(error))
+                continue
             except _PARSE_ERRORS:
                 self._fault(f"the segment of message {first} cannot be read")
                 continue

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 
 from chat_protocol.domain.ranges import Ranges
 from chat_protocol.stores.sqlite.conversations import POSTING, flushed_runs, postings_between
+from chat_protocol.stores.sqlite.damage import checksum
 from chat_protocol.stores.sqlite.segments import Record, end_of, recipients_of, without_user
 
 __all__ = ["UserDeletion"]
@@ -103,7 +104,10 @@ class UserDeletion:
             first, records = row
             left, deleted = without_user(first, records, self._user, self._name)
             if left != records:
-                self._execute("UPDATE segment SET records = ? WHERE first = ?", (left, first))
+                self._execute(
+                    "UPDATE segment SET records = ?, checksum = ? WHERE first = ?",
+                    (left, checksum(left), first),
+                )
             self._note(deleted, records)
             place = end_of(first, records)
         return place

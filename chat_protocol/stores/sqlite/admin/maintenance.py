@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -63,6 +64,13 @@ class MaintenanceDatabase(Database):
         with self._change() as connection:
             return UserDeletion(connection, user_id, name).run()
 
-    def compact(self) -> None:
-        """Give free space back to the system."""
+    def compact(self) -> int:
+        """Give free space back to the system; return how many bytes that is."""
+        before = self._size()
         self._connection.execute("VACUUM")
+        return max(0, before - self._size())
+
+    def _size(self) -> int:
+        """Return the size of the file, with the write-ahead log moved into it."""
+        self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        return os.stat(self._path).st_size

@@ -20,6 +20,7 @@ from chat_protocol.errors import StoreUnusable, UserNotFound
 from chat_protocol.stores.admin import StoreAdmin
 from chat_protocol.stores.registry import admin_from_url
 from chat_protocol.stores.sqlite import memtable, segments
+from chat_protocol.stores.sqlite.damage import checksum
 from chat_protocol.stores.sqlite.store import SQLiteStore
 from chat_protocol.wire.frames import names_of
 from tests.stores.conftest import WallClock, sqlite_store
@@ -222,6 +223,51 @@ def test_what_is_restored_numbers_above_all_that_was_ever_given(
     assert not list(tmp_path.glob("*restored*"))
 
 
+def test_what_is_restored_numbers_above_a_store_whose_clock_was_ahead(
+    sqlite_path: Path, tmp_path: Path
+) -> None:
+    backup = str(tmp_path / "backup.db")
+    store = opened(sqlite_path)
+    alice, bob = register(store, "alice", "bob")
+    now(store.close())
+    admin(sqlite_path).backup(backup, False)
+    ahead = time.time_ns() // 1000 + 10**12
+    with closing(sqlite3.connect(sqlite_path)) as connection, connection:
+        connection.execute("INSERT INTO flush VALUES (?, ?)", (2**52, ahead))
+    store = opened(sqlite_path)
+    lost = run(alice, bob, "not in the backup")
+    commit(store, lost)
+    assert lost.offset > ahead
+    now(store.close())
+    admin(sqlite_path).restore(backup, True)
+    store = opened(sqlite_path)
+    new = run(alice, bob, "new")
+    commit(store, new)
+    assert new.offset > lost.offset
+    now(store.close())
+
+
+def test_what_an_interrupted_restore_left_is_removed(sqlite_path: Path, tmp_path: Path) -> None:
+    now(opened(sqlite_path).close())
+    backup = str(tmp_path / "backup.db")
+    admin(sqlite_path).backup(backup, False)
+    for end in ("", "-wal", "-lock", ".part"):
+        sqlite_path.with_name(f"chat.db.restored{end}").write_bytes(b"half")
+    sqlite_path.with_name("backup.db.part").write_bytes(b"half")
+    admin(sqlite_path).restore(backup, True)
+    admin(sqlite_path).backup(backup, True)
+    names = [path.name for path in tmp_path.iterdir()]
+    assert not [name for name in names if "restored" in name or "part" in name]
+
+
+def test_compacting_never_gives_back_less_than_nothing(sqlite_path: Path) -> None:
+    store = opened(sqlite_path)
+    register(store, "alice")
+    now(store.close())
+    for _ in range(3):
+        assert admin(sqlite_path).compact() >= 0
+
+
 def test_numbers_are_raised_for_a_file_that_was_put_back_by_hand(sqlite_path: Path) -> None:
     for _ in range(2):
         store = opened(sqlite_path)
@@ -350,16 +396,24 @@ def segment(connection: sqlite3.Connection) -> tuple[int, bytes]:
 
 def cut(connection: sqlite3.Connection) -> None:
     first, records = segment(connection)
-    connection.execute("UPDATE segment SET records = ? WHERE first = ?", (records[:-9], first))
+    values = (records[:-9], checksum(records[:-9]), first)
+    connection.execute("UPDATE segment SET records = ?, checksum = ? WHERE first = ?", values)
 
 
 def doubled(connection: sqlite3.Connection) -> None:
     first, records = segment(connection)
-    connection.execute("INSERT INTO segment VALUES (?, ?)", (first + 1, records))
+    connection.execute("INSERT INTO segment VALUES (?, ?, NULL)", (first + 1, records))
+
+
+def changed(connection: sqlite3.Connection) -> None:
+    first, records = segment(connection)
+    values = (records[:-9] + bytes(1) + records[-8:], first)
+    connection.execute("UPDATE segment SET records = ? WHERE first = ?", values)
 
 
 DAMAGES: dict[str, str | Callable[[sqlite3.Connection], None]] = {
     "cannot be read": cut,
+    "are not as they were written": changed,
     "are there twice": doubled,
     "a user 2, who does not exist": "DELETE FROM user WHERE id = 2",
     "a name that no user can have": "UPDATE user SET name = '' WHERE id = 3",
