@@ -7,7 +7,12 @@ again. In the end every message must have reached each recipient once, each send
     python -m tests.fault.promise --kills 50
     python -m tests.fault.promise --store memory --kills 0 --harms 200
     python -m tests.fault.promise --store postgresql --nodes 3 --database-kills 10
+    python -m tests.fault.promise --store postgresql --nodes 3 --standby --kills 15 --harms 15 \
+        --database-kills 5 --standby-faults 15
     python -m tests.fault.promise --without-deduplication       # has to fail
+
+With ``--standby`` PostgreSQL has a synchronous standby. It stalls, and server processes that wait
+for it are terminated or canceled. In the end the primary is killed and the standby is promoted.
 """
 
 from __future__ import annotations
@@ -34,6 +39,7 @@ from chat_protocol.errors import OutOfOrder, Unavailable
 from tests.blackbox.server import free_port
 from tests.fault.proxy import ChaosProxy
 from tests.stores.postgres.server import PostgresServer
+from tests.stores.postgres.standby import INTERRUPTIONS, Standby
 
 HOST = "127.0.0.1"
 STORES = {"sqlite": "sqlite:chat.db", "memory": "memory:"}
@@ -88,6 +94,8 @@ class User:
         self.sent: list[tuple[int, frozenset[str]]] = []
         self.got: list[tuple[str, int]] = []
         self.refused: list[str] = []
+        self.stored: set[int] = set()
+        """What the server has answered OK."""
         self.unavailable: set[int] = set()
         """What the server said that it has not stored."""
         self.unanswered: set[Deferred[None]] = set()
@@ -124,8 +132,11 @@ class User:
             sending = self.service.send(recipients[0], text)
         self.sent.append((number, frozenset(recipients)))
         self.unanswered.add(sending)
-        sending.addErrback(self._refused, number)
+        sending.addCallbacks(self._stored, self._refused, (number,), errbackArgs=(number,))
         sending.addBoth(self._answered, sending)
+
+    def _stored(self, _: None, number: int) -> None:
+        self.stored.add(number)
 
     def _refused(self, failure: Failure, number: int) -> None:
         if failure.check(Unavailable, OutOfOrder):
@@ -164,8 +175,11 @@ def verdict(users: list[User]) -> list[str]:
 async def run(reactor: Any, options: argparse.Namespace) -> None:
     random = Random(options.seed)
     folder = tempfile.mkdtemp(prefix="promise-")
-    database = PostgresServer() if options.store == "postgresql" else None
+    database = PostgresServer(options.standby) if options.store == "postgresql" else None
     store = database.new_database() if database is not None else STORES[options.store]
+    standby = Standby(database) if database is not None and options.standby else None
+    if standby is not None:
+        store = standby.both(store)
     servers = [Server(folder, store, number) for number in range(options.nodes)]
     for server in servers:
         server.start()
@@ -196,7 +210,8 @@ async def run(reactor: Any, options: argparse.Namespace) -> None:
 
     sending = [Deferred.fromCoroutine(keep_sending(user)) for user in users]
     faults = ["kill"] * options.kills + ["harm"] * options.harms
-    faults += ["database"] * options.database_kills
+    faults += ["database"] * options.database_kills + ["standby"] * options.standby_faults
+    interrupted = 0
     random.shuffle(faults)
     for fault in faults:
         if options.no_ids and any(len(set(user.got)) < len(user.got) for user in users):
@@ -215,8 +230,16 @@ async def run(reactor: Any, options: argparse.Namespace) -> None:
             database.kill()
             await deferLater(reactor, random.uniform(0, 0.5))
             await deferToThread(database.start)
+        elif fault == "standby":
+            assert standby is not None
+            function = random.choice(["", *INTERRUPTIONS])
+            seconds = random.uniform(0.1, 1.5)
+            interrupted += await deferToThread(standby.stall, seconds, function)
         else:
             proxy.do_harm()
+    if standby is not None:
+        interrupted += await deferToThread(standby.take_over, random)
+        await deferLater(reactor, 1)
     chaos = False
     await gatherResults(sending)
     settled = time.monotonic() + SETTLE_SECONDS
@@ -236,6 +259,7 @@ async def run(reactor: Any, options: argparse.Namespace) -> None:
         f"{options.kills} kills, {options.database_kills} of the database, {proxy.harm}:"
         f" {total} messages sent, {sum(len(user.unavailable) for user in users)} of them refused"
         f" as the database was away, {arrived} arrivals in {time.monotonic() - started:.0f} s"
+        + (f"; {interrupted} waits for the standby interrupted" if standby is not None else "")
     )
     await gatherResults([user.service.stopService() for user in users], consumeErrors=True)
     await port.stopListening()
@@ -244,6 +268,13 @@ async def run(reactor: Any, options: argparse.Namespace) -> None:
         server.kill()
         if "Traceback" in server.log or "Unhandled" in server.log:
             wrong.append(f"a server's log has a traceback: {folder}")
+    if standby is not None:
+        there = standby.texts(store)
+        for user in users:
+            missing = sorted(n for n in user.stored if f"{user.name}:{n}" not in there)
+            if missing:
+                wrong.append(f"{user.name}: answered OK and not on the standby: {missing[:9]}")
+        standby.stop()
     if database is not None:
         database.stop()
     for fault in wrong[:20]:
@@ -265,6 +296,8 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--store", choices=(*STORES, "postgresql"), default="sqlite")
     parser.add_argument("--nodes", type=int, default=1, help="servers over one postgresql [1]")
     parser.add_argument("--database-kills", type=int, default=0, help="SIGKILLs of PostgreSQL [0]")
+    parser.add_argument("--standby", action="store_true", help="PostgreSQL has a standby")
+    parser.add_argument("--standby-faults", type=int, default=0, help="stalls of the standby [0]")
     parser.add_argument("--seed", type=int, default=int.from_bytes(os.urandom(4), "big"))
     parser.add_argument(
         "--without-deduplication",
@@ -277,6 +310,10 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         parser.error("a memory store forgets when it is killed: give --kills 0")
     if options.store != "postgresql" and (options.nodes > 1 or options.database_kills):
         parser.error("--nodes and --database-kills are for --store postgresql")
+    if options.standby and options.store != "postgresql":
+        parser.error("--standby is for --store postgresql")
+    if options.standby_faults and not options.standby:
+        parser.error("--standby-faults is for --standby")
     return options
 
 

@@ -68,6 +68,7 @@ class PostgresServer:
     def __init__(self, fsync: bool = False) -> None:
         where = binaries()
         assert where is not None, "there is no PostgreSQL server on this machine"
+        self._fsync = fsync
         self._folder = Path(tempfile.mkdtemp(prefix="chat-postgres-"))
         self._user = self._other_user()
         if self._user is not None:
@@ -78,9 +79,17 @@ class PostgresServer:
         self._process: subprocess.Popen[bytes] | None = None
         self._numbers = count(1)
         self._returned: list[str] = []
+        self._create()
+
+    @property
+    def folder(self) -> Path:
+        """Where its socket is."""
+        return self._folder
+
+    def _create(self) -> None:
         self._run("initdb", "-D", str(self._data), "-U", "chat", "-A", "trust", "-E", "UTF8", "-N")
         with (self._data / "postgresql.conf").open("a") as configuration:
-            configuration.write(_CONFIGURATION.format(fsync="on" if fsync else "off"))
+            configuration.write(_CONFIGURATION.format(fsync="on" if self._fsync else "off"))
         self.start()
 
     @staticmethod
