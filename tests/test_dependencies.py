@@ -23,6 +23,7 @@ CORE = ""
 EXTRAS = {
     "chat_protocol.cli.screen": "terminal",
     "chat_protocol.client.tls": "tls",
+    "chat_protocol.service.argon2_hash": "passwords",
     "chat_protocol.service.metrics": "metrics",
     "chat_protocol.service.status": "metrics",
     "chat_protocol.service.tls": "tls",
@@ -33,7 +34,7 @@ EXTRAS = {
 }
 """The modules and packages that require an extra."""
 
-DISTRIBUTIONS = {"OpenSSL": "pyopenssl", "zope": "zope-interface"}
+DISTRIBUTIONS = {"argon2": "argon2-cffi", "OpenSSL": "pyopenssl", "zope": "zope-interface"}
 """The distributions that are not named like the package that they install."""
 
 

@@ -19,7 +19,7 @@ from chat_protocol.errors import AuthenticationFailed, InvalidUsername, RateLimi
 from chat_protocol.server.throttle import Throttle
 from chat_protocol.transport.addresses import address_of
 
-__all__ = ["Authenticator", "IReloadable"]
+__all__ = ["Authenticator", "Credentials", "IReloadable"]
 
 
 def _same_name(certified: str, name: str) -> bool:
@@ -36,6 +36,20 @@ class IReloadable(Interface):
 
         If that fails, log the reason in one sentence; the passwords that were read last stay valid.
         """
+
+
+class Credentials(UsernamePassword):
+    """A name and a password, with the address of the client that has sent them.
+
+    Args:
+        username: of the user.
+        password: as in the login.
+        host: the address; empty if there is none.
+    """
+
+    def __init__(self, username: bytes, password: bytes, host: str) -> None:
+        super().__init__(username, password)
+        self.host = host
 
 
 class _IUser(Interface):
@@ -127,7 +141,7 @@ class Authenticator:
         self._throttle.attempt(host, name)
         self._under_way.add(key)
         try:
-            credentials = UsernamePassword(name.encode(), password.encode())
+            credentials = Credentials(name.encode(), password.encode(), host)
             asked: Deferred[Any] = self._portal.login(credentials, None, _IUser)
             await asked.addTimeout(self._timeout, self._clock)
         except (UnauthorizedLogin, LoginFailed):

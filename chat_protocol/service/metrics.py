@@ -34,7 +34,7 @@ _VERSIONS = (1, 2)
 _REFUSALS = [code for code in Code if Code.OK < code < Code.GOING_AWAY]
 _LIMITS = (
     *("MIN_FRAME", "MAX_FRAME_BEFORE_LOGIN", "MAX_FRAME"),
-    *("FREE_GUESSES", "FREE_GUESSES_OF_ADDRESS", "FREE_GUESSES_OF_NAME"),
+    *("FREE_GUESSES", "FREE_GUESSES_OF_ADDRESS", "FREE_GUESSES_OF_NAME", "PASSWORD_CHECKS"),
     *("connections", "connections_per_address", "connection_rate_per_address", "correlation_tests"),
     *("frames_before_login", "bytes_before_login", "tests_before_login"),
     *("login_rate", "login_rate_per_address", "login_seconds", "frame_seconds"),

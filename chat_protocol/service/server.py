@@ -162,6 +162,7 @@ class ChatService(Service):
             accepting = proxied if description.startswith(PROXY_PREFIX) else factory
             self.ports.append(await _listen(description, endpoint, accepting, "--listen"))
         self._serving = True
+        self._warn_if_open()
         if self._certificates is not None:
             self._certificates.start()
         self.log.info("Store {store}", store=self._store.description)
@@ -170,6 +171,18 @@ class ChatService(Service):
             self._retention.start()
         if self._status_interval:
             self._status_lines.start(self._status_interval).addErrback(self._status_failed)
+
+    def _warn_if_open(self) -> None:
+        if self._authenticator is not None:
+            return
+        for description, _ in self._endpoints:
+            if _has_every_interface(description):
+                self.log.warn(
+                    "Anybody who reaches {endpoint} can take any name that is offline, because no"
+                    " login needs a password. Give --auth, or for this machine only --listen"
+                    " tcp:5555:interface=127.0.0.1.",
+                    endpoint=description,
+                )
 
     def _make_sniffer(self) -> Sniffer:
         if self._tls is None:
@@ -252,6 +265,13 @@ class ChatService(Service):
 
     def _status_failed(self, failure: Any) -> None:
         self.log.failure("The server stopped logging status lines", failure)
+
+
+def _has_every_interface(description: str) -> bool:
+    """Return whether an endpoint string names a port but no interface."""
+    kind, *arguments = description.removeprefix(PROXY_PREFIX).split(":")
+    is_port = kind in ("tcp", "tcp6", "ssl", "tls")
+    return is_port and not any(one.startswith("interface=") for one in arguments)
 
 
 def _join_descriptions(endpoints: Sequence[tuple[str, IStreamServerEndpoint]]) -> str:

@@ -13,6 +13,7 @@ from twisted.application.service import IService
 from twisted.cred.checkers import FilePasswordDB
 from twisted.cred.credentials import IUsernamePassword
 from twisted.cred.strcred import AuthOptionMixin
+from twisted.internet.threads import deferToThreadPool
 from twisted.python import usage
 
 from chat_protocol.domain.durations import parse_duration
@@ -28,7 +29,8 @@ from chat_protocol.service.config import (
 from chat_protocol.service.endpoints import parse_endpoint
 from chat_protocol.service.log_output import make_log
 from chat_protocol.service.parent_process import ParentProcess
-from chat_protocol.service.password_file import PasswordFile
+from chat_protocol.service.password_checks import PasswordChecks
+from chat_protocol.service.password_file import PasswordFile, PasswordFileUnusable
 from chat_protocol.service.process import ProcessService
 from chat_protocol.stores.registry import STORES, store_from_url
 
@@ -198,7 +200,7 @@ class Options(usage.Options, AuthOptionMixin):
         """Check the options without opening or creating anything."""
         from twisted.internet import reactor
 
-        self._read_password_files()
+        self._read_password_files(reactor)
         if self["trust-version-1"] and not self.checkers and not self["client-authorities"]:
             raise usage.UsageError(
                 "--trust-version-1 requires --auth or --client-authorities: without them, no login"
@@ -258,19 +260,22 @@ class Options(usage.Options, AuthOptionMixin):
                 " 'chat-protocol[tls]'."
             )
 
-    def _read_password_files(self) -> None:
-        try:
-            self.checkers = [
-                PasswordFile(str(checker.filename))
-                if isinstance(checker, FilePasswordDB)
-                else checker
-                for checker in self.get("credCheckers") or []
-            ]
-        except OSError as error:
-            raise usage.UsageError(
-                f"--auth: cannot read {error.filename}: {error.strerror}. Create the file with"
-                " 'chatadmin password set --file PATH NAME'."
-            ) from None
+    def _read_password_files(self, reactor: Any) -> None:
+        checks = PasswordChecks(
+            lambda check: deferToThreadPool(reactor, reactor.getThreadPool(), check)
+        )
+        for checker in self.get("credCheckers") or []:
+            if not isinstance(checker, FilePasswordDB):
+                self.checkers.append(checker)
+                continue
+            path = str(checker.filename)
+            try:
+                self.checkers.append(PasswordFile(path, checks))
+            except PasswordFileUnusable as error:
+                raise usage.UsageError(
+                    f"--auth: cannot read {path}: {error}. Set passwords with 'chatadmin password"
+                    " set --file PATH NAME'."
+                ) from None
 
     def _check_pid_file(self) -> None:
         path = self._twistd.get("pidfile")

@@ -19,7 +19,9 @@ import pytest
 
 from chat_protocol.cli.admin import main as program
 from chat_protocol.cli.admin.main import AdminExitCode, main
-from chat_protocol.cli.admin.options import EXIT_CODES
+from chat_protocol.cli.admin.options import EXIT_CODES, build_parser
+from chat_protocol.service import password_hash
+from chat_protocol.service.password_hash import verify
 from tests.stores.conftest import sqlite_store
 from tests.stores.helpers import commit, now, publication, publish, register, run
 
@@ -363,7 +365,7 @@ def test_passwords(chatadmin: ChatAdmin, tmp_path: Path, monkeypatch: pytest.Mon
 
     def put(name: str, password: str) -> Ran:
         monkeypatch.setattr(sys, "stdin", io.StringIO(f"{password}\nnot read\n"))
-        return chatadmin("password", "set", "--file", file, name)
+        return chatadmin("password", "set", "--scheme", "plain", "--file", file, name)
 
     assert (
         put("alice", "päss word").out
@@ -380,6 +382,7 @@ def test_passwords(chatadmin: ChatAdmin, tmp_path: Path, monkeypatch: pytest.Mon
         ("alice", "a:b", "with a colon"),
         ("alice", " x", "white space"),
         ("alice", "a\x00", "control character"),
+        ("alice", "$scrypt$x", "looks like a hash"),
         ("alice", "", "cannot be empty"),
         ("a:b", "x", "a name with a colon"),
         ("", "x", "name"),
@@ -407,12 +410,44 @@ def test_twisteds_checker_reads_the_password_file(
     file = tmp_path / "passwords"
     for name, password in (("ä b", "ö ü"), ("bob", "x")):
         monkeypatch.setattr(sys, "stdin", io.StringIO(f"{password}\n"))
-        assert main(["password", "set", "--file", str(file), name]) == 0
+        assert main(["password", "set", "--scheme", "plain", "--file", str(file), name]) == 0
     checker = FilePasswordDB(str(file))
     assert checker.getUser("ä b".encode()) == ("ä b".encode(), "ö ü".encode())
     monkeypatch.setattr(sys, "stdin", io.StringIO("y\n"))
-    assert main(["password", "set", "--file", str(file), "bob"]) == 0
+    assert main(["password", "set", "--scheme", "plain", "--file", str(file), "bob"]) == 0
     assert checker.getUser(b"bob") == (b"bob", b"y")
+
+
+@pytest.mark.parametrize(
+    ("options", "begins"),
+    [
+        ([], b"$argon2id$v=19$m=19456,t=2,p=1$"),
+        (["--scheme", "argon2id"], b"$argon2id$v=19$m=19456,t=2,p=1$"),
+        (["--scheme", "scrypt"], b"$scrypt$ln=14,r=8,p=5$"),
+    ],
+)
+def test_passwords_are_stored_as_hashes(
+    options: list[str],
+    begins: bytes,
+    chatadmin: ChatAdmin,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    file = tmp_path / "passwords"
+    monkeypatch.setattr(sys, "stdin", io.StringIO("a:b ü \n"))
+    done = chatadmin("password", "set", *options, "--file", file, "alice")
+    assert (done.code, done.err) == (0, "")
+    name, stored = file.read_bytes().rstrip(b"\n").split(b":")
+    assert name == b"alice"
+    assert stored.startswith(begins)
+    assert verify(stored, "a:b ü ".encode())
+    assert not verify(stored, "a:b ü".encode())
+
+
+def test_without_argon2_scrypt_is_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(password_hash, "find_spec", lambda name: None)
+    options = build_parser().parse_args(["password", "set", "--file", "x", "alice"])
+    assert options.scheme == "scrypt"
 
 
 def test_a_reader_that_closes_the_output(store: str) -> None:

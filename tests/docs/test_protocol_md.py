@@ -20,6 +20,7 @@ from chat_protocol.domain.users import EVERYONE, Session, User
 from chat_protocol.errors import InvalidUsername
 from chat_protocol.server import connection, factory, rejected, requests, throttle
 from chat_protocol.server.factory import CORRELATION_TEST_SECONDS
+from chat_protocol.service import password_checks
 from chat_protocol.service.tap import Options
 from chat_protocol.stores.memory import store as memory
 from chat_protocol.transport import keepalive
@@ -248,6 +249,7 @@ CONSTANTS = {
     "REJECTED": rejected.REJECTED,
     "REJECTED_SECONDS": rejected.REJECTED_SECONDS,
     "GUESSERS": throttle.GUESSERS,
+    "PASSWORD_CHECKS": password_checks.PASSWORD_CHECKS,
     "LONGEST_WAIT": throttle.LONGEST_WAIT,
     "MAX_FRAME_BEFORE_LOGIN": codec.MAX_FRAME_BEFORE_LOGIN,
     "MAX_FRAME": codec.MAX_FRAME,

@@ -13,9 +13,11 @@ from twisted.internet.endpoints import TCP4ServerEndpoint
 from twisted.internet.protocol import Factory
 from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread
+from twisted.logger import capturedLogs
 
 from chat_protocol.domain.limits import Limits
 from chat_protocol.domain.queries import Account
+from chat_protocol.server.authentication import Authenticator
 from chat_protocol.service.server import CannotServe, ChatService
 from chat_protocol.stores.registry import store_from_url
 from tests.server.line import Response, login, parse
@@ -113,3 +115,36 @@ async def test_an_address_in_use_is_said_in_a_sentence_and_nothing_left_open(
     await again.when_serving()
     await again.stopService()
     await served.stopService()
+
+
+@pytest.mark.parametrize(
+    ("description", "is_open"),
+    [
+        ("tcp:5555", True),
+        ("haproxy:tcp:5555", True),
+        ("ssl:5555:privateKey=x", True),
+        ("tcp:5555:interface=127.0.0.1", False),
+        ("tcp:5555:interface=0.0.0.0", False),
+        ("unix:/run/chat.sock", False),
+        ("systemd:domain=INET:index=0", False),
+    ],
+)
+@pytest.mark.parametrize("guarded", [False, True])
+@pytest_twisted.ensureDeferred
+async def test_a_server_without_passwords_on_every_interface_is_warned_of(
+    description: str, is_open: bool, guarded: bool
+) -> None:
+    from twisted.internet import reactor
+
+    endpoint = TCP4ServerEndpoint(reactor, 0, interface="127.0.0.1")
+    authenticator = Authenticator([], reactor) if guarded else None
+    store = store_from_url("memory:", 0, reactor)
+    served = ChatService(
+        reactor, store, [(description, endpoint)], Limits(), authenticator=authenticator
+    )
+    with capturedLogs() as events:
+        served.startService()
+        await served.when_serving()
+        await served.stopService()
+    warned = [one for one in events if "can take any name" in one.get("log_format", "")]
+    assert [one["endpoint"] for one in warned] == [description] * (is_open and not guarded)

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import threading
+from pathlib import Path
+
 import pytest
+import pytest_twisted
 from twisted.python import usage
 from twisted.scripts._twistd_unix import ServerOptions
 
 from chat_protocol.domain.limits import Limits
 from chat_protocol.domain.rates import Rate
+from chat_protocol.server.authentication import Credentials
+from chat_protocol.service import password_file
 from chat_protocol.service.config import ServerConfig
+from chat_protocol.service.password_hash import hash_password
 from chat_protocol.service.tap import Options, makeService
 
 
@@ -139,3 +146,31 @@ def test_a_daemon_cannot_log_to_stdout(log_format: str) -> None:
     with pytest.raises(usage.UsageError, match="--logfile: a daemon has no stdout"):
         ServerOptions().parseOptions(["--logfile=-", "chatserver", "--log-format", log_format])
     ServerOptions().parseOptions(["-n", "--logfile=-", "chatserver", "--log-format", log_format])
+
+
+@pytest_twisted.ensureDeferred
+async def test_hashes_are_checked_in_another_thread(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "passwords"
+    path.write_bytes(b"alice:" + hash_password(b"secret", "scrypt"))
+    threads: list[threading.Thread] = []
+
+    def verify(stored: bytes, password: bytes) -> bool:
+        threads.append(threading.current_thread())
+        return True
+
+    monkeypatch.setattr(password_file, "verify", verify)
+    options = Options()
+    options.parseOptions(["--auth", f"file:{path}"])
+    (checker,) = options.checkers
+    assert await checker.requestAvatarId(Credentials(b"alice", b"secret", "192.0.2.1")) == b"alice"
+    assert len(threads) == 1
+    assert threads != [threading.current_thread()]
+
+
+def test_a_hash_that_cannot_be_checked_is_said_in_a_sentence(tmp_path: Path) -> None:
+    path = tmp_path / "passwords"
+    path.write_bytes(b"alice:$argon2id$x\n")
+    with pytest.raises(usage.UsageError, match=r"cannot read .*passwords: line 1 is not an Argon2"):
+        parse("--auth", f"file:{path}")

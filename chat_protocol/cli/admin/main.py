@@ -222,7 +222,7 @@ def _password(options: argparse.Namespace) -> AdminExitCode:
             raise _AdminFailed("the passwords do not match; nothing was changed")
     else:
         password = sys.stdin.readline().rstrip("\n")
-    replaced = set_password(options.file, options.name, password)
+    replaced = set_password(options.file, options.name, password, options.scheme)
     done = "changed" if replaced else "set"
     print(f"{done} the password of {name}; it applies from the next login")
     return AdminExitCode.OK

@@ -7,6 +7,7 @@ from importlib.metadata import version
 
 from chat_protocol.domain.durations import parse_duration
 from chat_protocol.service.config import DEFAULT_STORE
+from chat_protocol.service.password_hash import default_scheme
 from chat_protocol.stores.registry import STORES
 
 __all__ = ["EXIT_CODES", "build_parser"]
@@ -120,11 +121,18 @@ def build_parser() -> argparse.ArgumentParser:
         "password",
         help="set and clear passwords in the file of --auth file:PATH",
         description="Set and clear passwords in the file that a server with --auth file:PATH reads"
-        " at each login. The file holds them in plain text: protect it from other users.",
+        " at each login. The file holds a hash of each password.",
     )
     actions = password.add_subparsers(dest="action", required=True, metavar="ACTION")
     set_command = actions.add_parser(
         "set", help="set a password; it is prompted for, or read from a line of stdin"
+    )
+    set_command.add_argument(
+        "--scheme",
+        choices=("argon2id", "scrypt", "plain"),
+        default=default_scheme(),
+        help="how the password is stored; argon2id needs the extra 'passwords', and plain stores"
+        " the password itself [default: argon2id if installed, else scrypt]",
     )
     clear_command = actions.add_parser(
         "clear", help="remove a password, so that the user cannot log in"

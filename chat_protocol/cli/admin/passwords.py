@@ -1,4 +1,4 @@
-"""The password file of ``--auth file:PATH``, with a line ``name:password`` for each user."""
+"""The password file of ``--auth file:PATH``, with a line ``name:hash`` for each user."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from contextlib import suppress
 
 from chat_protocol.domain.names import canonical_username, normalize_username
 from chat_protocol.errors import ChatError
+from chat_protocol.service.password_hash import hash_password, is_hash
 from chat_protocol.stores.sqlite.admin.copy import synced_folder
 from chat_protocol.stores.sqlite.admin.target import check_name
 
@@ -18,11 +19,17 @@ class PasswordFileError(ChatError):
     """The password file cannot be used or changed; the text is a sentence for the operator."""
 
 
-def set_password(path: str, name: str, password: str) -> bool:
+def set_password(path: str, name: str, password: str, scheme: str) -> bool:
     """Set a user's password; return whether the user had one before.
 
     The file is replaced as a whole. A server, which reads it at each login, sees either the old or
     the new file. Other lines are unchanged. A new file is readable only by its owner.
+
+    Args:
+        path: path of the file.
+        name: of the user.
+        password: the password.
+        scheme: how it is hashed: see service.password_hash; ``plain``: it stands in the file.
 
     Raises:
         InvalidUsername: the name is not a valid username.
@@ -34,12 +41,23 @@ def set_password(path: str, name: str, password: str) -> bool:
     name = _checked_name(normalize_username(name))
     if not password:
         raise PasswordFileError("a password cannot be empty; use 'password clear' to remove one")
-    if ":" in password or password != password.strip() or not password.isprintable():
+    try:
+        stored = password.encode()
+    except UnicodeEncodeError:
+        raise PasswordFileError("a password must be valid UTF-8") from None
+    if scheme != "plain":
+        stored = hash_password(stored, scheme)
+    elif (
+        ":" in password
+        or password != password.strip()
+        or not password.isprintable()
+        or is_hash(stored)
+    ):
         raise PasswordFileError(
-            "the password file cannot hold a password with a colon, a control character, or white"
-            " space at its start or end"
+            "the password file cannot hold, in plain text, a password with a colon, a control"
+            " character, or white space at its start or end, or one that looks like a hash"
         )
-    return _replace_lines(path, name, f"{name}:{password}\n".encode())
+    return _replace_lines(path, name, b"%s:%s\n" % (name.encode(), stored))
 
 
 def clear_password(path: str, name: str) -> bool:
