@@ -174,7 +174,8 @@ class ChatProtocol(FrameReceiver):
     def go_on_later(self, work: Callable[[], object] | None = None) -> None:
         """Pause until a later turn; then do some work, and go on."""
         backlog = self.factory.backlog_for(self)
-        self.pause(backlog)
+        if self.reads:
+            self.pause(backlog)
         backlog.add(self.share, partial(self._go_on, backlog, work))
 
     def _go_on(self, backlog: Backlog, work: Callable[[], object] | None) -> None:

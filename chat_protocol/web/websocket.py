@@ -75,7 +75,7 @@ class WebSocketTransport(ProtocolWrapper):
     # Below: frames of the WebSocket.
 
     def dataReceived(self, data: bytes) -> None:
-        if self._failed or self._websocket.state is ConnectionState.CLOSED:
+        if self._is_over:
             return
         self.wrappedProtocol.heard = self.wrappedProtocol.seconds()
         self._websocket.receive_data(data)
@@ -88,7 +88,7 @@ class WebSocketTransport(ProtocolWrapper):
             if not self._may_send(event):
                 return
             whole = self._handle(event)
-            if self._failed:
+            if self._is_over:
                 return
             left -= 1
             if not left:
@@ -103,8 +103,13 @@ class WebSocketTransport(ProtocolWrapper):
 
     def _resume(self) -> None:
         """Go on with the events that are left."""
-        if not self._failed and self.wrappedProtocol is not None:
+        if not self._is_over and self.wrappedProtocol is not None:
             self._handle_events()
+
+    @property
+    def _is_over(self) -> bool:
+        """Whether what follows has no meaning."""
+        return self._failed or self._websocket.state is ConnectionState.CLOSED
 
     def _may_send(self, event: Event) -> bool:
         """Count a message that is no frame of the chat protocol, if there is no session."""
