@@ -44,6 +44,7 @@ from chat_protocol.server.rate_limiter import RateLimiter
 from chat_protocol.server.requests import ANSWER_BYTES, LoginProperties, newest_messages, page_size
 from chat_protocol.server.sniffer import Sniffer
 from chat_protocol.server.timeouts import Timeouts
+from chat_protocol.server.trusted_proxies import ClientOfProxy, TrustedProxies
 from chat_protocol.server.vanished import VanishedPeers
 from chat_protocol.transport.addresses import host_of
 from chat_protocol.transport.backlog import Backlog
@@ -97,6 +98,7 @@ class ChatFactory(ServerFactory):
         authenticator: checks passwords and certificates; None: none is needed.
         sniffer: looks at the first bytes of connections; by default there is no TLS and no page.
         meter: measures what becomes of messages; None: nothing is measured.
+        trusted_proxies: proxies whose word on the addresses of their clients is taken.
     """
 
     noisy = False
@@ -113,11 +115,13 @@ class ChatFactory(ServerFactory):
         authenticator: Authenticator | None = None,
         sniffer: Sniffer | None = None,
         meter: Meter | None = None,
+        trusted_proxies: TrustedProxies | None = None,
     ) -> None:
         self.clock = clock
         self.limits = limits
         self._random = random or Random()
         self.sniffer = sniffer or Sniffer()
+        self.trusted_proxies = trusted_proxies or TrustedProxies()
         self.counters = Counters()
         self.log_limiter = LogLimiter(clock)
         self.turn = Turn(clock)
@@ -211,7 +215,14 @@ class ChatFactory(ServerFactory):
 
     def buildProtocol(self, addr: IAddress | None) -> Protocol:
         """Return the protocol of a new connection, or one that rejects it."""
-        return self.admission.reject(host_of(addr)) or self.first_bytes()
+        if addr not in self.trusted_proxies:
+            return self.admission.reject(host_of(addr)) or self.first_bytes()
+        rejected = self.admission.reject_if_full("")
+        if rejected is not None:
+            return rejected
+        first_bytes = self.first_bytes()
+        first_bytes.address = ClientOfProxy(addr)
+        return first_bytes
 
     def first_bytes(self, is_new: bool = True) -> FirstBytes:
         """Return a protocol that looks at the first bytes of a connection; see FirstBytes."""

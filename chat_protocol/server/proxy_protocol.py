@@ -9,16 +9,18 @@ from __future__ import annotations
 
 import struct
 from ipaddress import ip_address
-from typing import Any, NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.interfaces import IAddress
 from twisted.internet.protocol import Protocol, ServerFactory
 
 from chat_protocol.server.factory import ChatFactory
+from chat_protocol.server.rejected import ClosedAtOnce
 from chat_protocol.server.sessionless import SessionlessConnection
 from chat_protocol.server.state import ConnectionEvent
-from chat_protocol.transport.addresses import host_of, in_words
+from chat_protocol.server.trusted_proxies import ClientOfProxy
+from chat_protocol.transport.addresses import host_of
 
 __all__ = ["BadHeader", "Header", "ProxiedFactory", "ProxyHeader", "read_header"]
 
@@ -108,18 +110,6 @@ def _read_version_2(data: bytes) -> Header | None:
     return Header(size, address("TCP", str(ip_address(source)), port))
 
 
-class _ClientOfProxy:
-    """The address of a client that only the proxy knows; it has no host that it could count for."""
-
-    __slots__ = ("_proxy",)
-
-    def __init__(self, proxy: Any) -> None:
-        self._proxy = proxy
-
-    def __str__(self) -> str:
-        return f"a client of the proxy {in_words(self._proxy)}"
-
-
 class ProxyHeader(SessionlessConnection):
     """A connection through a proxy whose PROXY header has not arrived.
 
@@ -138,7 +128,7 @@ class ProxyHeader(SessionlessConnection):
         return self if self._data else None
 
     def connectionMade(self) -> None:
-        self.address = _ClientOfProxy(self.transport.getPeer())
+        self.address = ClientOfProxy(self.transport.getPeer())
         self.announce()
 
     def received(self, data: bytes) -> None:
@@ -155,8 +145,10 @@ class ProxyHeader(SessionlessConnection):
         if header is None:
             self._data = data
             return
-        if header.source is not None:
-            self.address = header.source
+        source = header.source
+        if source is not None:
+            is_proxy = source in self._factory.trusted_proxies
+            self.address = ClientOfProxy(source) if is_proxy else source
         if self._factory.admission.admits(host_of(self.address)):
             after = self._factory.first_bytes(is_new=False)
             self.hand_over(after)
@@ -186,5 +178,15 @@ class ProxiedFactory(ServerFactory):
         self._factory.doStop()  # type: ignore[no-untyped-call]
 
     def buildProtocol(self, addr: IAddress | None) -> Protocol:
-        """Return the protocol of a new connection; ``addr`` is the proxy's and is not used."""
+        """Return the protocol of a new connection from ``addr``, which must be a proxy's."""
+        if not self._factory.trusted_proxies.may_announce(addr):
+            host = host_of(addr)
+            self._factory.log_limiter.write(
+                "trusted_proxy",
+                "{peer}: refused, a haproxy: endpoint takes connections from trusted proxies only"
+                " (--trusted-proxy)",
+                whose=host,
+                peer=host,
+            )
+            return ClosedAtOnce()
         return self._factory.admission.reject_if_full("") or ProxyHeader(self._factory)

@@ -17,12 +17,14 @@ from chat_protocol.domain.limits import Limits
 from chat_protocol.domain.rates import Allowance
 from chat_protocol.domain.turn import Turn
 from chat_protocol.domain.users import Session
+from chat_protocol.server.admission import Admission
 from chat_protocol.server.connection import ChatProtocol
 from chat_protocol.server.lingering import LingeringClose
 from chat_protocol.server.log_limiter import LogLimiter
 from chat_protocol.server.peer import Connection
 from chat_protocol.server.rate_limiter import UNLIMITED, RateLimiter
 from chat_protocol.server.state import NEXT, ConnectionEvent, ConnectionState
+from chat_protocol.server.trusted_proxies import TrustedProxies
 from chat_protocol.transport.addresses import address_of, host_of, in_words
 from chat_protocol.transport.backlog import Backlog
 from chat_protocol.transport.epoll_reader import EpollReader, read_by
@@ -50,12 +52,14 @@ _ACCEPTED_AT_ONCE = 8
 class Acceptor(Protocol):
     """What connections without a session need of the factory that accepts them."""
 
+    admission: Admission
     clock: IReactorTime
     limits: Limits
     log_limiter: LogLimiter
     newcomers: EpollReader | None
     newcomers_backlog: Backlog
     rate_limiter: RateLimiter
+    trusted_proxies: TrustedProxies
     turn: Turn
 
     def chat_protocol(self) -> ChatProtocol:

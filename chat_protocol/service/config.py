@@ -56,3 +56,7 @@ class ServerConfig:
 
     web: bool = True
     """Whether every endpoint serves the web page and its WebSocket."""
+
+    trusted_proxies: tuple[str, ...] = ()
+    """Addresses and networks of proxies that tell the addresses of their clients; see
+    TrustedProxies."""

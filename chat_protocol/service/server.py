@@ -23,6 +23,7 @@ from chat_protocol.server.authentication import Authenticator
 from chat_protocol.server.factory import ChatFactory
 from chat_protocol.server.proxy_protocol import ProxiedFactory
 from chat_protocol.server.sniffer import IWeb, Sniffer
+from chat_protocol.server.trusted_proxies import TrustedProxies
 from chat_protocol.service.config import TLSConfig
 
 if TYPE_CHECKING:
@@ -57,6 +58,7 @@ class ChatService(Service):
             requires the extra ``metrics``.
         web: whether all endpoints serve the web page and its WebSocket. If the extra ``web`` is
             not installed, the service logs a warning and goes on without them.
+        trusted_proxies: see ChatFactory.
     """
 
     log = Logger()
@@ -73,8 +75,10 @@ class ChatService(Service):
         retention: float = 0,
         status: Sequence[tuple[str, IStreamServerEndpoint]] = (),
         web: bool = False,
+        trusted_proxies: TrustedProxies | None = None,
     ) -> None:
         self._web = web
+        self._trusted_proxies = trusted_proxies
         self._authenticator = authenticator
         self._tls = tls
         self._certificates: CertificateReloader | None = None
@@ -155,6 +159,7 @@ class ChatService(Service):
             authenticator=self._authenticator,
             sniffer=sniffer,
             meter=self._meter,
+            trusted_proxies=self._trusted_proxies,
         )
         self.factory = factory
         proxied = ProxiedFactory(factory)

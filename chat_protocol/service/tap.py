@@ -20,6 +20,7 @@ from chat_protocol.domain.durations import parse_duration
 from chat_protocol.domain.limits import Limits
 from chat_protocol.domain.rates import Rate
 from chat_protocol.server.authentication import Authenticator
+from chat_protocol.server.trusted_proxies import TrustedProxies
 from chat_protocol.service.config import (
     DEFAULT_LISTEN,
     DEFAULT_STORE,
@@ -115,7 +116,10 @@ class Options(usage.Options, AuthOptionMixin):
         " systemd:domain=INET:index=0. Every endpoint also serves the web page,"
         " http://localhost:5555. With --certificate, every endpoint also accepts TLS. The --status"
         " endpoints have no password: use an address that only operators reach, such as"
-        " tcp:9105:interface=127.0.0.1. A limit of 0 means no limit. SIGTERM stops the server."
+        " tcp:9105:interface=127.0.0.1. --trusted-proxy takes an address, a network such as"
+        " 192.0.2.0/24, or unix for all clients of UNIX sockets. The server believes the client"
+        " addresses in their X-Forwarded-For, and accepts connections on haproxy: endpoints only"
+        " from them and from this machine. A limit of 0 means no limit. SIGTERM stops the server."
         " SIGHUP reopens twistd's --logfile, and reads certificates and passwords again. SIGUSR1"
         " rotates the log file."
     )
@@ -179,6 +183,7 @@ class Options(usage.Options, AuthOptionMixin):
         """The credentials checkers of --auth."""
         self["listen"] = []
         self["status"] = []
+        self["trusted-proxy"] = []
 
     def opt_listen(self, endpoint: str) -> None:
         """Listen on this server endpoint; can be given several times. [default: tcp:5555]"""
@@ -189,6 +194,17 @@ class Options(usage.Options, AuthOptionMixin):
     def opt_status(self, endpoint: str) -> None:
         """Serve /metrics, /healthz and /readyz on this endpoint; can be given several times."""
         self["status"].append(endpoint)
+
+    def opt_trusted_proxy(self, proxy: str) -> None:
+        """Trust client addresses that come from this proxy; can be given several times."""
+        try:
+            TrustedProxies([proxy])
+        except ValueError as error:
+            raise usage.UsageError(
+                f"--trusted-proxy: {error}. Give an address, a network such as 192.0.2.0/24, or"
+                " unix."
+            ) from None
+        self["trusted-proxy"].append(proxy)
 
     def parseArgs(self, *arguments: str) -> None:
         if arguments:
@@ -328,6 +344,7 @@ class Options(usage.Options, AuthOptionMixin):
             status=tuple(self["status"]),
             retention=self["retention"],
             web=not self["no-web"],
+            trusted_proxies=tuple(self["trusted-proxy"]),
         )
 
 
@@ -349,6 +366,7 @@ def makeService(options: Options) -> IService:
         config.retention,
         [(one, parse_endpoint(reactor, one, "status")) for one in config.status],
         config.web,
+        TrustedProxies(config.trusted_proxies),
     )
     if options.log is not None:
         service.log_writer = make_log(options.log, options["log-format"])

@@ -33,6 +33,9 @@ def address_of(host: str) -> str:
 
 
 def in_words(address: Any) -> str:
-    """Return an address with its port, for the log."""
+    """Return an address with its port, if it has one, for the log."""
     host = getattr(address, "host", None)
-    return f"{host}:{address.port}" if host is not None else str(address)
+    if host is None:
+        return str(address)
+    port = getattr(address, "port", None)
+    return host if port is None else f"{host}:{port}"

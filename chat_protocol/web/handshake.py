@@ -90,6 +90,8 @@ class Handshake(Resource):
             accepted = handshake.send(AcceptConnection())
         except (h11.ProtocolError, ProtocolError, ValueError):
             return answer(request, 400, _NO_HANDSHAKE)
+        if not connection.forward(request.requestHeaders.getRawHeaders(b"x-forwarded-for", [])):
+            return answer(request, 429, b"too many requests: you have too many connections\n")
         assert handshake.connection is not None
         connection.upgrade(handshake.connection, accepted)
         return NOT_DONE_YET

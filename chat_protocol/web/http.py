@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from twisted.internet.interfaces import ITransport
@@ -14,6 +14,7 @@ from zope.interface import implementer
 
 from chat_protocol.server.sessionless import Acceptor, SessionlessConnection
 from chat_protocol.server.state import ConnectionState
+from chat_protocol.server.trusted_proxies import ClientOfProxy
 from chat_protocol.transport.output import Output, output_for
 from chat_protocol.transport.sockets import is_tls
 from chat_protocol.web.channel import Channel
@@ -106,6 +107,23 @@ class HTTPConnection(SessionlessConnection):
         chat = self.acceptor.chat_protocol()
         transport = WebSocketTransport(chat, self.acceptor.log_limiter, websocket, answer)
         self.hand_over(chat, transport)
+
+    def forward(self, forwarded_for: Sequence[bytes]) -> bool:
+        """Use the client's address in X-Forwarded-For if a trusted proxy has sent it.
+
+        Returns:
+            Whether that address may have one more connection.
+        """
+        proxies = self.acceptor.trusted_proxies
+        if not isinstance(self.address, ClientOfProxy) or self.address.proxy not in proxies:
+            return True
+        client = proxies.client_of(forwarded_for)
+        if client is None:
+            return True
+        if not self.acceptor.admission.admits(client.host):
+            return False
+        self.address = client
+        return True
 
     def _end_http(self, reason: Failure) -> None:
         # Without cycles the requests are freed at once.

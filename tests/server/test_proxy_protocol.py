@@ -10,7 +10,8 @@ from contextlib import suppress
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from twisted.internet.address import IPv4Address, IPv6Address
+from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
+from twisted.internet.interfaces import IAddress
 from twisted.internet.tcp import Connection
 from twisted.logger import capturedLogs
 from twisted.python.failure import Failure
@@ -19,8 +20,9 @@ from chat_protocol.domain.limits import Limits
 from chat_protocol.domain.rates import Rate
 from chat_protocol.server.connection import ChatProtocol
 from chat_protocol.server.first_bytes import FirstBytes
-from chat_protocol.server.proxy_protocol import BadHeader, ProxiedFactory, read_header
-from chat_protocol.server.rejected import REJECTED_SECONDS
+from chat_protocol.server.proxy_protocol import BadHeader, ProxiedFactory, ProxyHeader, read_header
+from chat_protocol.server.rejected import REJECTED_SECONDS, ClosedAtOnce
+from chat_protocol.server.trusted_proxies import TrustedProxies
 from chat_protocol.transport.output import DirectOutput
 from tests.server.line import Server, login
 from tests.transport.test_output import FakeReactor
@@ -44,6 +46,7 @@ class Proxied:
 
     def __init__(self, limits: Limits) -> None:
         self.server = Server(limits=limits)
+        self.server.factory.trusted_proxies = TrustedProxies(["192.0.2.9"])
         self.factory = ProxiedFactory(self.server.factory)
         self.factory.doStart()
         self.lines: list[Line] = []
@@ -249,6 +252,38 @@ def test_it_says_that_there_is_no_header(proxied: Proxied) -> None:
     (event,) = [one for one in events if "why" in one]
     assert "does not begin with a PROXY header" in event["why"]
     assert event["peer"] == "a client of the proxy 192.0.2.9:4000"
+
+
+@pytest.mark.parametrize("limits", [Limits()], indirect=True)
+def test_a_proxy_in_a_header_is_no_client(proxied: Proxied) -> None:
+    """One proxy behind another: the inner one tells the address of the outer one."""
+    proxied.connect(header("192.0.2.9") + login("alice"))
+    assert hosts(proxied) == [""]
+
+
+@pytest.mark.parametrize("limits", [Limits()], indirect=True)
+@pytest.mark.parametrize(
+    ("address", "accepted"),
+    [
+        (PROXY, True),
+        (IPv4Address("TCP", "127.0.0.1", 1), True),
+        (IPv6Address("TCP", "::1", 1), True),
+        (IPv6Address("TCP", "::ffff:192.0.2.9", 1), True),
+        (UNIXAddress(b""), True),
+        (None, True),
+        (IPv4Address("TCP", "192.0.2.10", 1), False),
+        (IPv6Address("TCP", "2001:db8::1", 1), False),
+    ],
+)
+def test_headers_from_trusted_proxies_only(
+    proxied: Proxied, address: IAddress | None, accepted: bool
+) -> None:
+    with capturedLogs() as events:
+        protocol = proxied.factory.buildProtocol(address)
+    assert isinstance(protocol, ProxyHeader if accepted else ClosedAtOnce)
+    assert [event["log_format"].endswith("(--trusted-proxy)") for event in events] == [True] * (
+        not accepted
+    )
 
 
 # Headers.

@@ -41,6 +41,7 @@ def test_every_option_arrives() -> None:
         "--message-rate-per-address", "0", "--login-seconds", "9", "--frame-seconds", "0",
         "--frames-before-login", "10", "--bytes-before-login", "11",
         "--status", "tcp:3:interface=127.0.0.1",
+        "--trusted-proxy", "192.0.2.0/24", "--trusted-proxy", "unix",
     ) == ServerConfig(
         ("tcp:1", "tcp:2:interface=127.0.0.1"),
         "memory:",
@@ -53,6 +54,7 @@ def test_every_option_arrives() -> None:
         ),
         status=("tcp:3:interface=127.0.0.1",),
         retention=90 * 24 * 3600,
+        trusted_proxies=("192.0.2.0/24", "unix"),
     )  # fmt: skip
 
 
@@ -85,6 +87,11 @@ def test_every_option_arrives() -> None:
         (
             ["--listen", "ssl:1:privateKey=/no/such"],
             r": /no/such: No such file or directory\. Give",
+        ),
+        (["--trusted-proxy", "proxy"], "--trusted-proxy: 'proxy' does not appear to be an IP"),
+        (
+            ["--trusted-proxy", "192.0.2.1/24"],
+            "--trusted-proxy: 192.0.2.1/24 has host bits set",
         ),
         (["--auth", "file:/no/such"], "--auth: cannot read /no/such: No such file or directory"),
         (["--status", "nonsense:"], "--status: 'nonsense:' is not a server endpoint"),

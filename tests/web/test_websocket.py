@@ -7,13 +7,22 @@ import gc
 import os
 
 import pytest
+from twisted.cred.checkers import InMemoryUsernamePasswordDatabaseDontUse
 from twisted.internet.address import IPv4Address
 
 from chat_protocol.domain.limits import Limits
+from chat_protocol.server.authentication import Authenticator
 from chat_protocol.server.connection import ChatProtocol
+from chat_protocol.server.factory import ChatFactory
+from chat_protocol.server.sniffer import Sniffer
+from chat_protocol.server.throttle import FREE_GUESSES_OF_ADDRESS
+from chat_protocol.server.trusted_proxies import TrustedProxies
 from chat_protocol.web.handshake import is_same_origin
-from chat_protocol.wire.codec import MAX_FRAME, MAX_FRAME_BEFORE_LOGIN
-from tests.server.line import Message, Response, login, message, parse
+from chat_protocol.web.site import Web
+from chat_protocol.wire.codec import MAX_FRAME, MAX_FRAME_BEFORE_LOGIN, decode, encode
+from chat_protocol.wire.codes import Code
+from chat_protocol.wire.commands import Login2
+from tests.server.line import Message, Response, Server, login, message, parse
 from tests.server.line import response as answer_bytes
 from tests.web.browser import (
     ACCEPT,
@@ -441,3 +450,85 @@ def test_a_key_that_is_not_16_bytes_in_base64_is_refused(keys: list[bytes]) -> N
     lines = b"".join(line + key + b"\r\n" for key in keys)
     request = upgrade().replace(line + KEY + b"\r\n", lines)
     assert Browser().ask(request).code == 400
+
+
+# Behind a proxy.
+
+
+class Proxied:
+    """A server with the page, of which 192.0.2.1 is a trusted proxy."""
+
+    def __init__(self, *proxies: str, limits: Limits | None = None) -> None:
+        self.server = Server(limits=limits)
+        self.server.factory.sniffer = Sniffer(web=Web(self.server.clock))
+        self.server.factory.trusted_proxies = TrustedProxies(proxies or ["192.0.2.1"])
+
+    def connect(self, *forwarded_for: str) -> tuple[int, Browser]:
+        browser = Browser(server=self.server)
+        data = upgrade(*(f"X-Forwarded-For: {one}" for one in forwarded_for))
+        return browser.ask(data).code, browser
+
+    @property
+    def hosts(self) -> list[str]:
+        return sorted(one.host for one in self.server.factory.connections)
+
+
+def test_a_trusted_proxy_tells_the_address_of_a_browser() -> None:
+    proxied = Proxied()
+    for forwarded_for in (["203.0.113.5"], ["6.6.6.6, 203.0.113.5"], ["6.6.6.6", "203.0.113.5"]):
+        code, browser = proxied.connect(*forwarded_for)
+        assert code == 101
+        browser.send(frame(login("alice")))
+        (connection,) = proxied.server.factory.connections
+        assert connection.host == "203.0.113.5"
+        assert connection.peer == "'alice' at 203.0.113.5"
+        browser.peer.lose()
+
+
+def test_nobody_else_is_believed() -> None:
+    proxied = Proxied("192.0.2.2", "unix")
+    assert proxied.connect("203.0.113.5")[0] == 101
+    assert proxied.hosts == ["192.0.2.1"]
+
+
+def test_without_an_address_it_counts_for_none() -> None:
+    proxied = Proxied()
+    for forwarded_for in ([], ["unknown"], ["192.0.2.1"], ["203.0.113.5, unknown"]):
+        assert proxied.connect(*forwarded_for)[0] == 101
+    assert proxied.hosts == [""] * 4
+
+
+def test_limits_of_an_address_hold_behind_a_proxy() -> None:
+    proxied = Proxied(limits=Limits(connections_per_address=2))
+    codes = [proxied.connect("203.0.113.5")[0] for _ in range(3)]
+    assert codes == [101, 101, 429]
+    assert proxied.connect("203.0.113.6")[0] == 101
+    # The proxy may use the connection for another client.
+    assert proxied.hosts == ["", "203.0.113.5", "203.0.113.5", "203.0.113.6"]
+
+
+def test_a_guesser_behind_a_proxy_keeps_only_itself_out() -> None:
+    proxied = Proxied()
+    proxied.server.factory = ChatFactory(
+        proxied.server.store,
+        proxied.server.clock,
+        lambda: 1234,
+        proxied.server.limits,
+        authenticator=Authenticator(
+            [InMemoryUsernamePasswordDatabaseDontUse(alice=b"secret")], proxied.server.clock
+        ),
+        sniffer=proxied.server.factory.sniffer,
+        trusted_proxies=proxied.server.factory.trusted_proxies,
+    )
+
+    def log_in(host: str, name: str, password: str) -> int:
+        code, browser = proxied.connect(host)
+        assert code == 101
+        data = encode(Login2(name, {"password": password}), 1)
+        ((_, answered),) = browser.send(frame(data))
+        return int(decode(answered[4:])[1].code)
+
+    for number in range(FREE_GUESSES_OF_ADDRESS):
+        assert log_in("203.0.113.66", str(number), "x") == Code.AUTHENTICATION_FAILED
+    assert log_in("203.0.113.66", "alice", "secret") == Code.RATE_LIMITED
+    assert log_in("203.0.113.5", "alice", "secret") == Code.OK
