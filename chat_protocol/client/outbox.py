@@ -12,6 +12,7 @@ from twisted.python.failure import Failure
 
 from chat_protocol.client.connection import Connection, check_length
 from chat_protocol.client.waiters import PendingFailure
+from chat_protocol.domain.admission import MAX_PUBLISHING_ID
 from chat_protocol.errors import ChatError, NotConnected, TooManyUnsent, Unavailable, UnknownCommand
 from chat_protocol.wire.codec import encode
 from chat_protocol.wire.codes import Code
@@ -24,6 +25,12 @@ IN_FLIGHT_LIMIT = 1000
 
 UNSENT_LIMIT = 10_000
 """Maximum number of messages waiting to be sent."""
+
+
+_NO_ID_LEFT = (
+    "no publishing id is left for this user: the server has stored the highest one, 2^63 - 1. Send"
+    " under another name"
+)
 
 
 @dataclass(eq=False, slots=True)
@@ -143,6 +150,8 @@ class Outbox:
     def _check_id(self, publishing_id: int) -> None:
         if self._application_ids not in (None, bool(publishing_id)):
             raise ValueError("publishing_id: pass one with every message of a client or with none")
+        if not 0 <= publishing_id <= MAX_PUBLISHING_ID:
+            raise ValueError(f"publishing_id must be from 0 to 2^63 - 1, not {publishing_id}")
         if 0 < publishing_id <= self._last_application_id:
             raise ValueError(
                 f"publishing_id must grow: {publishing_id} is not above {self._last_application_id}"
@@ -159,6 +168,9 @@ class Outbox:
                     break
                 outgoing = self._unsent.popleft()
                 if not outgoing.publishing_id:
+                    if self.last_id >= MAX_PUBLISHING_ID and connection.version > 1:
+                        self._finish(outgoing, ValueError(_NO_ID_LEFT))
+                        continue
                     self.last_id += 1
                     outgoing.publishing_id = self.last_id
                 self._in_flight[outgoing] = None

@@ -296,9 +296,9 @@ class ChatClient(ReceiveMethods, QueryMethods, ClientService):
         sends one message to each recipient, so a refusal may come after others are stored.
 
         It fails with UserNotFound, MailboxFull and other refusals, with ValueError if the text or a
-        name has more than 65,535 bytes of UTF-8, and with TooManyUnsent if UNSENT_LIMIT messages
-        are waiting. In version 1 it can also fail with NotConnected or RequestTimeout; then the
-        message may have been stored.
+        name has more than 65,535 bytes of UTF-8 or no publishing id is left, and with TooManyUnsent
+        if UNSENT_LIMIT messages are waiting. In version 1 it can also fail with NotConnected or
+        RequestTimeout; then the message may have been stored.
 
         Args:
             to: a name, or several.

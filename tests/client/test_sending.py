@@ -50,6 +50,25 @@ def test_an_invalid_publishing_id_property_counts_as_0(granted: str) -> None:
     assert line.published() == [(1, "a")]
 
 
+def test_without_an_id_left_nothing_is_sent_and_the_application_hears_why() -> None:
+    line = Line(granted={"publishing_id": str(2**63 - 2)})
+    silence(*send(line, "a"))
+    refused = send(line, "b", "c")
+    assert line.published() == [(2**63 - 1, "a")]
+    for one in refused:
+        with pytest.raises(ValueError, match="no publishing id is left"):
+            result(one)
+    assert line.published() == []
+
+
+@pytest.mark.parametrize("id_", [-1, 2**63, 2**64])
+def test_an_id_that_no_server_accepts_is_not_sent(id_: int) -> None:
+    line = Line()
+    with pytest.raises(ValueError, match=r"from 0 to 2\^63 - 1|is not a uint64"):
+        result(line.client.send("bob", "a", publishing_id=id_))
+    assert line.published() == []
+
+
 def test_messages_queued_while_offline_are_sent_in_order() -> None:
     line = Line(None)
     silence(*send(line, "a", "b", "c"))

@@ -16,7 +16,7 @@ from chat_protocol.server.connection import ChatProtocol
 from chat_protocol.server.factory import ChatFactory
 from chat_protocol.server.sniffer import Sniffer
 from chat_protocol.server.throttle import FREE_GUESSES_OF_ADDRESS
-from chat_protocol.server.trusted_proxies import TrustedProxies
+from chat_protocol.server.trusted_proxies import ClientOfProxy, TrustedProxies
 from chat_protocol.web.handshake import is_same_origin
 from chat_protocol.web.site import Web
 from chat_protocol.wire.codec import MAX_FRAME, MAX_FRAME_BEFORE_LOGIN, decode, encode
@@ -489,6 +489,15 @@ def test_nobody_else_is_believed() -> None:
     proxied = Proxied("192.0.2.2", "unix")
     assert proxied.connect("203.0.113.5")[0] == 101
     assert proxied.hosts == ["192.0.2.1"]
+
+
+def test_a_proxy_may_announce_on_its_endpoint_and_still_not_forward() -> None:
+    """As one on this machine that is not a --trusted-proxy."""
+    proxied = Proxied("192.0.2.2")
+    browser = Browser(server=proxied.server)
+    browser.peer.connection.address = ClientOfProxy(IPv4Address("TCP", "127.0.0.1", 4000))
+    assert browser.ask(upgrade("X-Forwarded-For: 203.0.113.5")).code == 101
+    assert proxied.hosts == [""]
 
 
 def test_without_an_address_it_counts_for_none() -> None:

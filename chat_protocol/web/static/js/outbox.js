@@ -17,6 +17,11 @@ export const OUTBOX_LIMIT = 500;
  */
 const MAX_ID_STEP = 2 ** 32;
 
+/** What a server accepts: the highest id, the highest first one, and the largest step (protocol.md). */
+const MAX_ID = 2n ** 63n - 1n;
+const MAX_FIRST_ID = 2n ** 62n;
+const MAX_STEP_ABOVE_STORED = 2n ** 40n;
+
 /** Milliseconds before a message is sent again after a temporary refusal. */
 const RETRY_DELAY = 2000;
 
@@ -31,6 +36,9 @@ const REASONS = new Map([
 
 /** Return the reason of a refusal, for people. */
 function reason(answer, { to }) {
+  if (answer.code === Code.MALFORMED && answer.detail.startsWith("publishingId")) {
+    return `the server does not accept its number (${answer.detail})`;
+  }
   const known = REASONS.get(answer.code);
   // With several recipients, the server's detail names the recipient.
   if (known) return answer.detail && to.length > 1 ? `${known} (${answer.detail})` : known;
@@ -96,8 +104,22 @@ export class Outbox {
   /** Begin to send over a connection; `published` is the highest publishing id that the server stored. */
   online(connection, published) {
     if (published > this.#lastId) this.#lastId = published;
+    this.#renumber(published);
     this.#connection = connection;
     this.#go();
+  }
+
+  /**
+   * If the ids are out of bounds, go on above `published`, as after the restore of an old backup. What
+   * has a higher id is not stored, so it can have another one.
+   */
+  #renumber(published) {
+    const bound = published ? published + MAX_STEP_ABOVE_STORED / 2n : MAX_FIRST_ID / 2n;
+    if (this.#lastId <= bound) return;
+    this.#lastId = published;
+    for (const entry of this.entries) {
+      if (entry.state === "waiting" && BigInt(entry.id) > published) entry.id = "0";
+    }
   }
 
   offline() {
@@ -126,6 +148,10 @@ export class Outbox {
 
   async #send(connection, entry) {
     if (entry.id === "0") {
+      if (this.#lastId > MAX_ID - BigInt(MAX_ID_STEP)) {
+        this.#fail(entry, "this user has no message number left");
+        return true;
+      }
       this.#lastId += 1n + BigInt(Math.floor(Math.random() * MAX_ID_STEP));
       entry.id = String(this.#lastId);
       this.#keep();
@@ -153,11 +179,18 @@ export class Outbox {
       entry.state = "stored";
       this.entries = this.entries.filter((one) => one !== entry);
     } else {
-      entry.state = "failed";
-      entry.why = reason(answer, entry);
+      this.#fail(entry, reason(answer, entry));
+      return true;
     }
     this.#keep();
     this.#changed(entry);
     return true;
+  }
+
+  #fail(entry, why) {
+    entry.state = "failed";
+    entry.why = why;
+    this.#keep();
+    this.#changed(entry);
   }
 }
