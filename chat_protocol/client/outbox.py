@@ -13,7 +13,14 @@ from twisted.python.failure import Failure
 from chat_protocol.client.connection import Connection, check_length
 from chat_protocol.client.waiters import PendingFailure
 from chat_protocol.domain.admission import MAX_PUBLISHING_ID
-from chat_protocol.errors import ChatError, NotConnected, TooManyUnsent, Unavailable, UnknownCommand
+from chat_protocol.errors import (
+    ChatError,
+    Malformed,
+    NotConnected,
+    TooManyUnsent,
+    Unavailable,
+    UnknownCommand,
+)
 from chat_protocol.wire.codec import encode
 from chat_protocol.wire.codes import Code
 from chat_protocol.wire.commands import Message, Publish, Scope
@@ -169,7 +176,7 @@ class Outbox:
                 outgoing = self._unsent.popleft()
                 if not outgoing.publishing_id:
                     if self.last_id >= MAX_PUBLISHING_ID and connection.version > 1:
-                        self._finish(outgoing, ValueError(_NO_ID_LEFT))
+                        self._finish(outgoing, Malformed(_NO_ID_LEFT))
                         continue
                     self.last_id += 1
                     outgoing.publishing_id = self.last_id

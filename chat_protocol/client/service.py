@@ -295,10 +295,10 @@ class ChatClient(ReceiveMethods, QueryMethods, ClientService):
         Delivery is all or nothing: if one recipient is refused, nobody gets the message. Version 1
         sends one message to each recipient, so a refusal may come after others are stored.
 
-        It fails with UserNotFound, MailboxFull and other refusals, with ValueError if the text or a
-        name has more than 65,535 bytes of UTF-8 or no publishing id is left, and with TooManyUnsent
-        if UNSENT_LIMIT messages are waiting. In version 1 it can also fail with NotConnected or
-        RequestTimeout; then the message may have been stored.
+        It fails with UserNotFound, MailboxFull and other refusals, also with Malformed if no
+        publishing id is left; with ValueError if the text or a name has more than 65,535 bytes of
+        UTF-8; and with TooManyUnsent if UNSENT_LIMIT messages are waiting. In version 1 it can also
+        fail with NotConnected or RequestTimeout; then the message may have been stored.
 
         Args:
             to: a name, or several.

@@ -12,6 +12,7 @@ from chat_protocol.client import ResumeState
 from chat_protocol.client.outbox import IN_FLIGHT_LIMIT, UNSENT_LIMIT
 from chat_protocol.client.service import DEFAULT_IN_FLIGHT
 from chat_protocol.errors import (
+    Malformed,
     NotConnected,
     TooManyUnsent,
 )
@@ -56,7 +57,7 @@ def test_without_an_id_left_nothing_is_sent_and_the_application_hears_why() -> N
     refused = send(line, "b", "c")
     assert line.published() == [(2**63 - 1, "a")]
     for one in refused:
-        with pytest.raises(ValueError, match="no publishing id is left"):
+        with pytest.raises(Malformed, match="no publishing id is left"):
             result(one)
     assert line.published() == []
 
