@@ -15,6 +15,7 @@ from zope.interface import implementer
 from chat_protocol.server.sessionless import Acceptor, SessionlessConnection
 from chat_protocol.server.state import ConnectionState
 from chat_protocol.server.trusted_proxies import ClientOfProxy
+from chat_protocol.transport.addresses import address_of
 from chat_protocol.transport.output import Output, output_for
 from chat_protocol.transport.sockets import is_tls
 from chat_protocol.web.channel import Channel
@@ -116,6 +117,13 @@ class HTTPConnection(SessionlessConnection):
         """
         proxies = self.acceptor.trusted_proxies
         if not isinstance(self.address, ClientOfProxy) or self.address.proxy not in proxies:
+            if forwarded_for and not address_of(self.host):
+                self.acceptor.log_limiter.about(
+                    self,
+                    "forwarded",
+                    "{peer}: its X-Forwarded-For is ignored. If it is your reverse proxy, give"
+                    " --trusted-proxy, or all its clients share their limits",
+                )
             return True
         client = proxies.client_of(forwarded_for)
         if client is None:

@@ -9,6 +9,7 @@ import os
 import pytest
 from twisted.cred.checkers import InMemoryUsernamePasswordDatabaseDontUse
 from twisted.internet.address import IPv4Address
+from twisted.logger import capturedLogs
 
 from chat_protocol.domain.limits import Limits
 from chat_protocol.server.authentication import Authenticator
@@ -487,8 +488,11 @@ def test_a_trusted_proxy_tells_the_address_of_a_browser() -> None:
 
 def test_nobody_else_is_believed() -> None:
     proxied = Proxied("192.0.2.2", "unix")
-    assert proxied.connect("203.0.113.5")[0] == 101
+    with capturedLogs() as events:
+        assert proxied.connect("203.0.113.5")[0] == 101
     assert proxied.hosts == ["192.0.2.1"]
+    # Anybody can send the header.
+    assert not [one for one in events if "--trusted-proxy" in one["log_format"]]
 
 
 def test_a_proxy_may_announce_on_its_endpoint_and_still_not_forward() -> None:
@@ -496,8 +500,11 @@ def test_a_proxy_may_announce_on_its_endpoint_and_still_not_forward() -> None:
     proxied = Proxied("192.0.2.2")
     browser = Browser(server=proxied.server)
     browser.peer.connection.address = ClientOfProxy(IPv4Address("TCP", "127.0.0.1", 4000))
-    assert browser.ask(upgrade("X-Forwarded-For: 203.0.113.5")).code == 101
+    with capturedLogs() as events:
+        assert browser.ask(upgrade("X-Forwarded-For: 203.0.113.5")).code == 101
     assert proxied.hosts == [""]
+    (event,) = [one for one in events if "--trusted-proxy" in one["log_format"]]
+    assert event["peer"] == "a client of the proxy 127.0.0.1:4000"
 
 
 def test_without_an_address_it_counts_for_none() -> None:

@@ -3,7 +3,7 @@
  * elements at both ends, and does not move the visible messages.
  */
 
-import { avatar, clock, day, el, full, icon, isolated, sameDay, shownText } from "./dom.js";
+import { avatar, clock, day, el, full, icon, isolated, sameDay, shownName, shownText } from "./dom.js";
 
 /** Maximum number of messages with elements, and how many are added at once. */
 const MAX_ROWS = 180;
@@ -209,7 +209,7 @@ export class MessageList {
     if (!item.mine && crowd && !together) {
       message.append(avatar(item.from), isolated(item.from, { class: "from" }));
     } else {
-      message.append(el("span", { class: "unseen" }, item.mine ? "You: " : `${item.from}: `));
+      message.append(el("span", { class: "unseen" }, item.mine ? "You: " : `${shownName(item.from)}: `));
     }
     const text = el("span", { class: "text", dir: "auto" }, ...linked(shownText(item.text)));
     if (!item.text) text.append(el("i", {}, "no text"));
