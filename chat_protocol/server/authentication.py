@@ -103,6 +103,10 @@ class Authenticator:
             if IReloadable.providedBy(checker):
                 IReloadable(checker).reload()
 
+    def knows(self, host: str, name: str) -> bool:
+        """Return whether the right password of a name came from an address lately."""
+        return self._throttle.knows(host, name)
+
     async def check(
         self,
         host: str,

@@ -90,7 +90,8 @@ class LoginProcedure:
             OutcomeUnknown: see Logins.register.
         """
         name = canonical_username(username or self._certified_name(peer) or "")
-        self._rate_limiter.check_login(peer, name)
+        known = self._authenticator is not None and self._authenticator.knows(peer.host, name)
+        self._rate_limiter.check_login(peer, name, known)
         if peer.session is not None:
             raise UserAlreadyLogged(f"this connection is {peer.session.user.name}'s")
         if self._authenticator is not None:

@@ -107,8 +107,14 @@ class RateLimiter(Observer):
         if wait:
             self._wait(connection, now + min(wait, _LONGEST_PAUSE))
 
-    def check_login(self, connection: Peer, name: str) -> None:
+    def check_login(self, connection: Peer, name: str, is_known: bool) -> None:
         """Count an attempt to log in.
+
+        Args:
+            connection: of the client.
+            name: of the user.
+            is_known: whether the name was let in from that address before. Then other names from
+                there do not count.
 
         Raises:
             RateLimited: there were too many from the address, or with this name from there. Then
@@ -119,10 +125,10 @@ class RateLimiter(Observer):
         if not address:
             return
         now = self._clock.seconds()
-        for limit, buckets, key in (
-            ("login_rate_per_address", self._logins_of_address, address),
-            ("login_rate", self._logins, (address, name)),
-        ):
+        counted: list[tuple[str, Buckets, object]] = [("login_rate", self._logins, (address, name))]
+        if not is_known:
+            counted.insert(0, ("login_rate_per_address", self._logins_of_address, address))
+        for limit, buckets, key in counted:
             wait = buckets.take(key, now)
             if wait:
                 self._wait(connection, now + min(wait, _LONGEST_PAUSE))

@@ -160,6 +160,10 @@ class Throttle:
         if len(self._known) > GUESSERS:
             self._known.popitem(last=False)
 
+    def knows(self, host: str, name: str) -> bool:
+        """Return whether the right password of a name came from an address lately."""
+        return (address_of(host), name) in self._known
+
     def _counted(self, host: str, name: str) -> list[tuple[_Limit, str, str]]:
         """Return what a password counts for, by limit, address and name.
 
@@ -168,7 +172,7 @@ class Throttle:
         """
         address = address_of(host)
         counted = [(_OF_BOTH, address, name)]
-        if (address, name) not in self._known:
+        if not self.knows(host, name):
             counted.append((_OF_NAME, "", name))
             if address:
                 counted.append((_OF_ADDRESS, address, ""))

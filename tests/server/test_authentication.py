@@ -7,10 +7,13 @@ from typing import Any
 import pytest
 from twisted.cred.checkers import ICredentialsChecker, InMemoryUsernamePasswordDatabaseDontUse
 from twisted.cred.credentials import IUsernamePassword
+from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from zope.interface import implementer
 
+from chat_protocol.domain.limits import Limits
+from chat_protocol.domain.rates import Rate
 from chat_protocol.errors import AuthenticationFailed
 from chat_protocol.server.authentication import Authenticator
 from chat_protocol.server.factory import ChatFactory
@@ -37,8 +40,8 @@ class SlowChecker:
 
 
 class GuardedServer(Server2):
-    def __init__(self, checker: Any, version_1: bool = False) -> None:
-        super().__init__()
+    def __init__(self, checker: Any, limits: Limits | None = None, version_1: bool = False) -> None:
+        super().__init__(limits=limits)
         self.factory = ChatFactory(
             self.store,
             self.clock,
@@ -86,6 +89,23 @@ def test_version_1_is_refused_unless_it_is_trusted() -> None:
     trusting = GuardedServer(database(), version_1=True)
     assert trusting.connect().send(line.login("alice")) == [line.Response(1, 1)]
     assert code(trusting.connect(), "bob") == Code.AUTHENTICATION_FAILED
+
+
+def test_a_crowd_at_an_address_does_not_lock_out_who_was_let_in_from_there() -> None:
+    server = GuardedServer(database(), Limits(login_rate_per_address=Rate(1, 3)))
+    address = IPv4Address("TCP", "192.0.2.1", 4000)
+
+    def log_in(name: str, password: str) -> int:
+        peer = Peer2(server, server.factory.buildProtocol(address))
+        (answer,) = peer.say(Login2(name, {"password": password}))
+        peer.lose()
+        return int(answer.code)
+
+    assert log_in("alice", "secret") == Code.OK
+    for number in range(2):
+        assert log_in(str(number), "x") == Code.AUTHENTICATION_FAILED
+    assert log_in("bob", "ümlaut") == Code.RATE_LIMITED
+    assert log_in("alice", "secret") == Code.OK
 
 
 def test_a_slow_check_delays_nothing_else() -> None:
