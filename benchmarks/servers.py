@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -78,13 +78,13 @@ def free_port() -> int:
 
 
 @contextmanager
-def _process(command: list[str], port: int, log: Path) -> Iterator[Target]:
+def _process(command: list[str], port: int, log: Path, directory: Path = _ROOT) -> Iterator[Target]:
     """Run a child process that listens on a port of 127.0.0.1 during the context."""
     address = ("127.0.0.1", port)
     began = monotonic()
     with log.open("wb") as file:
         process = subprocess.Popen(
-            command, cwd=_ROOT, stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT
+            command, cwd=directory, stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT
         )
     try:
         while True:
@@ -115,14 +115,24 @@ class ProjectServer(Contender):
     Args:
         store: the URL of the store; ``sqlite:`` alone is a new file below ``directory``.
         directory: a directory on the disk to measure.
+        options: further options of chatserver.
+        python: the interpreter of the installation to measure.
     """
 
     versions = (1, 2)
 
-    def __init__(self, store: str, directory: Path) -> None:
+    def __init__(
+        self,
+        store: str,
+        directory: Path,
+        options: Sequence[str] = (),
+        python: Path = Path(sys.executable),
+    ) -> None:
         self.name = store
         self.durable = store == "sqlite:"
         self._directory = directory
+        self._options = options
+        self._twistd = python.with_name("twistd")
 
     @contextmanager
     def running(self, database: Path | None = None) -> Iterator[Target]:
@@ -133,15 +143,16 @@ class ProjectServer(Contender):
                 shutil.copy(database, file)
             port = free_port()
             command = [
-                str(Path(sys.executable).with_name("twistd")),
+                str(self._twistd),
                 "-n",
                 "--pidfile=",
                 "chatserver",
                 f"--listen=tcp:{port}:interface=127.0.0.1",
                 f"--store={self.name}{file or ''}",
                 "--mailbox-limit=0",
+                *self._options,
             ]
-            with _process(command, port, folder / "log") as target:
+            with _process(command, port, folder / "log", folder) as target:
                 yield Target(target.address, target.pid, target.started_in, file)
         finally:
             shutil.rmtree(folder)

@@ -7,7 +7,7 @@ from dataclasses import fields
 
 import pytest
 
-from benchmarks import soak
+from benchmarks import soak, strangers
 from benchmarks.cases import CASES
 from benchmarks.program import main, parser
 from benchmarks.report import BEGIN, END
@@ -20,7 +20,8 @@ WORDS, _, FIGURES = TEXT.partition(BEGIN)
 
 
 def test_the_options_that_are_named_exist() -> None:
-    known = parser().format_help() + soak.parser().format_help() + Options().getUsage()
+    programs = (parser(), soak.parser(), strangers.parser())
+    known = "".join(one.format_help() for one in programs) + Options().getUsage()
     named = set(re.findall(r"(?<![\w-])--[a-z][a-z0-9-]+", WORDS)) - {"--quiet"}
     assert len(named) > 5
     assert [option for option in sorted(named) if option not in known] == []
