@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import chain
 
 from twisted.web.server import Request
 
@@ -12,6 +13,9 @@ __all__ = ["PageRequest"]
 
 _HOST = re.compile(rb"(\[[0-9A-Fa-f:.]+\]|[\w.~%!$&'()*+,;=-]+)(:\d*)?", re.ASCII)
 """An authority without user information (RFC 3986, section 3.2)."""
+
+_CONTROL = re.compile(rb"[\0\r\n]")
+"""What no value of a header may have (RFC 9110, section 5.5). Twisted 24.7 lets NUL pass."""
 
 _ABSOLUTE = re.compile(rb"https?://([^/?]*)(.*)", re.IGNORECASE)
 """A target in absolute form (RFC 9112, section 3.2.2): authority, path and query."""
@@ -49,6 +53,8 @@ class PageRequest(Request):
             return b"give exactly one Host"
         if hosts and not _HOST.fullmatch(hosts[0]):
             return b"Host is not a host with an optional port"
+        if any(map(_CONTROL.search, chain(*dict(self.requestHeaders.getAllRawHeaders()).values()))):
+            return b"a header has a control character"
         absolute = _ABSOLUTE.fullmatch(self.uri)
         if absolute is not None:
             authority, rest = absolute.groups()

@@ -256,4 +256,4 @@ def test_requests_are_answered_in_turn_with_other_connections(browser: Browser) 
 def test_the_websocket_begins_though_requests_are_bounded(browser: Browser) -> None:
     browser.peer.protocol.dataReceived(get() + upgrade() + websocket_frame(login("alice")))
     browser.server.turn()
-    assert b"101 Switching" in browser.taken()
+    assert b"HTTP/1.1 101 " in browser.taken()
