@@ -5,15 +5,12 @@ from __future__ import annotations
 from chat_protocol.domain.delivery import Delivery
 from chat_protocol.domain.limits import Limits
 from chat_protocol.domain.peer import IConnection, IOutput
+from chat_protocol.wire.bulk import MAX_ROUTE
 from chat_protocol.wire.commands import Scope
 from chat_protocol.wire.frames import encode_address, encode_route
 from chat_protocol.wire.types import STRING
 
 __all__ = ["EVERYONE", "Audience", "Claim", "Session", "User"]
-
-MAX_ADDRESS = 4096
-"""Bytes of the longest address that a session keeps at hand. Publishes with a longer one are
-decoded one by one."""
 
 
 class User:
@@ -127,10 +124,11 @@ class Session:
     def remember(self, audience: Audience, limits: Limits) -> None:
         """Keep an audience at hand, all of whose users exist.
 
-        Above ``limits.routes`` all others are dropped.
+        Above ``limits.routes`` all others are dropped. Publishes with an address longer than
+        MAX_ROUTE are decoded one by one.
         """
         address = audience.address
-        if address in self.routes or len(address) > MAX_ADDRESS:
+        if address in self.routes or len(address) > MAX_ROUTE:
             return
         if self.routes is _NO_ROUTES or len(self.routes) >= limits.routes:
             self.routes = {}

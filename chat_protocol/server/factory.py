@@ -60,7 +60,7 @@ from chat_protocol.wire.types import STRING
 
 __all__ = ["ChatFactory"]
 
-USER_SECONDS = 0.004
+USER_SECONDS = 0.002
 """Time of a turn for the connections that have a session. As much again, at half the size, goes to
 what they left over in earlier turns."""
 

@@ -17,7 +17,10 @@ import struct
 from collections.abc import Mapping
 from typing import Generic, NamedTuple, Protocol, TypeVar
 
-__all__ = ["ACK_SIZE", "Route", "Scan", "scan_acks", "scan_messages", "scan_publishes"]
+__all__ = ["ACK_SIZE", "MAX_ROUTE", "Route", "Scan", "scan_acks", "scan_messages", "scan_publishes"]
+
+MAX_ROUTE = 4096
+"""The longest route that is looked up, in bytes: hashing costs time for each byte."""
 
 
 class Route(Protocol):
@@ -93,6 +96,8 @@ def scan_messages(
             break
         text_start = position + _MESSAGE.size
         text_end = text_start + size
+        if stop - _TIME - text_end > MAX_ROUTE:
+            break
         found = data[text_end : stop - _TIME]
         if route is None:
             route = routes.get(found)
@@ -154,6 +159,8 @@ def scan_publishes(
         text_start = position + _PUBLISH.size
         text_end = text_start + size
         time_start = stop - _TIME
+        if time_start - text_end > MAX_ROUTE:
+            break
         found = data[text_end:time_start]
         if route is None:
             route = routes.get(found)

@@ -140,6 +140,40 @@ def test_sockets_that_are_left_over_are_read_for_each_key_in_turn(line: Line) ->
     assert all(peer.received == [b"x"] for peer in crowd)
 
 
+def test_who_has_sent_little_is_read_before_a_crowd_that_sends_much(line: Line) -> None:
+    few = line.another(1)
+    crowd = [line.peer() for _ in range(10)]
+    for number, peer in enumerate(crowd):
+        few.adopt(peer.connection, number)
+        peer.theirs.send(bytes(100_000))
+    line.reactor.step = 1
+    few.doRead()
+    other = line.peer()
+    few.adopt(other.connection, "other")
+    for _ in range(100):
+        other.theirs.send(b"y")
+        few.doRead()
+        assert other.received.pop() == b"y"
+        few.doRead()
+
+
+def test_a_socket_that_another_one_closes_is_not_looked_at(line: Line) -> None:
+    few = line.another(1)
+    line.reactor.step = 1
+
+    class Closing(Peer):
+        def dataReceived(self, data: bytes) -> None:
+            other.connection.connectionLost(Failure(ConnectionDone()))  # type: ignore[no-untyped-call]
+
+    first, other = line.peer(Closing), line.peer()
+    for peer in (first, other):
+        few.adopt(peer.connection)
+        peer.theirs.send(b"x")
+    few.doRead()
+    few.doRead()
+    assert other.received == []
+
+
 @pytest.fixture
 def reset_pair() -> Iterator[tuple[socket.socket, socket.socket]]:
     with socket.create_server(("127.0.0.1", 0)) as listener:
