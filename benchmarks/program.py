@@ -12,6 +12,7 @@ from pathlib import Path
 
 from benchmarks import soak
 from benchmarks.cases import CASES, Settings
+from benchmarks.choices import names_of
 from benchmarks.picture import CURVES, draw_suite
 from benchmarks.progress import Progress
 from benchmarks.report import as_json, conditions, tables, write_into
@@ -31,16 +32,6 @@ def _server(words: Sequence[str]) -> External:
     return External((host, int(port)), name)
 
 
-def _cases(text: str) -> list[str]:
-    names = text.split(",")
-    unknown = [name for name in names if name not in CASES]
-    if unknown:
-        raise argparse.ArgumentTypeError(
-            f"unknown case {', '.join(unknown)}; choose from {', '.join(CASES)}"
-        )
-    return names
-
-
 def parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
     cases = "; ".join(f"{case.name}: {case.title}" for case in CASES.values())
@@ -52,7 +43,7 @@ def parser() -> argparse.ArgumentParser:
     )
     made.add_argument(
         "--cases",
-        type=_cases,
+        type=names_of("case", CASES),
         default=list(CASES),
         metavar="A,B",
         help="cases to measure (default: all)",

@@ -28,6 +28,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from benchmarks.choices import names_of
 from benchmarks.frames import CheckFailed
 from benchmarks.report import conditions, markdown, paragraph
 from benchmarks.stranger_kinds import KINDS, PLAIN, TLS, WEBSOCKET
@@ -105,16 +106,6 @@ def _line(row: Row, outcome: Outcome) -> list[str]:
     ]
 
 
-def _kinds(text: str) -> list[str]:
-    names = text.split(",")
-    unknown = [name for name in names if name not in KINDS]
-    if unknown:
-        raise argparse.ArgumentTypeError(
-            f"unknown kind {', '.join(unknown)}; choose from {', '.join(KINDS)}"
-        )
-    return names
-
-
 def parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
     made = argparse.ArgumentParser(
@@ -125,7 +116,7 @@ def parser() -> argparse.ArgumentParser:
     )
     made.add_argument(
         "--kinds",
-        type=_kinds,
+        type=names_of("kind", KINDS),
         default=list(KINDS),
         metavar="A,B",
         help="kinds of hostile load (default: all)",

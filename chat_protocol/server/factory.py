@@ -60,12 +60,14 @@ from chat_protocol.wire.types import STRING
 
 __all__ = ["ChatFactory"]
 
-USER_SECONDS = 0.002
-"""Time of a turn for the connections that have a session. As much again, at half the size, goes to
-what they left over in earlier turns."""
+USER_SECONDS = 0.004
+"""Time of a turn for reading from the connections that have a session."""
+
+LEFT_OVER_SECONDS = 0.001
+"""Time of a turn for the frames that they left over in earlier turns: those that cost much."""
 
 NEWCOMER_SECONDS = 0.001
-"""The same for the connections without a session. It is short, because users wait meanwhile."""
+"""Each of the two for the connections without a session. Users wait meanwhile."""
 
 CORRELATION_TEST_SECONDS = 4.0
 """The longest delay of the answer to a CorrelationIdTest."""
@@ -126,7 +128,7 @@ class ChatFactory(ServerFactory):
         self.log_limiter = LogLimiter(clock)
         self.turn = Turn(clock)
         self.readers = readers_for(clock, self.turn, USER_SECONDS)
-        self.backlog = Backlog(clock, self.turn, USER_SECONDS / 2)
+        self.backlog = Backlog(clock, self.turn, LEFT_OVER_SECONDS)
         self.newcomers = readers_for(clock, self.turn, NEWCOMER_SECONDS)
         self.newcomers_backlog = Backlog(clock, self.turn, NEWCOMER_SECONDS)
         self.directory = Directory()

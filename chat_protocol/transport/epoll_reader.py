@@ -37,14 +37,14 @@ from chat_protocol.domain.turn import Turn
 from chat_protocol.transport.sockets import descriptor_below, is_lost, reactor_of, set_reactor
 from chat_protocol.transport.sparse_first_queue import SparseFirstQueue
 
-__all__ = ["EpollReader", "read_by", "readers_for"]
+__all__ = ["CREDIT", "EpollReader", "read_by", "readers_for"]
 
 _AT_ONCE = 1024
 """Sockets that one call asks the kernel for."""
 
-_QUANTUM = 16384
-"""Bytes that a user or an address sends before it waits for its turn: hundreds of short messages, a
-quarter of what one read takes at most."""
+CREDIT = 16384
+"""Bytes that a user or an address may send before it waits for its turn: hundreds of short
+messages, a quarter of what one read takes at most."""
 
 _Why: TypeAlias = "BaseException | None"
 
@@ -71,7 +71,7 @@ class EpollReader:
         """Sockets that are open and not read: the kernel tells of a reset all the same."""
         self._keys: dict[int, Hashable] = {}
         """The users or addresses of all of them."""
-        self._left: SparseFirstQueue[int] = SparseFirstQueue(_QUANTUM)
+        self._left: SparseFirstQueue[int] = SparseFirstQueue(CREDIT)
         """Sockets that were readable when the time was up."""
         self._waiting: set[int] = set()
         """Those in the queue."""

@@ -30,11 +30,11 @@ class SparseFirstQueue(Generic[T]):
     served in turn, and have full credit again when they were.
 
     Args:
-        quantum: the credit of a key.
+        credit: of each key at first.
     """
 
-    def __init__(self, quantum: int) -> None:
-        self._quantum = quantum
+    def __init__(self, credit: int) -> None:
+        self._credit = credit
         self._credits: dict[Hashable, int] = {}
         """Keys with less than full credit."""
         self._sparse: FairQueue[T] = FairQueue()
@@ -47,13 +47,13 @@ class SparseFirstQueue(Generic[T]):
 
     def push(self, key: Hashable, item: T, cost: int) -> None:
         """Append an item."""
-        credit = self._credits.get(key, self._quantum) - cost
-        if credit < 0:
+        left = self._credits.get(key, self._credit) - cost
+        if left < 0:
             self._others.push(key, (key, item))
             return
         if len(self._credits) >= _KEYS:
             self._credits.clear()
-        self._credits[key] = credit
+        self._credits[key] = left
         self._sparse.push(key, item)
 
     def pop(self) -> T:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from itertools import chain
 
 from twisted.web.server import Request
 
@@ -53,8 +52,9 @@ class PageRequest(Request):
             return b"give exactly one Host"
         if hosts and not _HOST.fullmatch(hosts[0]):
             return b"Host is not a host with an optional port"
-        if any(map(_CONTROL.search, chain(*dict(self.requestHeaders.getAllRawHeaders()).values()))):
-            return b"a header has a control character"
+        for _, values in self.requestHeaders.getAllRawHeaders():
+            if any(_CONTROL.search(value) for value in values):
+                return b"a header has a control character"
         absolute = _ABSOLUTE.fullmatch(self.uri)
         if absolute is not None:
             authority, rest = absolute.groups()

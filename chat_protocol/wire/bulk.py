@@ -96,10 +96,10 @@ def scan_messages(
             break
         text_start = position + _MESSAGE.size
         text_end = text_start + size
-        if stop - _TIME - text_end > MAX_ROUTE:
-            break
         found = data[text_end : stop - _TIME]
         if route is None:
+            if len(found) > MAX_ROUTE:
+                return None
             route = routes.get(found)
             if route is None:
                 return None
@@ -159,10 +159,10 @@ def scan_publishes(
         text_start = position + _PUBLISH.size
         text_end = text_start + size
         time_start = stop - _TIME
-        if time_start - text_end > MAX_ROUTE:
-            break
         found = data[text_end:time_start]
         if route is None:
+            if len(found) > MAX_ROUTE:
+                return None
             route = routes.get(found)
             if route is None or (publishing_id and publishing_id <= published):
                 return None

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chat_protocol.wire import codec
-from chat_protocol.wire.bulk import scan_acks, scan_messages, scan_publishes
+from chat_protocol.wire.bulk import MAX_ROUTE, scan_acks, scan_messages, scan_publishes
 from chat_protocol.wire.commands import Ack, Deliver, Heartbeat, Login, Message, Publish
 from chat_protocol.wire.frames import (
     encode_address,
@@ -218,6 +218,14 @@ def test_one_altered_byte_never_makes_a_publish_differ_from_the_codec(data: st.D
         ]
         assert command.publishing_id == scan.publishing_id
         assert scan.route == Audience(command.scope, command.to)
+
+
+def test_a_route_that_is_too_long_is_not_looked_up() -> None:
+    long = Audience(0, ("b" * MAX_ROUTE,))
+    publish = codec.encode(Publish(3, "hello", 0, long.to, 5), 1)
+    assert scan_publishes(publish, 0, 0, ALICE, {encode_address(*long): long}) is None
+    message = codec.encode(Message("hello", "älice", long.to[0], 5), 1)
+    assert scan_messages(message, 0, 2**20, {encode_route("älice", long.to[0]): long}) is None
 
 
 @given(st.binary(min_size=1, max_size=9), st.integers(0, 40))

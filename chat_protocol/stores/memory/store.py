@@ -1,4 +1,4 @@
-"""The store that forgets: everything is in memory, as in the published servers."""
+"""A store in memory: what it has is lost when the server stops, as in the published servers."""
 
 from __future__ import annotations
 
