@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Mapping
 from functools import partial
+from types import MappingProxyType
 from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred, succeed
@@ -18,7 +19,7 @@ from chat_protocol.domain.peer import IConnection
 from chat_protocol.domain.rates import Allowance
 from chat_protocol.domain.turn import Turn
 from chat_protocol.domain.users import Session
-from chat_protocol.server.dispatcher import Dispatcher
+from chat_protocol.server.dispatcher import BulkHandler, Dispatcher
 from chat_protocol.server.lingering import LingeringClose
 from chat_protocol.server.peer import Peer
 from chat_protocol.server.presence import PresenceFeed
@@ -95,6 +96,7 @@ class ChatProtocol(FrameReceiver):
     quantum = QUANTUM
     _end_later: Callable[[], object] | None = None
     """Ends the connection when it is resumed: the peer has closed its side."""
+    _bulk_handlers: Mapping[bytes, BulkHandler] = MappingProxyType({})
     _frames_before_login = 0
     _bytes_before_login = 0
     address: Any = None
@@ -154,9 +156,7 @@ class ChatProtocol(FrameReceiver):
 
     def frames_received(self, data: bytes, position: int) -> int:
         """Let the bulk handler of the command take as many frames as it can."""
-        if self.session is None:
-            return position
-        handler = self.factory.dispatcher.bulk_handlers.get(data[position + 4 : position + 7])
+        handler = self._bulk_handlers.get(data[position + 4 : position + 7])
         return position if handler is None else handler(self, data, position)
 
     def stringReceived(self, string: bytes) -> None:
@@ -266,6 +266,7 @@ class ChatProtocol(FrameReceiver):
         self.step(ConnectionEvent.LOGIN_OK)
         self.session = session
         self.MAX_LENGTH = MAX_FRAME
+        self._bulk_handlers = self.factory.dispatcher.bulk_handlers
         self._frames_before_login = self._bytes_before_login = 0
         read_by(self.factory.readers, self.transport, session.user)
         set_read_size(self.transport, READ_SIZE)

@@ -153,32 +153,32 @@ class EpollReader:
 
     def doRead(self) -> None:
         """Read from the sockets that are readable while there is time, and end the turn."""
-        seconds, left = self._reactor.seconds, self._left
-        end = seconds() + self._seconds
+        seconds, readers, waiting = self._reactor.seconds, self._readers, self._waiting
+        error, end = select.EPOLLERR, seconds() + self._seconds
         in_time = True
         with self._turn:
             for descriptor, events in self._epoll.poll(0, _AT_ONCE):
-                if events & select.EPOLLERR:
+                # A connection that was read before may have closed or paused this one.
+                reader = readers.get(descriptor)
+                if events & error:
                     self._reset(descriptor)
-                elif descriptor in self._paused:
+                elif reader is None:
                     self._hung_up(descriptor)
-                elif in_time and not left:
-                    self._read(descriptor)
+                elif in_time and not waiting:
+                    self._read(reader)
                     in_time = seconds() < end
-                elif descriptor in self._readers and descriptor not in self._waiting:
-                    self._waiting.add(descriptor)
-                    left.push(self._keys.get(descriptor), descriptor, _bytes_in(descriptor))
-            while in_time and left:
-                descriptor = left.pop()
-                self._waiting.discard(descriptor)
-                self._read(descriptor)
-                in_time = seconds() < end
+                elif descriptor not in waiting:
+                    waiting.add(descriptor)
+                    self._left.push(self._keys.get(descriptor), descriptor, _bytes_in(descriptor))
+            while in_time and waiting:
+                descriptor = self._left.pop()
+                waiting.discard(descriptor)
+                reader = readers.get(descriptor)
+                if reader is not None:
+                    self._read(reader)
+                    in_time = seconds() < end
 
-    def _read(self, descriptor: int) -> None:
-        reader = self._readers.get(descriptor)
-        # A connection that was read before may have closed or paused this one.
-        if reader is None:
-            return
+    def _read(self, reader: Any) -> None:
         try:
             why: _Why = reader.doRead()
         except Exception as error:
@@ -195,7 +195,9 @@ class EpollReader:
 
     def _hung_up(self, descriptor: int) -> None:
         """Watch a paused socket no more whose peer has closed it. It is read when it is resumed."""
-        self.release(self._paused[descriptor])
+        reader = self._paused.get(descriptor)
+        if reader is not None:
+            self.release(reader)
 
     def _disconnect(self, reader: Any, why: BaseException) -> None:
         # As the reactor does it: see twisted.internet.posixbase.

@@ -9,6 +9,7 @@ kernel has them, without one (in a test) when its buffer is not full.
 from __future__ import annotations
 
 from collections import deque
+from errno import ENOBUFS
 from typing import Any, Protocol
 
 from twisted.internet.interfaces import IPullProducer, IPushProducer
@@ -24,7 +25,6 @@ from chat_protocol.transport.sockets import (
     unbuffered,
     write_at_once,
     write_pending,
-    write_some,
     write_when_ready,
     writes_directly,
 )
@@ -139,10 +139,11 @@ class Output:
 class DirectOutput(Output):
     """Output to a socket. What the kernel does not take waits here until there is room again."""
 
-    __slots__ = ("_waiting",)
+    __slots__ = ("_socket", "_waiting")
 
     def __init__(self, transport: Any, turn: Turn, owner: Owner) -> None:
         super().__init__(transport, turn, owner)
+        self._socket = transport.getHandle()
         self._waiting: deque[bytes] | None = None
 
     def flush(self) -> None:
@@ -154,9 +155,7 @@ class DirectOutput(Output):
             self._waiting.append(data)
             self.backlog += len(data)
             return
-        sent = write_some(self._transport, data)
-        if sent != len(data):
-            sent = self._go_on(data, sent)
+        sent = self._send(data)
         self.taken += sent
         if sent == len(data):
             self._unread = 0
@@ -168,16 +167,18 @@ class DirectOutput(Output):
         self._transport.registerProducer(self, False)
         write_when_ready(self._transport)
 
-    def _go_on(self, data: bytes, sent: int | BaseException) -> int:
-        """Go on after a first attempt to write; return how many bytes the kernel took in all."""
-        total = 0
-        while not isinstance(sent, BaseException):
-            total += sent
-            if not sent or total == len(data):
-                return total
-            sent = write_some(self._transport, data[total:])
-        # The socket is broken: reading may be paused, so nobody else would notice.
-        self._transport.abortConnection()
+    def _send(self, data: bytes) -> int:
+        """Write to the socket; return how many bytes the kernel took."""
+        total, size = 0, len(data)
+        try:
+            while total < size:
+                total += self._socket.send(data[total:] if total else data)
+        except BlockingIOError:
+            pass
+        except OSError as error:
+            if error.errno != ENOBUFS:
+                # The socket is broken: reading may be paused, so nobody else would notice.
+                self._transport.abortConnection()
         return total
 
     def resumeProducing(self) -> None:
@@ -190,7 +191,7 @@ class DirectOutput(Output):
             data = waiting.popleft()
             while waiting and len(data) < SEND_LIMIT:
                 data += waiting.popleft()
-            sent = self._go_on(data, write_some(self._transport, data))
+            sent = self._send(data)
             self.taken += sent
             self.backlog -= sent
             if sent < len(data):

@@ -5,8 +5,8 @@ names, and methods that are meant for the reactor. tests/transport/test_sockets.
 each, which says what has changed when a new version of Twisted changes it. Without them the server
 falls back to the public interfaces:
 
-- ``FileDescriptor.writeSomeData``, ``startWriting``: output goes through ITransport.write, and a
-  message counts as taken when the transport asks for more.
+- ``FileDescriptor.startWriting``: output goes through ITransport.write, and a message counts as
+  taken when the transport asks for more.
 - ``FileDescriptor.bufferSize``, ``doWrite``: the reactor writes what a transport has buffered.
 - ``FileDescriptor.reactor``, ``FileDescriptor.disconnected``: the reactor reads each connection by
   itself.
@@ -52,7 +52,6 @@ __all__ = [
     "unbuffered",
     "write_at_once",
     "write_pending",
-    "write_some",
     "write_when_ready",
     "writes_directly",
 ]
@@ -197,24 +196,14 @@ def clamp_window(transport: Any, size: int) -> None:
 
 
 def writes_directly(transport: Any) -> bool:
-    """Return whether :func:`write_some` works: on a plain socket, without TLS."""
+    """Return whether one may write to a transport's socket past it: a plain one, without TLS."""
     # Not by hasattr alone: a TLS wrapper lends the attributes of the socket below it.
     return (
         isinstance(transport, FileDescriptor)
         and not is_tls(transport)
         and hasattr(transport, "startWriting")
-        and hasattr(transport, "writeSomeData")
+        and ISystemHandle.providedBy(transport)
     )
-
-
-def write_some(transport: Any, data: bytes) -> int | BaseException:
-    """Write to a socket at once, past the transport's buffer, which has to be empty.
-
-    Returns:
-        How many bytes the kernel has taken, or why the connection is lost.
-    """
-    taken: int | BaseException = transport.writeSomeData(data)
-    return taken
 
 
 def write_when_ready(transport: Any) -> None:
