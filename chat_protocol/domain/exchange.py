@@ -1,7 +1,16 @@
 """The exchange between sessions and store: it does what a reactor turn asked for, in batches.
 
 While the store commits one batch, the exchange gathers the next one (group commit). So the batches
-grow with the load, and no message waits for a timer.
+grow with the load, and no message waits for a timer. The way of a message:
+
+1. A handler (server/factory.py) makes a Message of what was read, for :meth:`Exchange.submit`.
+2. At the end of the turn (domain/turn.py) the store gets a batch. It admits and stores the message,
+   with SQLite and PostgreSQL in a thread of its own.
+3. At the end of the turn in which that is done, the message is delivered to sessions that can take
+   it (domain/delivery.py), its sender is answered, and the outputs are flushed. Other sessions read
+   it from the mailbox later.
+
+Only the store's part runs in other threads.
 """
 
 from __future__ import annotations
@@ -47,7 +56,7 @@ class _Phase(Enum):
 
 
 class Exchange:
-    """The only caller of the store.
+    """Calls ``commit`` and ``read`` of the store, one at a time.
 
     Args:
         store: an open store.
@@ -183,6 +192,7 @@ class Exchange:
         if self._check_lease is not None:
             self._check_lease()
         if self._phase is _Phase.IDLE:
+            # First, so that the store works on the next batch while this one is delivered.
             self._begin()
         if self._stored:
             stored, self._stored = self._stored, []
@@ -309,7 +319,7 @@ class Exchange:
         self.log.failure("A batch met a fault", failure)
         parts = _parts(batch)
         for message in batch.messages:
-            message.refuse(Code.OK, "")
+            message.reset()
         if len(parts) > 1:
             for part in parts:
                 await self._settle(part, self._commit(part))
@@ -318,6 +328,8 @@ class Exchange:
             self._meter.failed()
         self._abort_senders(batch)
         self.logins.failed(batch.registrations, failure)
+        # Positions are dropped, as they may be what meets the fault: what lies behind the stored
+        # ones is delivered again.
         if batch.released:
             self.logins.retry(batch.released)
             self._retry_later()
@@ -339,6 +351,8 @@ class Exchange:
             self.backlog -= message.size
         for session in senders:
             session.connection.abort()
+        self._paused -= senders
+        self._resume_senders()
 
     def _store_failed(self, error: Exception) -> None:
         """Schedule a retry, and log that the store has failed, at most once a minute."""

@@ -27,7 +27,7 @@ class Message:
         correlation_ids: of the requests, four bytes each.
         texts: of the messages, in UTF-8.
         frames: see Entry.
-        size: bytes for which the messages count in the backlog.
+        size: bytes for which the messages count in the backlog, about those that were received.
         version: of the requests, and so of the answers.
         publishing_id: of the first message; the others have the next ones. 0: they have none.
     """
@@ -78,6 +78,10 @@ class Message:
         self.refusal = Code.OK
         self.detail = ""
         self._entry: Entry | None = None
+
+    def reset(self) -> None:
+        """Take back what admission has decided: nothing is stored."""
+        self.refuse(Code.OK, "")
 
     def refuse(self, code: Code, detail: str, accepted: int = 0) -> None:
         """Refuse all messages but the first ``accepted`` ones."""

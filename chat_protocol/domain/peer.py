@@ -39,7 +39,7 @@ class IConnection(Interface):
         """
 
     def abort() -> None:
-        """End the session and the connection at once. Nothing more is written."""
+        """End the session and the connection at once. Nothing more is written, then or later."""
 
     def refused(code: Code, count: int, detail: str = "") -> None:
         """Note for log and metrics that ``count`` requests were refused with a code."""

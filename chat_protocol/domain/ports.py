@@ -19,9 +19,9 @@ class IStore(Interface):
     A mailbox is a log of one user's messages in the order of their offsets. A message stays in it
     until each device of the user has moved its position behind it.
 
-    There is one caller, which makes one call at a time: the next one when the Deferred of the last
-    one has fired. Offsets grow from commit to commit and, within a commit, from message to message.
-    No offset is used twice.
+    There is one caller of commit() and read(), which makes one call at a time: the next one when
+    the Deferred of the last one has fired. Offsets grow from commit to commit and, within a commit,
+    from message to message. No offset is used twice.
     """
 
     description: str = Attribute("For the log: what the store is, and how durable an OK is.")
@@ -64,7 +64,8 @@ class IStore(Interface):
         precision of one minute; even if it still waits in a mailbox. Users and publishing ids stay.
         After the first step no query returns an expired message.
 
-        Another call may be under way when this one is made, and may be made while it is under way.
+        A commit() or read() may be under way when this call is made, and may be made while it is.
+        There is one forget() at a time.
 
         Fires with whether more steps are needed. Fails with Unavailable.
         """

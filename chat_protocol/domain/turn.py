@@ -38,6 +38,9 @@ class _State(Enum):
 class Turn:
     """Calls :attr:`end` once at the end of a reactor turn in which that was requested.
 
+    A turn is what one reader of sockets or one Backlog does at a time, or all else that the reactor
+    does until the next delayed call.
+
     Args:
         clock: schedules the end of a turn in which no reader marks it.
     """
@@ -82,7 +85,10 @@ class Turn:
             self.request()
 
     def flush(self) -> None:
-        """Flush the outputs. Those with deliveries come first: a message goes out before its OK."""
+        """Flush the outputs. Those with deliveries come first, so a message goes out before its OK.
+
+        The exception is a sender that gets a delivery itself in the same turn.
+        """
         while self._with_deliveries or self._with_answers:
             outputs = self._with_deliveries + self._with_answers
             self._with_deliveries, self._with_answers = [], []

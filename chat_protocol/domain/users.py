@@ -127,15 +127,15 @@ class Session:
         Above ``limits.routes`` all others are dropped. Publishes with an address longer than
         MAX_ROUTE are decoded one by one.
         """
-        address = audience.address
-        if address in self.routes or len(address) > MAX_ROUTE:
-            return
-        if self.routes is _NO_ROUTES or len(self.routes) >= limits.routes:
-            self.routes = {}
+        keys = [audience.address] if self.version > 1 else []
         if len(audience.to) == 1:
-            self.routes[encode_route(self.user.name, audience.to[0])] = audience
-        if self.version > 1:
-            self.routes[address] = audience
+            # A client of version 2 may send Messages of version 1 as well.
+            keys.append(encode_route(self.user.name, audience.to[0]))
+        if len(audience.address) > MAX_ROUTE or all(key in self.routes for key in keys):
+            return
+        if self.routes is _NO_ROUTES or len(self.routes) >= limits.routes * len(keys):
+            self.routes = {}
+        self.routes.update(dict.fromkeys(keys, audience))
 
 
 _NO_ROUTES: dict[bytes, Audience] = {}

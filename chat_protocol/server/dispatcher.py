@@ -91,7 +91,7 @@ hold. To refuse the request, it raises Refused."""
 BulkHandler: TypeAlias = "Callable[[Any, bytes, int], int]"
 """Called with a connection that has a session, the bytes that were read, and the position of a
 whole frame of the command. Returns the position of the first byte that it did not handle. If that
-is the same position, the frame goes to the handler."""
+is the same position, the frame goes to the handler. A fault ends the connection."""
 
 
 class Route(NamedTuple):

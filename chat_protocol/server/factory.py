@@ -400,7 +400,7 @@ class ChatFactory(ServerFactory):
         session = peer.session
         assert session is not None
         most = None if peer.allowance is None else peer.bulk_bytes
-        scan = scan_messages(data, position, MAX_FRAME, session.routes, most)
+        scan = scan_messages(data, position, session.routes, most)
         if scan is None:
             return position
         end, audience, correlation_ids, texts, frames, _ = scan
@@ -418,7 +418,7 @@ class ChatFactory(ServerFactory):
     def handle_publishes(self, peer: ChatProtocol, data: bytes, position: int) -> int:
         """Take many Publishes to one known audience."""
         if peer.budget < 1:
-            # The dispatcher admits or refuses each one.
+            # The dispatcher refuses each one. A sender of Messages is read more slowly instead.
             return position
         session = peer.session
         assert session is not None

@@ -11,6 +11,7 @@ from math import ceil
 from typing import Any
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.logger import Logger
 
 from chat_protocol.domain.counters import Counters
 from chat_protocol.domain.limits import Limits
@@ -25,6 +26,8 @@ __all__ = ["UNLIMITED", "RateLimiter"]
 
 UNLIMITED = float("inf")
 """The budget of a connection without a limit."""
+
+_log = Logger()
 
 _TICK = 0.02
 """Shortest wait of a connection, and the most that a wait is longer than necessary, in seconds."""
@@ -211,8 +214,14 @@ class RateLimiter(Observer):
         now = self._clock.seconds()
         self._timer = None
         for connection in [one for one, due in self._waiting.items() if due <= now]:
-            del self._waiting[connection]
-            connection.resume(self)
+            if self._waiting.pop(connection, None) is None:
+                # One that was resumed before has ended it.
+                continue
+            try:
+                connection.resume(self)
+            except Exception:
+                _log.failure("A connection failed")
+                connection.abort()
         if self._waiting and self._timer is None:
             self._timer = self._clock.callLater(_TICK, self._resume_due)
 

@@ -119,8 +119,9 @@ class Output:
         self._transport.abortConnection()
 
     def discard(self) -> None:
-        """Write nothing of what was gathered."""
+        """Write nothing of what was gathered, and nothing more: the connection is being aborted."""
         self._chunks.clear()
+        self.disown()
 
     def disown(self) -> None:
         """Write nothing more and tell the owner nothing more: the connection is gone."""
@@ -229,7 +230,7 @@ class BufferedOutput(Output):
     def flush(self) -> None:
         """Give what was gathered to the transport, and have it written at once."""
         data = self._gathered()
-        if not data:
+        if not data or self._owner is _NO_OWNER:
             return
         self.backlog += len(data)
         if self._closing:

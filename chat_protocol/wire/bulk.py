@@ -68,14 +68,13 @@ class Scan(NamedTuple, Generic[R]):
 
 
 def scan_messages(
-    data: bytes, position: int, maximum: int, routes: Mapping[bytes, R], most: int | None = None
+    data: bytes, position: int, routes: Mapping[bytes, R], most: int | None = None
 ) -> Scan[R] | None:
     """Take the Messages at ``position`` that have one known route.
 
     Args:
         data: bytes as they were received.
         position: where a frame begins.
-        maximum: maximum size of a payload in bytes; a longer one is not taken.
         routes: the known routes, as wire.frames.encode_route writes them.
         most: maximum number of bytes to take; None: no maximum.
 
@@ -92,7 +91,7 @@ def scan_messages(
     while end - position > _FIXED:
         length, kind, correlation_id, size = unpack(data, position)
         stop = position + 4 + length
-        if kind != _MESSAGE_KIND or stop > end or length > maximum:
+        if kind != _MESSAGE_KIND or stop > end:
             break
         text_start = position + _MESSAGE.size
         text_end = text_start + size
@@ -137,7 +136,7 @@ def scan_publishes(
         published: the highest publishing id that may be stored; only higher consecutive ones are
             taken, or Publishes without an id.
         sender: the name of the sender, as a string of the protocol.
-        routes: the known users, as wire.frames.encode_address writes them.
+        routes: the known audiences, as wire.frames.encode_address writes them.
         most: maximum number of bytes to take; None: no maximum.
 
     Returns:

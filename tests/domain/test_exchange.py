@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, cast
 
+import pytest
 from twisted.internet.defer import CancelledError, Deferred, fail
 from twisted.internet.task import Clock
 from twisted.logger import capturedLogs, formatEvent
@@ -20,7 +21,7 @@ from chat_protocol.domain.ports import ISharedStore
 from chat_protocol.domain.queries import Lookup, Query
 from chat_protocol.domain.turn import Turn
 from chat_protocol.domain.users import Audience, Session, User
-from chat_protocol.errors import Unavailable
+from chat_protocol.errors import OutcomeUnknown, Unavailable
 from chat_protocol.stores.memory.store import MemoryStore
 from chat_protocol.wire import commands
 from chat_protocol.wire.codec import decode, encode
@@ -232,3 +233,80 @@ def test_a_login_that_was_cancelled_while_it_was_stored_is_given_up() -> None:
     clock.advance(0)
     assert released == [(1, 7)]
     assert clock.getDelayedCalls() == []
+
+
+class HeldStore(MemoryStore):
+    """Commits a batch of messages when it is told to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.held: list[Deferred[None]] = []
+
+    def commit(self, batch: Batch) -> Deferred[None]:
+        if not batch.messages:
+            return super().commit(batch)
+        committed: Deferred[None] = Deferred()
+        committed.addCallback(lambda _: super(HeldStore, self).commit(batch))
+        self.held.append(committed)
+        return committed
+
+
+class Connected:
+    """A session, and its connection with the pauses."""
+
+    def __init__(self, user: User) -> None:
+        self.user = user
+        self.device = ""
+        self.outstanding = 0
+        self.output = Output()
+        self.connection = self
+        self.paused = self.aborted = False
+
+    def pause(self, cause: object) -> None:
+        self.paused = True
+
+    def resume(self, cause: object) -> None:
+        self.paused = False
+
+    def abort(self) -> None:
+        self.aborted = True
+
+
+def test_a_sender_reads_on_when_the_bytes_that_it_waits_for_are_dropped() -> None:
+    clock, store = Clock(), HeldStore()
+    users = register(store, "alice", "bob")
+    limits = Limits(session_backlog=10_000, store_backlog=1000)
+    exchange = Exchange(store, Turn(clock), limits, clock, list)
+    alice, bob = (Connected(user) for user in users)
+
+    def submit(session: Connected) -> None:
+        message = run(session.user, session.user, "x" * 1100)
+        message.sender, message.size = cast(Session, session), 1100
+        exchange.submit(message)
+
+    submit(alice)
+    clock.advance(0)
+    submit(bob)
+    store.held[0].callback(None)
+    clock.advance(0)
+    assert alice.output.answers
+    assert (alice.paused, bob.paused) == (True, True)
+    store.held[1].errback(OutcomeUnknown("failed"))
+    clock.advance(0)
+    assert (bob.aborted, bob.output.answers) == (True, [])
+    assert exchange.backlog == 0
+    assert not alice.paused
+    exchange.stop()
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_session_keeps_its_recipients_at_hand(version: int) -> None:
+    limits = Limits(routes=3)
+    nothing: Any = None
+    session = Session(User("alice"), cast(Any, Output()), nothing, nothing, version)
+    audiences = [Audience(User(name)) for name in ("bob", "carol", "dave", "erin")]
+    for audience in [*audiences[:3], *audiences[:3]]:
+        session.remember(audience, limits)
+    assert list(dict.fromkeys(session.routes.values())) == audiences[:3]
+    session.remember(audiences[3], limits)
+    assert set(session.routes.values()) == {audiences[3]}

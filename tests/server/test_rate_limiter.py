@@ -293,3 +293,26 @@ def test_this_machine_has_no_rate() -> None:
             assert Response(n, OK) in peer.send(message("m", "alice", "alice", n))
         peer.lose()
     assert own.met == {}
+
+
+def test_a_fault_of_one_that_is_resumed_does_not_concern_the_others(
+    logged_failures: list[Failure], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = server(message_rate=Rate(10, 20))
+    alice, bob = own.connect(), own.connect()
+    for peer, name in ((alice, "alice"), (bob, "bob")):
+        peer.send(login(name))
+        while peer.reading:
+            peer.send(message("m", name, name))
+
+    def fault(cause: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(alice.protocol, "resume", fault)
+    own.until(bob, 1)
+    assert bob.reading
+    assert alice.transport.disconnected
+    (failure,) = logged_failures
+    assert failure.check(ZeroDivisionError)
+    logged_failures.clear()
+    bob.lose()

@@ -298,3 +298,17 @@ def test_in_the_end_a_transport_has_no_producer_any_more() -> None:
     assert transport.producer is output
     output.finish()
     assert transport.producer is None
+
+
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_after_it_is_discarded_nothing_more_is_written_or_counts_as_taken(wrapped: bool) -> None:
+    line = Line(wrapped)
+    line.output.deliver(b"one")
+    line.output.discard()
+    line.output.write(b"two")
+    line.turn()
+    line.output.deliver(b"three")
+    line.turn()
+    assert line.pump() == b""
+    assert (line.output.taken, line.owner.told) == (0, 0)
+    line.close()

@@ -20,7 +20,7 @@ from chat_protocol.stores.sqlite.memtable import read_memtable
 from chat_protocol.stores.sqlite.place import Place
 from chat_protocol.stores.sqlite.queries import Queries
 from chat_protocol.stores.sqlite.retention import Purge
-from chat_protocol.stores.sqlite.segments import SegmentWriter, pack_messages, pack_positions
+from chat_protocol.stores.sqlite.segments import SegmentWriter, pack_messages
 from chat_protocol.stores.sqlite.time_index import TimeIndex
 from chat_protocol.stores.sqlite.wal import is_refused, overwrite_last_commit
 
@@ -272,7 +272,7 @@ class Database:
             if self._empty(user_id, offset)
         ]
         if moved:
-            self._writer.add(pack_positions(moved))
+            self._writer.add_positions(moved)
 
     def _empty(self, user_id: int, offset: int) -> bool:
         """Empty a mailbox up to an offset; return whether it held messages in the memtable."""

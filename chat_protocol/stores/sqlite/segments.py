@@ -111,6 +111,12 @@ class SegmentWriter:
         self._parts.append(record)
         self._size += len(record)
 
+    def add_positions(self, positions: Sequence[tuple[int, int, int]]) -> None:
+        """Append a record of positions; see :func:`pack_positions`."""
+        if self._size >= SEGMENT_BYTES:
+            self.end_segment()
+        self.add(pack_positions(positions))
+
     def end_segment(self) -> None:
         """Begin another segment; a segment without messages uses up one offset."""
         self._gather()

@@ -12,6 +12,7 @@ from chat_protocol.domain.entries import Entry
 from chat_protocol.stores.sqlite import segments
 from chat_protocol.stores.sqlite.damage import checksum
 from chat_protocol.stores.sqlite.segments import (
+    SEGMENT_BYTES,
     Kind,
     SegmentWriter,
     end_of,
@@ -138,3 +139,13 @@ def test_offsets_follow_each_other_and_a_segment_has_its_own_first(
     writer.add(b"more")
     assert writer.rows() == [(105, b"more", checksum(b"twomore"))]
     assert writer.last_offset == 106
+
+
+def test_a_segment_of_positions_is_ended_as_well() -> None:
+    writer = SegmentWriter(0)
+    for offset in range(1, 1000):
+        writer.add_positions([(7, 0, offset)])
+    rows = writer.rows()
+    assert len(rows) > 3
+    assert all(len(records) < 2 * SEGMENT_BYTES for _, records, _ in rows)
+    assert len({first for first, _, _ in rows}) == len(rows)
