@@ -95,6 +95,8 @@ class LoginResult:
     session: str = ""
     heartbeat: int = 0
     window: int = 0
+    resumed: bool = True
+    """Whether the server knew the device. A server that does not say so is taken to know it."""
 
 
 class Owner(Protocol):
@@ -174,6 +176,7 @@ class Connection(FrameReceiver):
             answer.properties.get("session", ""),
             number("heartbeat"),
             number("window"),
+            answer.properties.get("resumed") != "0",
         )
         self._max_frame = number("max-frame-length") or MAX_FRAME
         if result.heartbeat and self.is_open:

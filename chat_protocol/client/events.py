@@ -20,6 +20,9 @@ class Online:
     are lost with the process; there are no user list, history, presence or messages to everyone."""
     pending: int
     """Messages waiting in the mailbox at the login; 0 with version 1, which does not report it."""
+    resumed: bool = True
+    """Whether the server knew the device. If not, it does not know which of the messages of earlier
+    processes are stored; those that this client had in flight have failed."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,8 @@ class ReceivedMessage:
     everyone: bool = False
     offset: int = 0
     """The message's number, permanent and the same for all users (clause S41); 0 in version 1."""
+    own: bool = False
+    """Whether the user itself has sent it: from another device, or to itself."""
 
     @property
     def sent_at(self) -> datetime | None:
@@ -31,13 +33,14 @@ class ReceivedMessage:
         return moment(self.time)
 
     @classmethod
-    def of(cls, command: Message | Deliver | StoredMessage) -> ReceivedMessage:
-        """Convert a command from the server."""
+    def of(cls, command: Message | Deliver | StoredMessage, username: str) -> ReceivedMessage:
+        """Convert a command from the server to a user; the name is in its normal form."""
+        own = command.from_ == username
         if isinstance(command, Message):
-            return cls(command.from_, command.message, command.time, (command.to,))
+            return cls(command.from_, command.message, command.time, (command.to,), own=own)
         everyone = command.scope == Scope.EVERYONE
         return cls(
-            command.from_, command.message, command.time, command.to, everyone, command.offset
+            command.from_, command.message, command.time, command.to, everyone, command.offset, own
         )
 
 
@@ -66,5 +69,7 @@ class ResumeState:
     """Highest offset that the application has taken. Messages up to it are dropped as duplicates.
     """
     session: str = field(default="", repr=False)
-    """The session token, a secret. It lets a client take over its own session that died unnoticed.
-    """
+    """The session token, a secret. It lets a client take over its own session that died unnoticed,
+    and lets another device of the user log in."""
+    device: str = ""
+    """The device that the other fields belong to."""

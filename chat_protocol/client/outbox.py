@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from random import Random
 from typing import Any
 
 from twisted.internet.defer import Deferred, FirstError, fail, gatherResults
@@ -25,10 +26,13 @@ from chat_protocol.wire.codec import encode
 from chat_protocol.wire.codes import Code
 from chat_protocol.wire.commands import Message, Publish, Scope
 
-__all__ = ["IN_FLIGHT_LIMIT", "UNSENT_LIMIT", "Outbox", "OutgoingMessage"]
+__all__ = ["IN_FLIGHT_LIMIT", "MAX_DISTANCE", "UNSENT_LIMIT", "Outbox", "OutgoingMessage"]
 
 IN_FLIGHT_LIMIT = 1000
 """Maximum number of unacknowledged messages. A server deduplicates over at least this many."""
+
+MAX_DISTANCE = 2**32
+"""Maximum distance of the first publishing id of a process from the highest one stored."""
 
 UNSENT_LIMIT = 10_000
 """Maximum number of messages waiting to be sent."""
@@ -78,10 +82,13 @@ class Outbox:
 
     Args:
         in_flight: maximum number of unacknowledged messages.
-        last_id: highest publishing id that an earlier process used.
+        last_id: highest publishing id that an earlier process used; 0: it is not known. Then the
+            first id is at a random distance above the highest that is stored, so that two processes
+            that share a device by mistake do not take each other's ids.
+        random: chooses that distance.
     """
 
-    def __init__(self, in_flight: int, last_id: int) -> None:
+    def __init__(self, in_flight: int, last_id: int, random: Random) -> None:
         if in_flight < 1:
             raise ValueError(f"in_flight must be at least 1, not {in_flight}")
         self._limit = min(in_flight, IN_FLIGHT_LIMIT)
@@ -91,6 +98,7 @@ class Outbox:
         self._application_ids: bool | None = None
         self._last_application_id = 0
         self._sending = False
+        self._distance = 0 if last_id else random.randrange(MAX_DISTANCE)
         self.last_id = last_id
         """The highest publishing id in use."""
 
@@ -119,19 +127,28 @@ class Outbox:
         self._send()
         return outgoing.stored
 
-    def online(self, connection: Connection, last_stored: int) -> None:
+    def online(self, connection: Connection, last_stored: int, resumed: bool) -> None:
         """Send the messages in flight again after a login, then those in the queue.
 
         Args:
             connection: the connection that has logged in.
-            last_stored: highest publishing id that the server has stored for this user.
+            last_stored: highest publishing id that the server has stored for this device.
+            resumed: whether the server knew the device. If not, it does not know either which of
+                the messages in flight are stored, so they fail.
         """
-        self.last_id = max(self.last_id, last_stored)
+        distance = min(self._distance, (MAX_PUBLISHING_ID - last_stored) // 2)
+        self.last_id = max(self.last_id, last_stored + max(0, distance))
+        self._distance = 0
         # Set the connection last: a callback must not send a new message before those in flight.
         for outgoing in list(self._in_flight):
             if connection.version == 1:
                 self._finish(
                     outgoing, _outcome_unknown(NotConnected("the server now speaks version 1"))
+                )
+            elif not resumed:
+                self._finish(
+                    outgoing,
+                    _outcome_unknown(NotConnected("the server no longer knows this device")),
                 )
             else:
                 # The server has not stored an id above its highest, so a refusal of it is certain.

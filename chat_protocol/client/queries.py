@@ -22,6 +22,7 @@ class QueryMethods:
     the client sends the query again.
     """
 
+    _own_name: str
     _connection: Connection | None
 
     if TYPE_CHECKING:
@@ -57,7 +58,9 @@ class QueryMethods:
             limit: maximum number of messages; 0: the server's default.
         """
         return self._query(History(with_, before, limit)).addCallback(
-            lambda answer: [ReceivedMessage.of(stored) for stored in answer.messages]
+            lambda answer: [
+                ReceivedMessage.of(stored, self._own_name) for stored in answer.messages
+            ]
         )
 
     def correlation_id_test(self) -> Deferred[None]:

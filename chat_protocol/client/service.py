@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from importlib.metadata import version
 from random import Random
@@ -33,6 +34,8 @@ from chat_protocol.client.receiving import ReceiveMethods
 from chat_protocol.client.requests import DEFAULT_TIMEOUT
 from chat_protocol.client.state import ENDED_STATES, TRANSITIONS, State, Trigger
 from chat_protocol.client.waiters import Waiters
+from chat_protocol.domain.login_rules import is_device_name
+from chat_protocol.domain.names import canonical_username
 from chat_protocol.errors import (
     ChatError,
     InvalidUsername,
@@ -95,6 +98,13 @@ class ChatClient(ReceiveMethods, QueryMethods, ClientService):
         reactor: schedules timeouts and retries.
         password: for servers that require one. It is sent in plain text unless the endpoint is TLS.
         resume: state of an earlier process of this application; see :attr:`resume_state`.
+        device: name of this installation, 1 to 64 characters of ASCII without spaces: chosen once,
+            kept by the application. A user may be online from several devices, and each gets all
+            messages. Empty: that of ``resume``, else the unnamed device.
+        receive: False: the client only asks and sends. It can log in beside the user's devices. It
+            can send under a ``device`` only, which no other client uses at the same time.
+        take_over: whether the first login takes over the session of this device, if the server
+            verifies who the user is. The client that had it stops with Replaced.
         acknowledge: whether messages are acknowledged automatically: after the callback of
             :meth:`consume`, otherwise when the next message is requested. If False, the application
             calls :meth:`acknowledge`.
@@ -109,7 +119,8 @@ class ChatClient(ReceiveMethods, QueryMethods, ClientService):
         wall_clock: returns nanoseconds since the epoch, for the time of messages.
 
     Raises:
-        ValueError: the password has more than 65,535 bytes, or in_flight is less than 1.
+        ValueError: the password has more than 65,535 bytes, in_flight is less than 1, no device can
+            have that name, or ``resume`` is of another device.
     """
 
     _log = Logger()
@@ -122,6 +133,9 @@ class ChatClient(ReceiveMethods, QueryMethods, ClientService):
         *,
         password: str | None = None,
         resume: ResumeState = ResumeState(),  # noqa: B008
+        device: str = "",
+        receive: bool = True,
+        take_over: bool = False,
         acknowledge: bool = True,
         presence: bool = False,
         heartbeat: int = DEFAULT_HEARTBEAT,
@@ -135,13 +149,26 @@ class ChatClient(ReceiveMethods, QueryMethods, ClientService):
     ) -> None:
         if password is not None:
             STRING.encode(password)
+        if device and not is_device_name(device):
+            raise ValueError("device: 1 to 64 characters of ASCII, from ! to ~")
+        if device and resume.device not in ("", device):
+            raise ValueError(f"resume is of the device {resume.device!r}, not of {device!r}")
         self.username = username
+        self._own_name = username
+        with suppress(InvalidUsername):
+            self._own_name = canonical_username(username)
+        self._device = device or resume.device
+        self._receives = receive
+        self._take_over = take_over
+        random = random or Random()
         self._properties = {
             "product": "chat-protocol",
             "version": version("chat-protocol"),
             "heartbeat": str(heartbeat),
             "window": str(window),
             **({"presence": "1"} if presence else {}),
+            **({"device": self._device} if self._device else {}),
+            **({} if receive else {"receive": "0"}),
             **({} if password is None else {"password": password}),
         }
         self._token = resume.session
@@ -158,9 +185,9 @@ class ChatClient(ReceiveMethods, QueryMethods, ClientService):
         self._stop_waiters: Waiters[None] = Waiters()
         self._online_since: float | None = None
         self._retry_delay = FIRST_DELAY
-        self._backoff = Backoff(random or Random(), max_delay)
+        self._backoff = Backoff(random, max_delay)
         self._attempts = ConnectionAttempts()
-        self._outbox = Outbox(in_flight, resume.publishing_id)
+        self._outbox = Outbox(in_flight, resume.publishing_id, random)
         self._inbox = Inbox(resume.offset, acknowledge, self._send_ack)
         factory = Factory.forProtocol(lambda: Connection(self, reactor, timeout))
         factory.noisy = False
@@ -187,7 +214,9 @@ class ChatClient(ReceiveMethods, QueryMethods, ClientService):
         effects. It stores its own messages with their publishing ids before it sends them. After a
         restart it sends those without an answer again.
         """
-        return ResumeState(self._outbox.last_id, self._inbox.acknowledged, self._token)
+        return ResumeState(
+            self._outbox.last_id, self._inbox.acknowledged, self._token, self._device
+        )
 
     @property
     def stopped_by_application(self) -> bool:
@@ -334,9 +363,13 @@ class ChatClient(ReceiveMethods, QueryMethods, ClientService):
         )
 
     async def _log_in(self, connection: Connection) -> None:
-        token = {"session": self._token} if self._token else {}
+        properties = dict(self._properties)
+        if self._token:
+            properties["session"] = self._token
+        if self._take_over and not self._had_session:
+            properties["takeover"] = "1"
         try:
-            login = await connection.log_in(self.username, {**self._properties, **token})
+            login = await connection.log_in(self.username, properties)
         except (ChatError, ValueError) as error:
             if isinstance(error, (NotConnected, RequestTimeout)):
                 # The login may have reached the server, and its session may outlive the connection.
@@ -359,13 +392,14 @@ class ChatClient(ReceiveMethods, QueryMethods, ClientService):
         self._had_session = True
         self._online_since = self._clock.seconds()
         self._window = max(self._window, login.window)
-        self._outbox.online(connection, login.publishing_id)
-        self._notify(Online(login.version, login.pending))
+        self._outbox.online(connection, login.publishing_id, login.resumed)
+        self._notify(Online(login.version, login.pending, login.resumed))
         self._attempts.logged_in()
 
     def pushed(self, connection: Connection, command: Any, size: int) -> None:
         if isinstance(command, (Message, Deliver)):
-            self._inbox.put(ReceivedMessage.of(command), size + _MESSAGE_OVERHEAD)
+            message = ReceivedMessage.of(command, self._own_name)
+            self._inbox.put(message, size + _MESSAGE_OVERHEAD)
             if self._inbox.numbered_count > self._window:
                 connection.abort(f"the server exceeded the window of {self._window} messages")
             connection.apply_backpressure()

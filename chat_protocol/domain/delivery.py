@@ -173,15 +173,22 @@ class Delivery:
         self._write(entry, data)
         return True
 
+    def pass_over(self, entry: Entry) -> None:
+        """Note an entry that was just stored, and that a version 1 session does not get."""
+        if self.state is DeliveryState.LIVE:
+            self._pass_over(entry)
+
     def page_read(self, page: Page) -> None:
         """Write the entries of a page that was requested."""
         if self.state is not DeliveryState.CATCHING_UP:
             return
         for entry in page.entries:
-            data = (
-                entry.delivers() if self._window else b"".join(entry.messages_for(self._username))
-            )
-            self._write(entry, data)
+            if self._window:
+                self._write(entry, entry.delivers())
+            elif entry.is_copy_for(self._username):
+                self._pass_over(entry)
+            else:
+                self._write(entry, b"".join(entry.messages_for(self._username)))
         self._step(Event.LAST_PAGE if page.complete else Event.PAGE)
         if self._notified:
             self.notified()
@@ -253,6 +260,12 @@ class Delivery:
             self._advance(self._last_taken())
             self._marks = None
             self._mailboxes.drained(self)
+
+    def _pass_over(self, entry: Entry) -> None:
+        self._sent = entry.end - 1
+        if self._marks is None:
+            self.position = self._sent
+            self._mailboxes.move(self)
 
     def _write(self, entry: Entry, data: bytes) -> None:
         output = self._output
@@ -339,5 +352,6 @@ class Delivery:
         # Behind what was sent: the messages between the position and that are in flight.
         limits = self._limits
         count = min(limits.page_messages, self._room())
-        page = Page(self.key[0], self._sent, count, limits.page_bytes)
+        user_id, device_id = self.key
+        page = Page(user_id, self._sent, count, limits.page_bytes, device_id)
         self._mailboxes.read_page(self, page)

@@ -1,10 +1,13 @@
-"""The user directory: which names are claimed, and which users are online."""
+"""The user directory: which users are online, and which logins are under way."""
 
 from __future__ import annotations
 
+from typing import cast
 from weakref import WeakValueDictionary
 
-from chat_protocol.domain.users import Session, User
+from chat_protocol.domain.login_rules import Holder, LoginRequest, decide, is_device
+from chat_protocol.domain.tokens import EndedTokens
+from chat_protocol.domain.users import Claim, Session, User
 from chat_protocol.errors import UserAlreadyLogged
 
 __all__ = ["Directory"]
@@ -13,14 +16,19 @@ __all__ = ["Directory"]
 class Directory:
     """The users that connections are concerned with at the moment.
 
-    Other users are not in memory; the store knows them. A claimed name can be promised to the login
-    that takes its session over, so that no other login gets the name in between.
+    Other users are not in memory; the store knows them.
+
+    Args:
+        tokens: of ended sessions, which stand for the password.
+        decides: whether to apply the rules of login. False: a store that nodes share does so.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, tokens: EndedTokens, decides: bool = True) -> None:
+        self._tokens = tokens
+        self._decides = decides
         self._users: WeakValueDictionary[str, User] = WeakValueDictionary()
-        self._claimed: dict[str, User] = {}
-        self._promised: set[User] = set()
+        self._claims: dict[User, list[Claim]] = {}
+        self._online: dict[User, None] = {}
 
     def user(self, name: str) -> User:
         """Return the user of a normalized name, registered or not."""
@@ -29,40 +37,79 @@ class Directory:
             user = self._users[name] = User(name)
         return user
 
-    def claim(self, name: str) -> User:
-        """Claim a name for a session that is about to begin.
+    def claim(self, name: str, login: LoginRequest, token: str) -> Claim:
+        """Claim a device of a user for a session that is about to begin.
+
+        :meth:`begin` or :meth:`give_up` must follow.
+
+        Args:
+            name: of the user.
+            login: what the login asks for.
+            token: of the session that will begin.
 
         Raises:
-            UserAlreadyLogged: the name is claimed.
+            AuthenticationFailed, UserAlreadyLogged, RateLimited: see login_rules.decide.
         """
-        if name in self._claimed:
-            raise UserAlreadyLogged(f"{name} is logged in elsewhere")
-        user = self._claimed[name] = self.user(name)
-        return user
+        user = self.user(name)
+        claim = Claim(user, token, login)
+        claims = self._claims.get(user, [])
+        if self._decides:
+            sessions = user.sessions + user.senders
+            proof = login.needs_proof and self._tokens.stands_for(name, login.shown)
+            decision = decide(name, login, cast("list[Holder]", [*sessions, *claims]), proof)
+            claim.verified, claim.trusted = decision.verified, decision.trusted
+            claim.ends = cast("tuple[Session, ...]", decision.ends)
+            if decision.spends:
+                self._tokens.spend(login.shown, user.sessions)
+        elif any(one.device == login.device and is_device(login.device) for one in claims):
+            raise UserAlreadyLogged(f"{name} is logging in from this device already")
+        self._claims[user] = [*claims, claim]
+        return claim
 
-    def claim_next(self, user: User) -> None:
-        """Promise a claimed name to a login that takes it over.
+    def taken_over(self, claim: Claim) -> Session | None:
+        """Return the session of this server that a claim may take over."""
+        login, user = claim.login, claim.user
+        for session in user.sessions + user.senders:
+            if session.device == login.device and (
+                session.has_token(login.shown) or (login.takes_over and session.receives)
+            ):
+                return session
+        return None
 
-        Raises:
-            UserAlreadyLogged: the name is promised to another login.
-        """
-        if user in self._promised:
-            raise UserAlreadyLogged(f"{user.name} is being taken over already")
-        self._promised.add(user)
+    def begin(self, claim: Claim, session: Session) -> bool:
+        """Note that the session of a claim has begun; return whether the user came online."""
+        self.give_up(claim)
+        user = claim.user
+        came_online = session.receives and not user.sessions
+        user.add(session)
+        if came_online:
+            self._online[user] = None
+        return came_online
 
-    def session_of(self, name: str) -> Session | None:
-        """Return the session of a user who is online."""
-        user = self._claimed.get(name)
-        return user.session if user is not None else None
+    def give_up(self, claim: Claim) -> None:
+        """Give up a claim."""
+        claims = self._claims[claim.user]
+        claims.remove(claim)
+        if not claims:
+            del self._claims[claim.user]
 
-    def release(self, user: User) -> None:
-        """Give up a claim or a promise. The name is free once both are given up."""
-        if user in self._promised:
-            self._promised.remove(user)
-        else:
-            del self._claimed[user.name]
+    def end(self, session: Session) -> bool:
+        """Note that a session has ended; return whether the user went offline."""
+        user = session.user
+        was_online = bool(user.sessions)
+        user.remove(session)
+        self._tokens.ended(session)
+        went_offline = was_online and not user.sessions
+        if went_offline:
+            del self._online[user]
+        return went_offline
+
+    def is_online(self, name: str) -> bool:
+        """Return whether the user of a normalized name is online at this server."""
+        user = self._users.get(name)
+        return user is not None and bool(user.sessions)
 
     @property
     def online(self) -> list[User]:
-        """The users that have a session, in the order of their logins."""
-        return [user for user in self._claimed.values() if user.session is not None]
+        """The users that are online, in the order of their logins."""
+        return list(self._online)

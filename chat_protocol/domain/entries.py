@@ -30,7 +30,7 @@ class Entry(NamedTuple):
     sender: str
     """Username of the sender."""
     device: str
-    """Device that sent the messages; empty for the unnamed device."""
+    """Device that sent the messages, as in Session.device; empty for the unnamed one."""
     scope: int
     to: tuple[str, ...]
     """Usernames of the recipients; empty if the messages went to everyone."""
@@ -52,6 +52,10 @@ class Entry(NamedTuple):
     def _names_size(self) -> int:
         # A single name is in each frame already.
         return 0 if len(self.to) == 1 else sum(2 + len(name.encode()) for name in self.to)
+
+    def is_copy_for(self, username: str) -> bool:
+        """Return whether a user has it because the user sent it, from another device."""
+        return self.sender == username and username not in self.to
 
     def between(self, begin: int, end: int) -> Entry:
         """Return the messages with offsets from ``begin`` to below ``end``."""

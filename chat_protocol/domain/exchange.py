@@ -24,6 +24,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from chat_protocol.domain.delivery import Delivery
+from chat_protocol.domain.entries import Entry
 from chat_protocol.domain.limits import Limits
 from chat_protocol.domain.logins import Logins
 from chat_protocol.domain.messages import Batch, Message, PositionKey
@@ -411,20 +412,38 @@ class Exchange:
         for user in recipients or self._everyone_but(message.sender.user):
             if not user.id:
                 self._learn(message)
-            session = user.session
             # A shared store notifies the nodes of the recipients, this one included.
-            if session is None or self._shared:
+            if self._shared:
+                continue
+            for session in user.sessions:
+                try:
+                    if session.version == 1:
+                        frames = entry.messages_for(user.name)
+                        data = frames[0] if len(frames) == 1 else b"".join(frames)
+                    else:
+                        data = delivers = delivers or entry.delivers(message.texts)
+                    count += session.delivery.deliver(entry, data)
+                except Exception:
+                    self._fault(session, "A delivery to {peer} met a fault")
+        if message.copied and not self._shared:
+            count += self._deliver_copies(message, entry, delivers)
+        return count * message.accepted
+
+    def _deliver_copies(self, message: Message, entry: Entry, delivers: bytes) -> int:
+        """Write a message to the other devices of its sender."""
+        count = 0
+        for session in message.sender.user.sessions:
+            if session.device == message.sender.device:
                 continue
             try:
                 if session.version == 1:
-                    frames = entry.messages_for(user.name)
-                    data = frames[0] if len(frames) == 1 else b"".join(frames)
+                    session.delivery.pass_over(entry)
                 else:
-                    data = delivers = delivers or entry.delivers(message.texts)
-                count += session.delivery.deliver(entry, data)
+                    delivers = delivers or entry.delivers(message.texts)
+                    count += session.delivery.deliver(entry, delivers)
             except Exception:
                 self._fault(session, "A delivery to {peer} met a fault")
-        return count * message.accepted
+        return count
 
     def _everyone_but(self, sender: User) -> list[User]:
         return [user for user in self._online() if user is not sender]
@@ -516,9 +535,9 @@ class Exchange:
     def _fault_of(self, delivery: Delivery, failure: Failure) -> None:
         """End the connection of a delivery that met a fault."""
         for user in self._online():
-            session = user.session
-            if session is not None and session.delivery is delivery:
-                self._fault(session, "A delivery to {peer} met a fault", failure)
+            for session in user.sessions:
+                if session.delivery is delivery:
+                    self._fault(session, "A delivery to {peer} met a fault", failure)
 
     async def _answer_queries(self) -> None:
         count = self._limits.pages_at_once

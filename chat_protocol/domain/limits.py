@@ -83,6 +83,14 @@ class Limits:
     routes: int = 64
     """Recipients that a session keeps at hand. Above it the session drops all and starts again."""
 
+    device_seconds: float = 30 * 24 * 60 * 60
+    """Time in seconds after which the server forgets a device that is offline, unless it is the
+    user's last one. 0: none."""
+
+    token_seconds: float = 300
+    """Time in seconds after the end of a verified session in which its token stands for the
+    password, once. 0: none."""
+
     correlation_tests: int = 1024
     """Unanswered CorrelationIdTests of one connection. The server refuses the next one with
     RateLimited."""

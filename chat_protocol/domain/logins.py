@@ -7,11 +7,12 @@ from collections.abc import Callable
 from twisted.internet.defer import Deferred, succeed
 from twisted.python.failure import Failure
 
+from chat_protocol.domain.login_rules import is_device
 from chat_protocol.domain.messages import Registration
 from chat_protocol.domain.ports import ISharedStore, IStore
 from chat_protocol.domain.queries import Lookup
 from chat_protocol.domain.users import Claim, Session, User
-from chat_protocol.errors import Unavailable, UserAlreadyLogged
+from chat_protocol.errors import Unavailable
 
 __all__ = ["Logins"]
 
@@ -33,26 +34,17 @@ class Logins:
         self._released: list[Session | Claim] = []
         self._freed: dict[Session | Claim, Deferred[None]] = {}
 
-    def register(
-        self, name: str, when: int, token: str = "", shown: str = ""
-    ) -> Deferred[Registration]:
+    def register(self, registration: Registration) -> Deferred[Registration]:
         """Store a login. Fires with the registration, filled in by the store.
 
-        If a store that is not shared cannot write, registered users can log in all the same, to
-        read their mailboxes.
-
-        Args:
-            name: of the user.
-            when: nanoseconds since the epoch.
-            token: see Registration.
-            shown: see Registration.
+        If a store that is not shared cannot write, users can log in from devices that it knows all
+        the same, to read their mailboxes.
 
         Raises:
-            UserAlreadyLogged: in the Deferred; the user has a session in another process.
-            Unavailable: in the Deferred; the store cannot register a new user now.
+            Refused: in the Deferred; the rules of login refuse it, in a store that is shared.
+            Unavailable: in the Deferred; the store cannot register a new user or device now.
             OutcomeUnknown: in the Deferred; the store cannot tell whether it did.
         """
-        registration = Registration(name, when, token, shown)
         registered = self._registered[registration] = Deferred()
         self._registrations.append(registration)
         self._request()
@@ -64,6 +56,9 @@ class Logins:
         The position of its delivery is stored no later than that.
         """
         if not self._shared:
+            if _is_tracked(session):
+                self._released.append(session)
+                self._request()
             return succeed(None)
         freed = self._freed[session] = Deferred()
         self._released.append(session)
@@ -96,7 +91,7 @@ class Logins:
                 # The connection was lost meanwhile: nobody else gives the user up.
                 self._give_up(registration)
             elif self._shared and not registration.number:
-                registered.errback(UserAlreadyLogged(f"{registration.name} is logged in elsewhere"))
+                registered.errback(registration.refused)
             else:
                 registered.callback(registration)
         for session in released:
@@ -109,8 +104,9 @@ class Logins:
         if registration.number:
             user = User(registration.name)
             user.id = registration.user_id
-            claim = Claim(user, registration.token)
+            claim = Claim(user, registration.token, registration.login)
             claim.number = registration.number
+            claim.device_id = registration.device_id
             self._released.append(claim)
             self._request()
 
@@ -134,7 +130,7 @@ class Logins:
         """
         if not registrations:
             return
-        lookups = [Lookup(registration.name) for registration in registrations]
+        lookups = [Lookup(one.name, one.login.device) for one in registrations]
         if not self._shared:
             # In a cluster only the store knows whether another node has the user.
             try:
@@ -143,8 +139,16 @@ class Logins:
                 unreadable(error)
         for lookup, registration in zip(lookups, registrations, strict=True):
             registered = self._registered.pop(registration)
-            if lookup.user_id:
-                registration.user_id = lookup.user_id
-                registered.callback(registration)
-            else:
+            if not lookup.user_id:
                 registered.errback(Unavailable("no new users now, try again later"))
+            elif not lookup.known:
+                registered.errback(Unavailable("no new devices now, try again later"))
+            else:
+                registration.user_id, registration.device_id = lookup.user_id, lookup.device_id
+                registration.known, registration.has_devices = True, lookup.has_devices
+                registered.callback(registration)
+
+
+def _is_tracked(session: Session | Claim) -> bool:
+    """Return whether a store that is not shared needs to know that a session has ended."""
+    return session.user.has_devices or (not is_device(session.device) and session.device_id > 0)

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import TypeAlias
 
 from chat_protocol.domain.entries import Entry
+from chat_protocol.domain.login_rules import LoginRequest
 from chat_protocol.domain.users import Audience, Claim, Session
+from chat_protocol.errors import Refused
 from chat_protocol.wire.codes import Code
 
 __all__ = ["Batch", "Message", "PositionKey", "Registration"]
@@ -19,7 +21,7 @@ class Message:
     """One or more consecutive messages from one session to one audience.
 
     A handler makes it; ``offset``, ``accepted``, ``refusal``, ``detail`` and ``recipient_ids``
-    are filled in by admission (domain/admission.py).
+    are filled in by admission (domain/admission.py), ``copied`` by the store.
 
     Args:
         sender: the session that the messages came from.
@@ -36,6 +38,7 @@ class Message:
         "_entry",
         "accepted",
         "audience",
+        "copied",
         "correlation_ids",
         "detail",
         "frames",
@@ -77,6 +80,8 @@ class Message:
         """How many messages from the front are answered OK. The others are answered ``refusal``."""
         self.refusal = Code.OK
         self.detail = ""
+        self.copied = False
+        """Whether the store keeps it for the sender's other devices as well."""
         self._entry: Entry | None = None
 
     def reset(self) -> None:
@@ -113,23 +118,66 @@ class Message:
 class Registration:
     """A login. The store registers the user if it is new, and keeps the time of the login.
 
-    ``user_id`` and ``number`` are the store's answer.
+    The store fills in the answer, from ``user_id`` on.
+
+    Args:
+        name: of the user.
+        when: nanoseconds since the epoch.
+        login: what it asks for.
+        token: of the session that begins; empty: no login can show it.
+        online: for a store that is not shared, the ids of the user's devices that are online.
     """
 
-    __slots__ = ("name", "number", "shown", "token", "user_id", "when")
+    __slots__ = (
+        "came_online",
+        "device_id",
+        "ends",
+        "has_devices",
+        "known",
+        "login",
+        "name",
+        "number",
+        "online",
+        "refused",
+        "token",
+        "trusted",
+        "user_id",
+        "verified",
+        "when",
+    )
 
-    def __init__(self, name: str, when: int, token: str = "", shown: str = "") -> None:
+    def __init__(
+        self,
+        name: str,
+        when: int,
+        login: LoginRequest = LoginRequest(),  # noqa: B008
+        token: str = "",
+        online: frozenset[int] = frozenset(),
+    ) -> None:
         self.name = name
         self.when = when
-        """Nanoseconds since the epoch."""
+        self.login = login
         self.token = token
-        """Of the session that begins. Empty: no login can take it over."""
-        self.shown = shown
-        """The token of the session to take over; empty: none."""
+        self.online = online
         self.user_id = 0
+        self.device_id = 0
+        """Of the device, or of the name of a session that only asks and sends. The unnamed device
+        has the id 0."""
+        self.known = False
+        """Whether the store knew the device, or the publishing ids of that name."""
+        self.has_devices = False
+        """Whether the user has several devices, so that the store keeps a position for each."""
+        # By a store that nodes share. Others leave these as they are.
         self.number = 0
-        """Of the session, unique in the store. 0: another node has the user. A store that is not
-        shared leaves it 0."""
+        """Of the session, unique in the store. 0: the login is refused."""
+        self.refused: Refused | None = None
+        """Why."""
+        self.verified = self.trusted = False
+        """See login_rules.Decision."""
+        self.ends: tuple[int, ...] = ()
+        """The numbers of the sessions at this node that it ends."""
+        self.came_online = False
+        """Whether the user was offline at all nodes."""
 
 
 class Batch:
@@ -150,4 +198,5 @@ class Batch:
         """For each device, the offset of the last message that it has received. A position never
         moves back. A message that all devices of the user have received leaves the mailbox."""
         self.released = released or []
-        """Sessions that have ended. A store that is not shared ignores them."""
+        """Sessions that have ended, and logins that were given up. A store that is not shared gets
+        those only whose device it knows by name, or whose user has several devices."""

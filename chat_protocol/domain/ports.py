@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from twisted.internet.defer import Deferred
 from zope.interface import Attribute, Interface
 
-from chat_protocol.domain.messages import Batch
+from chat_protocol.domain.messages import Batch, PositionKey
 from chat_protocol.domain.queries import Query
 
 __all__ = ["IClusterListener", "ISharedStore", "IStore"]
@@ -70,6 +70,30 @@ class IStore(Interface):
         Fires with whether more steps are needed. Fails with Unavailable.
         """
 
+    def forget_devices(
+        when: int, absent: int, online: Collection[PositionKey]
+    ) -> Deferred[list[PositionKey]]:
+        """Forget some of the devices that users have no more, in a step of some milliseconds.
+
+        The next step goes on where this one ends. Only users with several devices are concerned.
+
+        These are the devices that have been offline for longer than ``absent``, and those that are
+        further behind than a mailbox may hold, while another device of the user is not. What a user
+        has sent from other devices does not count for that. A user's last device stays. Publishing
+        ids stay as long as those of a name under which the user only sends: SENDER_SECONDS.
+
+        Another call may be under way when this one is made.
+
+        Args:
+            when: nanoseconds since the epoch.
+            absent: in nanoseconds.
+            online: the devices of such users that have a session at this server. They are not
+                forgotten.
+
+        Fires with the devices of ``online`` that are too far behind; they are forgotten by a later
+        call, when their sessions have ended. Fails with Unavailable.
+        """
+
     def close() -> Deferred[None]:
         """Close the store. Fires when another process can open it."""
 
@@ -84,7 +108,7 @@ class IClusterListener(Interface):
         """End a session of this node, if it has it: a login at another node has taken it over."""
 
     def presence_changed(name: str, online: bool, time: int) -> None:
-        """Note that a user of another node came online or went offline.
+        """Note that a user came online or went offline, at any node.
 
         ``time`` is in nanoseconds since the epoch.
         """
@@ -96,12 +120,23 @@ class IClusterListener(Interface):
 class ISharedStore(IStore):
     """A store that the nodes of a cluster share.
 
-    The store decides which logins succeed: ``number`` of a Registration is 0 if another node has
-    the user. Other nodes write to the mailboxes as well. So a session reads its mailbox when the
-    store notifies it, and no message is delivered as it is stored.
+    The store decides by login_rules.decide which logins succeed: ``number`` of a Registration is 0
+    if it is refused, for the reason in ``refused``. It reports to all nodes which users come online
+    and go offline (IClusterListener.presence_changed). Other nodes write to the mailboxes as well.
+    So a session reads its mailbox when the store notifies it, and no message is delivered as it is
+    stored.
     """
 
     serving: bool = Attribute("Whether no other node can have taken over the users of this one.")
 
-    def attach(listener: IClusterListener) -> None:
-        """Set the listener that is told what the other nodes do."""
+    def attach(listener: IClusterListener, token_seconds: float) -> None:
+        """Set the listener that is told what the other nodes do.
+
+        ``token_seconds``: see Limits.
+        """
+
+    def distrust_tokens() -> Deferred[None]:
+        """Let no token of any session stand for a password; see domain.tokens.EndedTokens.
+
+        Fires when that is stored. Fails with Unavailable.
+        """

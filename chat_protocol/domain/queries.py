@@ -13,26 +13,35 @@ __all__ = ["Account", "Conversation", "Lookup", "Page", "Query", "UserList"]
 
 
 class Lookup:
-    """Asks for the id of a user; 0 if there is no user of that name."""
+    """Asks for the id of a user; 0 if there is no user of that name.
 
-    __slots__ = ("name", "user_id")
+    The other answers are those of a Registration with the same device.
+    """
 
-    def __init__(self, name: str) -> None:
+    __slots__ = ("device", "device_id", "has_devices", "known", "name", "user_id")
+
+    def __init__(self, name: str, device: str = "") -> None:
         self.name = name
+        self.device = device
         self.user_id = 0
+        self.device_id = 0
+        self.known = False
+        self.has_devices = False
 
 
 class Account:
     """Asks what a version 2 login needs to know about its user."""
 
-    __slots__ = ("pending", "publishing_id", "user_id")
+    __slots__ = ("device_id", "pending", "publishing_id", "user_id")
 
-    def __init__(self, user_id: int) -> None:
+    def __init__(self, user_id: int, device_id: int = 0) -> None:
         self.user_id = user_id
+        self.device_id = device_id
+        """Of the device, or of the name of a session that only asks and sends."""
         self.publishing_id = 0
-        """The highest publishing id of the user's messages; 0: none."""
+        """The highest publishing id of the messages from there; 0: none."""
         self.pending = 0
-        """Messages in the mailbox."""
+        """Messages that will be delivered to the device."""
 
 
 class UserList:
@@ -73,7 +82,10 @@ class Conversation:
 
 
 class Page:
-    """Asks for the oldest messages of a mailbox behind an offset.
+    """Asks for the oldest messages of a mailbox behind an offset, as one device gets them.
+
+    A device gets what its user has sent from other devices since its first login, but not what it
+    has sent itself, unless that was to the user.
 
     To fill it in, the store calls :meth:`clear`, then :meth:`add` for each entry in the order of
     the offsets, until that returns False.
@@ -84,14 +96,18 @@ class Page:
         "after",
         "complete",
         "count",
+        "device_id",
         "entries",
         "max_bytes",
         "max_messages",
         "user_id",
     )
 
-    def __init__(self, user_id: int, after: int, max_messages: int, max_bytes: int) -> None:
+    def __init__(
+        self, user_id: int, after: int, max_messages: int, max_bytes: int, device_id: int = 0
+    ) -> None:
         self.user_id = user_id
+        self.device_id = device_id
         self.after = after
         self.max_messages = max_messages
         self.max_bytes = max_bytes

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hmac
+
 from chat_protocol.domain.delivery import Delivery
 from chat_protocol.domain.limits import Limits
+from chat_protocol.domain.login_rules import NO_NAME, LoginRequest, is_device
 from chat_protocol.domain.peer import IConnection, IOutput
 from chat_protocol.wire.bulk import MAX_ROUTE
 from chat_protocol.wire.commands import Scope
@@ -16,24 +19,39 @@ __all__ = ["EVERYONE", "Audience", "Claim", "Session", "User"]
 class User:
     """A username and what is known about it. At any time there is one object for one name."""
 
-    __slots__ = ("__weakref__", "id", "name", "session")
+    __slots__ = ("__weakref__", "has_devices", "id", "name", "senders", "sessions")
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.id = 0
         """The id in the store. 0: it is not known whether there is such a user."""
-        self.session: Session | None = None
-        """The user's session; None: the user is offline."""
+        self.sessions: tuple[Session, ...] = ()
+        """The sessions of the user's devices; empty: the user is offline."""
+        self.senders: tuple[Session, ...] = ()
+        """The sessions that only ask and send."""
+        self.has_devices = False
+        """Whether the store keeps a position for each of several devices."""
 
     @property
     def takes_at_once(self) -> bool:
-        """Whether the user's session can take a message as soon as it is stored.
+        """Whether a session of the user can take a message as soon as it is stored.
 
         Then a full mailbox does not refuse it.
         """
-        # Admission asks in the thread of the store, while the reactor may end the session.
-        session = self.session
-        return session is not None and session.delivery.takes_at_once
+        # Admission asks in the thread of the store, while the reactor may end a session.
+        return any(session.delivery.takes_at_once for session in self.sessions)
+
+    def add(self, session: Session) -> None:
+        """Add a session."""
+        if session.receives:
+            self.sessions += (session,)
+        else:
+            self.senders += (session,)
+
+    def remove(self, session: Session) -> None:
+        """Remove a session that has ended."""
+        self.sessions = tuple(one for one in self.sessions if one is not session)
+        self.senders = tuple(one for one in self.senders if one is not session)
 
 
 class Audience:
@@ -59,67 +77,109 @@ EVERYONE = Audience()
 
 
 class Claim:
-    """A username that a login has claimed, until the session begins.
+    """A login that is under way: it has claimed its device until the session begins.
 
-    Args:
-        user: the user of that name.
-        token: of the session that will begin.
-    """
-
-    __slots__ = ("number", "token", "user")
-
-    def __init__(self, user: User, token: str) -> None:
-        self.user = user
-        self.token = token
-        self.number = 0
-        """See Session."""
-
-
-class Session:
-    """What the server keeps for a user who is online.
+    Provides login_rules.Holder.
 
     Args:
         user: the user.
+        token: of the session that will begin.
+        login: what the login asks for.
+    """
+
+    __slots__ = ("device_id", "ends", "login", "number", "token", "trusted", "user", "verified")
+
+    under_way = True
+
+    def __init__(self, user: User, token: str, login: LoginRequest) -> None:
+        self.user = user
+        self.token = token
+        self.login = login
+        self.verified = login.verified
+        self.trusted = login.verified
+        self.ends: tuple[Session, ...] = ()
+        """The sessions that end when this one begins."""
+        self.number = 0
+        self.device_id = 0
+        """See Session."""
+
+    @property
+    def device(self) -> str:
+        """See Session."""
+        return self.login.device
+
+    def has_token(self, token: str) -> bool:
+        return False
+
+
+class Session:
+    """What the server keeps for a session. Provides login_rules.Holder.
+
+    Args:
+        claim: what the login has claimed.
         output: of the connection, for the answers to messages.
         connection: paused while too many bytes of the session wait for the store.
         delivery: brings the user's messages.
-        version: of the login, and of everything that the server sends on its own.
     """
 
     __slots__ = (
         "connection",
         "delivery",
         "device",
+        "device_id",
         "number",
         "output",
         "outstanding",
         "published",
         "routes",
         "token",
+        "trusted",
         "user",
+        "verified",
         "version",
     )
 
+    under_way = False
+
     def __init__(
-        self, user: User, output: IOutput, connection: IConnection, delivery: Delivery, version: int
+        self, claim: Claim, output: IOutput, connection: IConnection, delivery: Delivery
     ) -> None:
-        self.user = user
+        self.user = claim.user
         self.output = output
         self.connection = connection
         self.delivery = delivery
-        self.version = version
-        self.device = ""
-        """The device that logged in; empty: the unnamed one."""
-        self.number = 0
+        self.version = claim.login.version
+        """Of the login, and of everything that the server sends on its own."""
+        self.device = claim.device
+        """The device that logged in; empty: the unnamed one. See login_rules.sender_name."""
+        self.device_id = claim.device_id
+        """The id of the device in the store. 0: the unnamed one, or it has none."""
+        self.number = claim.number
         """Distinguishes the user's sessions in a store that nodes share."""
-        self.token = ""
-        """A login that shows it takes the session over. Empty: no login can."""
+        self.token = claim.token
+        """What a later login can show. Empty: nothing."""
+        self.verified = claim.verified
+        self.trusted = claim.trusted
+        """See login_rules.Holder."""
         self.outstanding = 0
         """Bytes of messages that are not answered yet."""
         self.published = 0
         """The highest publishing id that this session has sent or that was stored before it."""
         self.routes = _NO_ROUTES
         """Audiences that the session keeps at hand, by their bytes in a Message or a Publish."""
+
+    @property
+    def receives(self) -> bool:
+        """Whether messages are delivered to it."""
+        return is_device(self.device)
+
+    @property
+    def numbers(self) -> bool:
+        """Whether its messages may have publishing ids."""
+        return self.device != NO_NAME
+
+    def has_token(self, token: str) -> bool:
+        return bool(self.token) and hmac.compare_digest(self.token.encode(), token.encode())
 
     def remember(self, audience: Audience, limits: Limits) -> None:
         """Keep an audience at hand, all of whose users exist.

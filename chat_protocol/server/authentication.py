@@ -12,17 +12,18 @@ from twisted.cred.error import LoginFailed, UnauthorizedLogin
 from twisted.cred.portal import IRealm, Portal
 from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.internet.interfaces import IReactorTime
-from zope.interface import Interface, implementer
+from zope.interface import Attribute, Interface, implementer
 
 from chat_protocol.domain.names import canonical_username
 from chat_protocol.errors import AuthenticationFailed, InvalidUsername, RateLimited
 from chat_protocol.server.throttle import Throttle
 from chat_protocol.transport.addresses import address_of
 
-__all__ = ["Authenticator", "Credentials", "IReloadable"]
+__all__ = ["Authenticator", "Credentials", "IReloadable", "certifies"]
 
 
-def _same_name(certified: str, name: str) -> bool:
+def certifies(certified: str, name: str) -> bool:
+    """Return whether a certificate with the common name ``certified`` is that of a user."""
     with suppress(InvalidUsername):
         return canonical_username(certified) == name
     return False
@@ -30,6 +31,11 @@ def _same_name(certified: str, name: str) -> bool:
 
 class IReloadable(Interface):
     """A checker that has read passwords from a file."""
+
+    readings: int = Attribute("How many times the passwords were read.")
+
+    def reload_if_changed() -> None:
+        """Read the file again if it is not the one that was read last."""
 
     def reload() -> None:
         """Read the file again.
@@ -89,6 +95,8 @@ class Authenticator:
         version_1: bool = False,
         timeout: float = 30.0,
     ) -> None:
+        self.takes_passwords = bool(checkers)
+        """Whether a password can verify a user; else a certificate is needed."""
         self._checkers = checkers
         self._portal = Portal(_Realm(), checkers)
         self._clock = clock
@@ -103,6 +111,17 @@ class Authenticator:
             if IReloadable.providedBy(checker):
                 IReloadable(checker).reload()
 
+    @property
+    def readings(self) -> int:
+        """How many times passwords were read from files, including those that changed just now."""
+        total = 0
+        for checker in self._checkers:
+            if IReloadable.providedBy(checker):
+                reloadable = IReloadable(checker)
+                reloadable.reload_if_changed()
+                total += reloadable.readings
+        return total
+
     def knows(self, host: str, name: str) -> bool:
         """Return whether the right password of a name came from an address lately."""
         return self._throttle.knows(host, name)
@@ -113,17 +132,14 @@ class Authenticator:
         name: str,
         password: str | None,
         version: int,
-        certified: str | None = None,
-    ) -> None:
-        """Return if ``name`` may log in from ``host``.
+    ) -> bool:
+        """Return whether the user is verified; False: version 1 needs no password.
 
         Args:
             host: the address of the client.
             name: in its normal form.
             password: as in the login; None: there was none.
             version: of the login.
-            certified: the name in the valid certificate that the client has shown; None: there is
-                no such certificate.
 
         Raises:
             AuthenticationFailed: the password is wrong or missing, or the certificate has another
@@ -132,10 +148,8 @@ class Authenticator:
                 address is being checked.
         """
         if version == 1 and self._version_1:
-            return
-        if certified is not None and _same_name(certified, name):
-            return
-        if not self._checkers:
+            return False
+        if not self.takes_passwords:
             raise AuthenticationFailed("a certificate with this name is needed")
         if password is None:
             raise AuthenticationFailed("a password is needed")
@@ -159,3 +173,4 @@ class Authenticator:
         finally:
             self._under_way.discard(key)
         self._throttle.right(host, name)
+        return True

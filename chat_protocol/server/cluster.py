@@ -8,7 +8,7 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from chat_protocol.domain.ports import IClusterListener, ISharedStore
-from chat_protocol.domain.users import Session
+from chat_protocol.domain.users import Session, User
 from chat_protocol.server.peer import Observer, Peer
 from chat_protocol.server.presence import PresenceFeed
 from chat_protocol.wire.codes import Code
@@ -22,45 +22,51 @@ class ClusterSessions(Observer):
 
     Args:
         store: this attaches itself to it at once.
-        presence: is told about the users of other nodes.
+        presence: is told who comes online and goes offline.
+        token_seconds: see Limits.
     """
 
     log = Logger()
 
-    def __init__(self, store: ISharedStore, presence: PresenceFeed) -> None:
+    def __init__(self, store: ISharedStore, presence: PresenceFeed, token_seconds: float) -> None:
         self._store = store
         self._presence = presence
-        self._sessions: dict[int, Session] = {}
-        store.attach(self)
+        self._users: dict[int, User] = {}
+        """The users that have a session here, by their ids."""
+        store.attach(self, token_seconds)
 
     def check_lease(self) -> None:
         """End all sessions if the lease has run out. Nothing more is delivered or stored then."""
-        if not self._store.serving and self._sessions:
+        if not self._store.serving and self._users:
             self.lease_lost()
 
     def logged_in(self, peer: Peer, session: Session) -> None:
-        self._sessions[session.user.id] = session
+        self._users[session.user.id] = session.user
 
     def logged_out(self, peer: Peer, session: Session, why: str) -> None:
-        if self._sessions.get(session.user.id) is session:
-            del self._sessions[session.user.id]
+        if not (session.user.sessions or session.user.senders):
+            self._users.pop(session.user.id, None)
 
     def notified(self, user_ids: Sequence[int] | None) -> None:
-        for user_id in list(self._sessions) if user_ids is None else user_ids:
-            session = self._sessions.get(user_id)
-            if session is not None:
+        for user_id in list(self._users) if user_ids is None else user_ids:
+            user = self._users.get(user_id)
+            for session in user.sessions if user is not None else ():
                 session.delivery.notified()
 
     def replaced(self, user_id: int, number: int) -> None:
-        session = self._sessions.get(user_id)
-        if session is not None and session.number == number:
-            session.connection.end(Code.REPLACED, "a new connection of yours took over")
+        for session in self._sessions_of(user_id):
+            if session.number == number:
+                session.connection.end(Code.REPLACED, "a new connection of yours took over")
+
+    def _sessions_of(self, user_id: int) -> tuple[Session, ...]:
+        user = self._users.get(user_id)
+        return () if user is None else user.sessions + user.senders
 
     def presence_changed(self, name: str, online: bool, time: int) -> None:
         self._presence.tell(name, online, time)
 
     def lease_lost(self) -> None:
-        sessions = list(self._sessions.values())
+        sessions = [one for user_id in self._users for one in self._sessions_of(user_id)]
         self.log.error(
             "The lease of this node has run out: ending {count} sessions, which other nodes may"
             " have taken over",

@@ -7,7 +7,7 @@ from functools import cache
 from importlib.metadata import version
 from random import Random
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IAddress, IReactorTime
 from twisted.internet.protocol import Protocol, ServerFactory
@@ -15,18 +15,22 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from chat_protocol.domain.admission import MAX_PUBLISHING_ID
 from chat_protocol.domain.counters import Counters
 from chat_protocol.domain.directory import Directory
 from chat_protocol.domain.exchange import Exchange
 from chat_protocol.domain.limits import Limits
+from chat_protocol.domain.login_rules import LoginRequest
 from chat_protocol.domain.messages import Message
 from chat_protocol.domain.metrics import Meter
 from chat_protocol.domain.names import canonical_username
 from chat_protocol.domain.ports import ISharedStore, IStore
 from chat_protocol.domain.queries import Account, Conversation, Lookup, UserList
+from chat_protocol.domain.tokens import EndedTokens
 from chat_protocol.domain.turn import Turn
 from chat_protocol.domain.users import EVERYONE, Audience, Session, User
 from chat_protocol.errors import InvalidUsername, Malformed, RateLimited, UserNotFound
+from chat_protocol.server.absent_devices import AbsentDevices
 from chat_protocol.server.addresses import Addresses
 from chat_protocol.server.admission import Admission
 from chat_protocol.server.authentication import Authenticator
@@ -131,14 +135,16 @@ class ChatFactory(ServerFactory):
         self.backlog = Backlog(clock, self.turn, LEFT_OVER_SECONDS)
         self.newcomers = readers_for(clock, self.turn, NEWCOMER_SECONDS)
         self.newcomers_backlog = Backlog(clock, self.turn, NEWCOMER_SECONDS)
-        self.directory = Directory()
+        self.tokens = EndedTokens(limits.token_seconds, clock.seconds)
+        self.directory = Directory(self.tokens, not ISharedStore.providedBy(store))
         self.connections: set[Connection] = set()
         self._empty: list[Deferred[None]] = []
 
         self.rate_limiter = RateLimiter(limits, clock, self.counters, self.log_limiter)
         self.timeouts = Timeouts(limits, self._timed_out, clock)
         self.heartbeats = Heartbeats(_heartbeat_missed, clock)
-        self.presence = PresenceFeed(limits.missed_presences, wall_clock)
+        self._shared = ISharedStore(store) if ISharedStore.providedBy(store) else None
+        self.presence = PresenceFeed(limits.missed_presences, wall_clock, self._shared is not None)
         self._addresses = Addresses()
         self.admission = Admission(
             limits, self.connections, self._addresses, self.rate_limiter, clock
@@ -153,14 +159,21 @@ class ChatFactory(ServerFactory):
             self._connection_log,
         ]
         check_lease = None
-        if ISharedStore.providedBy(store):
-            cluster = ClusterSessions(store, self.presence)
+        if self._shared is not None:
+            cluster = ClusterSessions(self._shared, self.presence, limits.token_seconds)
             self._observers.insert(0, cluster)
             check_lease = cluster.check_lease
         self._vanished = VanishedPeers(
             lambda: self.connections, self._peer_vanished, self.timeouts.check_frame, clock
         )
-        self._watches = (self._vanished, self.heartbeats, self.timeouts, self.log_limiter)
+        devices = AbsentDevices(store, self.directory, limits.device_seconds, clock, wall_clock)
+        self._watches = (
+            self._vanished,
+            self.heartbeats,
+            self.timeouts,
+            self.log_limiter,
+            devices,
+        )
 
         self.exchange = Exchange(
             store, self.turn, limits, clock, lambda: self.directory.online, check_lease, meter
@@ -173,6 +186,8 @@ class ChatFactory(ServerFactory):
             authenticator,
             self.sniffer.certified_name,
             self._observers,
+            self.presence,
+            self.distrust_tokens,
             wall_clock,
         )
         self.dispatcher = Dispatcher(
@@ -280,14 +295,21 @@ class ChatFactory(ServerFactory):
         Fires when the name is free.
         """
         session.delivery.end()
-        user = session.user
-        user.session = None
-        self.directory.release(user)
+        if self.directory.end(session):
+            self.presence.went_offline(session.user)
         clean = reason.check(ConnectionDone) is not None  # type: ignore[no-untyped-call]
         why = "" if clean else why_lost(reason)
         for observer in self._observers:
             observer.logged_out(peer, session, why)
         return self.exchange.logins.release(session)
+
+    def distrust_tokens(self) -> Deferred[None]:
+        """Let no token stand for a password: the passwords were read again.
+
+        Fires when that is so at all nodes.
+        """
+        self.tokens.forget(one for user in self.directory.online for one in user.sessions)
+        return self._shared.distrust_tokens() if self._shared is not None else succeed(None)
 
     def refused(self, peer: Peer, code: Code, count: int, detail: str, first: bool) -> None:
         """Note refusals. ``first``: no request of this connection met that code before."""
@@ -339,8 +361,8 @@ class ChatFactory(ServerFactory):
         return logged_in.addErrback(self.counters.login_failed, 1)
 
     async def _log_in_1(self, peer: Peer, username: str) -> Code:
-        claim = await self._login.claim(peer, username, None, 1)
-        self._login.begin_session(peer, claim, 1)
+        claim, _ = await self._login.claim(peer, username, None, LoginRequest())
+        self._login.begin_session(peer, claim)
         self.counters.login(1)
         return Code.OK
 
@@ -355,15 +377,16 @@ class ChatFactory(ServerFactory):
     async def _log_in_2(
         self, peer: Peer, username: str, properties: LoginProperties
     ) -> commands.LoginAnswer:
-        claim = await self._login.claim(peer, username, properties.password, 2, properties.session)
-        account = Account(claim.user.id)
+        login = LoginRequest(properties.device, 2, properties.session, properties.takes_over)
+        claim, registration = await self._login.claim(peer, username, properties.password, login)
+        account = Account(claim.user.id, claim.device_id)
         try:
             await self.exchange.query(account)
         except BaseException:
             self._login.give_up(peer, claim)
             raise
-        session = self._login.begin_session(peer, claim, 2, properties.window)
-        session.published = account.publishing_id
+        session = self._login.begin_session(peer, claim, properties.window)
+        session.published = account.publishing_id if session.numbers else MAX_PUBLISHING_ID
         if properties.heartbeat:
             self.heartbeats.expect(peer, properties.heartbeat)
         if properties.presence:
@@ -375,8 +398,9 @@ class ChatFactory(ServerFactory):
             "heartbeat": str(properties.heartbeat),
             "window": str(properties.window),
             "max-frame-length": str(MAX_FRAME),
-            "publishing-id": str(account.publishing_id),
-            "pending": str(account.pending),
+            "publishing-id": str(account.publishing_id if session.numbers else 0),
+            "pending": str(account.pending if session.receives else 0),
+            "resumed": str(int(registration.known)),
             "session": session.token,
         }
         return commands.LoginAnswer(Code.OK, "", granted)
@@ -455,6 +479,8 @@ class ChatFactory(ServerFactory):
             raise Malformed(f"scope: there is no scope {command.scope}")
         session = peer.session
         assert session is not None
+        if command.publishing_id and not session.numbers:
+            raise Malformed("publishingId: a session without a device has none (receive = 0)")
         size = _ANSWER_OVERHEAD + len(command.message.encode())
         size += len(session.user.name.encode()) + sum(2 + len(to.encode()) for to in audience.to)
         if size > MAX_FRAME:
@@ -570,7 +596,7 @@ class ChatFactory(ServerFactory):
             if size > ANSWER_BYTES:
                 break
             if asked.online is None:
-                online = self.directory.session_of(name) is not None
+                online = self.directory.is_online(name)
             else:
                 online = name in asked.online
             users.append(commands.UserStatus(name, int(online), last_login))

@@ -2,43 +2,51 @@
 
 from __future__ import annotations
 
-import hmac
 import secrets
 from collections.abc import Callable, Sequence
+
+from twisted.internet.defer import Deferred
 
 from chat_protocol.domain.delivery import Delivery
 from chat_protocol.domain.directory import Directory
 from chat_protocol.domain.exchange import Exchange
 from chat_protocol.domain.limits import Limits
+from chat_protocol.domain.login_rules import LoginRequest
+from chat_protocol.domain.messages import Registration
 from chat_protocol.domain.names import canonical_username, check_new_username
 from chat_protocol.domain.peer import IConnection
 from chat_protocol.domain.queries import Lookup
 from chat_protocol.domain.users import Claim, Session
 from chat_protocol.errors import InvalidUsername, Unavailable, UserAlreadyLogged
-from chat_protocol.server.authentication import Authenticator
+from chat_protocol.server.authentication import Authenticator, certifies
 from chat_protocol.server.peer import Observer, Peer
+from chat_protocol.server.presence import PresenceFeed
 from chat_protocol.server.rate_limiter import RateLimiter
 from chat_protocol.server.state import ConnectionEvent, ConnectionState
 from chat_protocol.wire.codes import Code
 
-__all__ = ["LoginProcedure"]
+__all__ = ["REPLACED", "LoginProcedure"]
 
 _ENDED = "the connection has ended, so there is no session"
 
-_REPLACED = "a new connection of yours took over"
+REPLACED = "a new connection of yours took over"
+"""Reason of a Close with Code.REPLACED."""
 
 
 class LoginProcedure:
     """Gives connections their sessions.
 
     Args:
-        directory: claims names.
+        directory: claims devices of users.
         exchange: registers users, and serves the deliveries.
         limits: for the deliveries.
         rate_limiter: counts logins.
         authenticator: checks passwords and certificates; None: none is needed.
         certified_name: returns the name in the certificate that a client has shown, or None.
         observers: are told of each new session.
+        presence: is told of each user who comes online.
+        distrust_tokens: lets no token stand for a password; called when the passwords were read
+            again.
         wall_clock: returns nanoseconds since the epoch.
     """
 
@@ -51,6 +59,8 @@ class LoginProcedure:
         authenticator: Authenticator | None,
         certified_name: Callable[[Peer], str | None],
         observers: Sequence[Observer],
+        presence: PresenceFeed,
+        distrust_tokens: Callable[[], Deferred[None]],
         wall_clock: Callable[[], int],
     ) -> None:
         self._directory = directory
@@ -60,32 +70,32 @@ class LoginProcedure:
         self._authenticator = authenticator
         self._certified_name = certified_name
         self._observers = observers
+        self._presence = presence
+        self._distrust_tokens = distrust_tokens
+        self._readings = authenticator.readings if authenticator is not None else 0
         self._wall_clock = wall_clock
 
     async def claim(
-        self,
-        peer: Peer,
-        username: str,
-        password: str | None,
-        version: int,
-        shown: str = "",
-    ) -> Claim:
-        """Register a user if it is new, and claim the name for a connection.
+        self, peer: Peer, username: str, password: str | None, login: LoginRequest
+    ) -> tuple[Claim, Registration]:
+        """Register a user if it is new, and claim the device for a connection.
 
-        :meth:`begin_session` or :meth:`give_up` must follow.
+        :meth:`begin_session` or :meth:`give_up` must follow. Until then the server does not read
+        from a session that the login takes over.
 
         Args:
             peer: the connection that logs in.
             username: as in the Login. Empty: the name in the client's certificate.
             password: as in the Login; None: there was none.
-            version: of the Login.
-            shown: the token of the user's current session, to take it over. The server does not
-                read from that session until the login has succeeded, which ends it, or failed.
+            login: what it asks for, not verified yet.
+
+        Returns:
+            The claim, and the answer of the store.
 
         Raises:
             InvalidUsername: no new user can have that name, and no user has it.
-            UserAlreadyLogged: the connection has a session, or the user has one.
-            AuthenticationFailed, RateLimited: see Authenticator.check.
+            UserAlreadyLogged: the connection has a session, or see login_rules.decide.
+            AuthenticationFailed, RateLimited: see Authenticator.check and login_rules.decide.
             Unavailable: the store cannot register the user now, or the connection has ended.
             OutcomeUnknown: see Logins.register.
         """
@@ -94,31 +104,57 @@ class LoginProcedure:
         self._rate_limiter.check_login(peer, name, known)
         if peer.session is not None:
             raise UserAlreadyLogged(f"this connection is {peer.session.user.name}'s")
-        if self._authenticator is not None:
-            certified = self._certified_name(peer)
-            await self._authenticator.check(peer.host, name, password, version, certified)
+        login = await self._verify(peer, name, password, login)
         await self._check_name(name)
         if peer.state is not ConnectionState.CONNECTED:
             raise Unavailable(_ENDED)
-        session = self._session_to_take_over(name, shown)
-        if session is None:
-            user = self._directory.claim(name)
-        else:
-            user = session.user
-            self._directory.claim_next(user)
-            session.connection.pause(peer)
+        token = secrets.token_urlsafe(24) if login.version > 1 else ""
+        claim = self._directory.claim(name, login, token)
+        before = self._directory.taken_over(claim)
+        if before is not None:
+            before.connection.pause(peer)
         peer.step(ConnectionEvent.LOGIN)
-        claim = Claim(user, secrets.token_urlsafe(24) if version > 1 else "")
+        user = claim.user
+        registration = Registration(
+            name,
+            self._wall_clock(),
+            login,
+            token,
+            frozenset(one.device_id for one in user.sessions + user.senders),
+        )
         try:
-            answer = await self._exchange.logins.register(
-                name, self._wall_clock(), claim.token, shown
-            )
+            await self._exchange.logins.register(registration)
         except BaseException:
             self.give_up(peer, claim)
             raise
-        user.id = answer.user_id
-        claim.number = answer.number
-        return claim
+        user.id, user.has_devices = registration.user_id, registration.has_devices
+        claim.device_id = registration.device_id
+        if registration.number:
+            claim.number = registration.number
+            claim.verified, claim.trusted = registration.verified, registration.trusted
+            claim.ends = tuple(
+                one for one in user.sessions + user.senders if one.number in registration.ends
+            )
+        return claim, registration
+
+    async def _verify(
+        self, peer: Peer, name: str, password: str | None, login: LoginRequest
+    ) -> LoginRequest:
+        """Return what the login asks for, with what is known about who the user is."""
+        authenticator, certified = self._authenticator, self._certified_name(peer)
+        if certified is not None and certifies(certified, name):
+            return login._replace(verified=True)
+        if authenticator is None:
+            return login
+        readings = authenticator.readings
+        if readings != self._readings:
+            await self._distrust_tokens()
+            self._readings = readings
+        if password is None and login.shown and authenticator.takes_passwords:
+            # The token may stand for it.
+            return login._replace(needs_proof=True)
+        verified = await authenticator.check(peer.host, name, password, login.version)
+        return login._replace(verified=verified)
 
     async def _check_name(self, name: str) -> None:
         """Check a name against the rules for new users, unless a user has it already."""
@@ -130,36 +166,27 @@ class LoginProcedure:
             if not lookup.user_id:
                 raise
 
-    def _session_to_take_over(self, name: str, token: str) -> Session | None:
-        """Return the session of that name if it has that token."""
-        session = self._directory.session_of(name)
-        if session is None or not session.token:
-            return None
-        return session if hmac.compare_digest(session.token.encode(), token.encode()) else None
-
     def give_up(self, peer: Peer, claim: Claim) -> None:
         """Give up a claim. The session that it would have taken over goes on.
 
         In a cluster that session ends, because the store has replaced it already.
         """
-        user = claim.user
-        self._directory.release(user)
+        self._directory.give_up(claim)
         if claim.number:
             self._exchange.logins.release(claim)
-            if user.session is not None:
-                user.session.connection.end(Code.REPLACED, _REPLACED)
-        elif user.session is not None:
-            user.session.connection.resume(peer)
+            self._end_others(claim)
+        before = self._directory.taken_over(claim)
+        if before is not None:
+            before.connection.resume(peer)
         if peer.state is ConnectionState.LOGGING_IN:
             peer.step(ConnectionEvent.LOGIN_REFUSED)
 
-    def begin_session(self, peer: Peer, claim: Claim, version: int, window: int = 0) -> Session:
-        """Begin the session of a claim, and end the one that it takes over.
+    def begin_session(self, peer: Peer, claim: Claim, window: int = 0) -> Session:
+        """Begin the session of a claim, and end those that it replaces.
 
         Args:
             peer: the connection that logs in.
             claim: of the user.
-            version: of the Login.
             window: see Delivery.
 
         Raises:
@@ -169,16 +196,23 @@ class LoginProcedure:
         if peer.state is not ConnectionState.LOGGING_IN:
             self.give_up(peer, claim)
             raise Unavailable(_ENDED)
-        if user.session is not None:
-            user.session.connection.end(Code.REPLACED, _REPLACED)
         delivery = Delivery(
-            user.name, (user.id, 0), peer.output, self._limits, self._exchange, window
+            user.name, (user.id, claim.device_id), peer.output, self._limits, self._exchange, window
         )
-        session = Session(user, peer.output, IConnection(peer), delivery, version)
-        session.token, session.number = claim.token, claim.number
-        user.session = session
+        session = Session(claim, peer.output, IConnection(peer), delivery)
+        # Before the other session ends: the user stays online.
+        came_online = self._directory.begin(claim, session)
+        self._end_others(claim)
         peer.begin_session(session)
-        delivery.begin()
+        if session.receives:
+            delivery.begin()
         for observer in self._observers:
             observer.logged_in(peer, session)
+        if came_online:
+            self._presence.came_online(user)
         return session
+
+    @staticmethod
+    def _end_others(claim: Claim) -> None:
+        for session in claim.ends:
+            session.connection.end(Code.REPLACED, REPLACED)

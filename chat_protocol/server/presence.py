@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from chat_protocol.domain.users import Session
+from chat_protocol.domain.users import Session, User
 from chat_protocol.server.peer import Observer, Peer
 from chat_protocol.wire.codec import encode
 from chat_protocol.wire.commands import Presence
@@ -22,10 +22,12 @@ class PresenceFeed(Observer):
         limit: users whose last Presence is kept for one connection. Above it the oldest are
             dropped.
         wall_clock: returns nanoseconds since the epoch.
+        is_shared: whether a store that nodes share reports who comes online and goes offline.
     """
 
-    def __init__(self, limit: int, wall_clock: Callable[[], int]) -> None:
+    def __init__(self, limit: int, wall_clock: Callable[[], int], is_shared: bool = False) -> None:
         self._limit = limit
+        self._is_shared = is_shared
         self._wall_clock = wall_clock
         self._watchers: dict[Peer, dict[str, bytes]] = {}
         self.behind: set[Peer] = set()
@@ -35,20 +37,29 @@ class PresenceFeed(Observer):
         """Send Presence to a connection from now on."""
         self._watchers[peer] = {}
 
-    def tell(self, name: str, online: bool, time: int, but: Peer | None = None) -> None:
-        """Send that a user came online or went offline.
+    def came_online(self, user: User) -> None:
+        """Note that the first session of a user at this server has begun."""
+        if not self._is_shared:
+            self.tell(user.name, True, self._wall_clock())
+
+    def went_offline(self, user: User) -> None:
+        """Note that the last session of a user at this server has ended."""
+        if not self._is_shared:
+            self.tell(user.name, False, self._wall_clock())
+
+    def tell(self, name: str, online: bool, time: int) -> None:
+        """Send to all but the user that a user came online or went offline.
 
         Args:
             name: of the user.
             online: whether the user came online.
             time: in nanoseconds since the epoch.
-            but: a connection that is not told.
         """
         if not self._watchers:
             return
         frame = encode(Presence(name, int(online), time))
         for peer, missed in self._watchers.items():
-            if peer is but:
+            if peer.session is not None and peer.session.user.name == name:
                 continue
             if not missed and not peer.output.backlog:
                 peer.answer(frame)
@@ -67,10 +78,6 @@ class PresenceFeed(Observer):
             self._watchers[peer] = {}
             peer.answer(b"".join(missed.values()))
 
-    def logged_in(self, peer: Peer, session: Session) -> None:
-        self.tell(session.user.name, True, self._wall_clock(), peer)
-
     def logged_out(self, peer: Peer, session: Session, why: str) -> None:
         self._watchers.pop(peer, None)
         self.behind.discard(peer)
-        self.tell(session.user.name, False, self._wall_clock())

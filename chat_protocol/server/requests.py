@@ -7,6 +7,8 @@ from typing import NamedTuple
 
 from chat_protocol.domain.entries import Entry
 from chat_protocol.domain.limits import Limits
+from chat_protocol.domain.login_rules import is_device_name, sender_name
+from chat_protocol.errors import Malformed
 from chat_protocol.wire.codec import MAX_FRAME
 from chat_protocol.wire.commands import StoredMessage
 from chat_protocol.wire.frames import text_of, time_of
@@ -70,16 +72,30 @@ class LoginProperties(NamedTuple):
     presence: bool
     session: str
     password: str | None
+    device: str
+    """See domain.login_rules.LoginRequest."""
+    takes_over: bool
 
     @classmethod
     def read(cls, properties: Mapping[str, str], limits: Limits) -> LoginProperties:
-        """Read properties. One that cannot be read counts as missing."""
+        """Read properties. A number that cannot be read counts as missing.
+
+        Raises:
+            Malformed: no device can have that name.
+        """
+        receives = properties.get("receive") != "0"
+        device = properties.get("device")
+        if device is not None and not is_device_name(device):
+            raise Malformed("device: 1 to 64 characters of ASCII, from ! to ~")
+        device = device or ""
         return cls(
             min(_number(properties, "window") or DEFAULT_WINDOW, limits.window),
             min(_number(properties, "heartbeat"), MAX_HEARTBEAT),
-            properties.get("presence") == "1",
+            receives and properties.get("presence") == "1",
             properties.get("session", ""),
             properties.get("password"),
+            device if receives else sender_name(device),
+            receives and properties.get("takeover") == "1",
         )
 
 

@@ -32,6 +32,6 @@ class Watch:
         if self._loop.running:
             self._loop.stop()
 
-    def check(self) -> None:
-        """Override to check once."""
+    def check(self) -> Deferred[None] | None:
+        """Override to check once. The next check waits for a Deferred that is returned."""
         raise NotImplementedError

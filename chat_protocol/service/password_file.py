@@ -53,19 +53,20 @@ class PasswordFile:
         self._path = path
         self._checks = checks
         self._key = os.urandom(32)
+        self.readings = 0
         self._seen: object = self._signature()
         """Tells whether the file is still the one that was read last."""
         self._use(self._read())
 
     def _use(self, passwords: dict[bytes, bytes]) -> None:
+        self.readings += 1
         self._passwords = passwords
         self._any_hash = next(filter(is_hash, passwords.values()), None)
         """A hash for names that have none; None: the file has no hash."""
         self._remembered: dict[bytes, bytes] = {}
 
     def requestAvatarId(self, credentials: Any) -> Deferred[bytes | tuple[()]]:
-        if self._signature() != self._seen:
-            self.reload()
+        self.reload_if_changed()
         name, password = credentials.username, credentials.password
         stored = self._passwords.get(name)
         if self._any_hash is None:
@@ -83,6 +84,10 @@ class PasswordFile:
         if is_right and self._passwords.get(name) == stored:
             self._remembered[name] = digest
         return _answer(is_right, name)
+
+    def reload_if_changed(self) -> None:
+        if self._signature() != self._seen:
+            self.reload()
 
     def reload(self) -> None:
         self._seen = self._signature()

@@ -153,6 +153,12 @@ class Options(usage.Options, AuthOptionMixin):
         ["frame-seconds", None, Limits.frame_seconds,
          "Timeout for the rest of an incomplete frame, in seconds",
          _seconds_parser("frame-seconds")],
+        ["forget-devices", None, Limits.device_seconds,
+         "Forget devices of users after they have been offline for so long, such as 30d; 0: never",
+         _age_parser("forget-devices")],
+        ["token-seconds", None, Limits.token_seconds,
+         "Seconds after the end of a session in which its token stands for the password, once;"
+         " 0: none", _seconds_parser("token-seconds")],
         ["log-format", None, "text", "Format of the log: text, or json for one object per line",
          _log_format],
         ["status-interval", None, ServerConfig.status_interval,
@@ -332,6 +338,8 @@ class Options(usage.Options, AuthOptionMixin):
                 bytes_before_login=self["bytes-before-login"],
                 login_seconds=self["login-seconds"],
                 frame_seconds=self["frame-seconds"],
+                device_seconds=self["forget-devices"],
+                token_seconds=self["token-seconds"],
             ),
             tls=None
             if self["certificate"] is None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from random import Random
 from typing import Any
 
@@ -14,7 +14,7 @@ from zope.interface import implementer
 
 from chat_protocol.domain.entries import Entry
 from chat_protocol.domain.limits import Limits
-from chat_protocol.domain.messages import Batch
+from chat_protocol.domain.messages import Batch, PositionKey
 from chat_protocol.domain.ports import IStore
 from chat_protocol.domain.queries import Query
 from chat_protocol.errors import Refused
@@ -72,6 +72,11 @@ class RecordingStore:
 
     def forget(self, before: int) -> Deferred[bool]:
         return self._store.forget(before)
+
+    def forget_devices(
+        self, when: int, absent: int, online: Collection[PositionKey]
+    ) -> Deferred[list[PositionKey]]:
+        return self._store.forget_devices(when, absent, online)
 
     def commit(self, batch: Batch) -> Deferred[None]:
         def committed(result: None) -> None:

@@ -14,6 +14,7 @@ from twisted.python.failure import Failure
 
 from chat_protocol.domain.limits import Limits
 from chat_protocol.domain.queries import Lookup, Page, UserList
+from chat_protocol.domain.users import Session
 from chat_protocol.errors import Refused, refusal
 from chat_protocol.server.peer import Connection
 from chat_protocol.stores.memory.store import MemoryStore
@@ -171,7 +172,7 @@ class MemoryServer:
         """All registered users in the order of their names, with whether each is online."""
         registered = UserList("", sys.maxsize)
         self._store.read([registered])
-        return {name: self._session_of(name) is not None for name, _ in registered.users}
+        return {name: bool(self._sessions_of(name)) for name, _ in registered.users}
 
     @property
     def received(self) -> list[StoredMessage]:
@@ -309,19 +310,19 @@ class MemoryServer:
         )
         self._network.listener = self._process.factory
 
-    def _session_of(self, user: str) -> Any:
+    def _sessions_of(self, user: str) -> tuple[Session, ...]:
         process = self._process
-        return None if process is None else process.factory.directory.session_of(user)
+        return () if process is None else process.factory.directory.user(user).sessions
 
     def _connections(self, users: Iterable[str]) -> list[Connection]:
         if not users:
             return list(self._process.factory.connections) if self._process is not None else []
-        found: list[Connection] = []
+        found: list[Any] = []
         for user in users:
-            session = self._session_of(user)
-            if session is None:
+            sessions = self._sessions_of(user)
+            if not sessions:
                 raise LookupError(f"{user} is offline")
-            found.append(session.connection)
+            found += [session.connection for session in sessions]
         return found
 
     def _links(self, users: Iterable[str]) -> list[Link]:

@@ -54,11 +54,22 @@ class Endpoint:
         self.attempts.pop(0)[1].errback(ConnectError())
 
 
-class Highest(Random):
-    """A random source that always returns the maximum."""
+class Foreseeable(Random):
+    """A random source that always returns the longest time, and the same distance.
+
+    Args:
+        distance: of the first publishing id.
+    """
+
+    def __init__(self, distance: int = 0) -> None:
+        super().__init__()
+        self._distance = distance
 
     def uniform(self, a: float, b: float) -> float:
         return b
+
+    def randrange(self, *args: int) -> int:  # type: ignore[override]
+        return self._distance
 
 
 class Line:
@@ -77,7 +88,7 @@ class Line:
         self.endpoint = Endpoint()
         self.transport = StringTransport()
         self.protocol: IProtocol | None = None
-        options = {"random": Highest(), "wall_clock": lambda: NOW, **options}
+        options = {"random": Foreseeable(), "wall_clock": lambda: NOW, **options}
         self.client = ChatClient(self.endpoint, "alice", self.clock, **options)
         self.events: list[Event] = []
         self.client.add_observer(self.events.append)

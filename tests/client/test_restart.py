@@ -33,7 +33,8 @@ async def main(reactor, port, name, other, path, count):
     endpoint = TCP4ClientEndpoint(reactor, "127.0.0.1", int(port))
     application = Application(reactor, endpoint, name, path)
     await application.start()
-    while (number := application.highest("rowid", "sent")) < int(count):
+    sent = "SELECT count(*) FROM sent"
+    while (number := application.db.execute(sent).fetchone()[0]) < int(count):
         application.send(other, str(number))
         await deferLater(reactor, 0.002)
     await application.receiving

@@ -88,13 +88,13 @@ EXAMPLES: dict[str, tuple[bytes, int, Any]] = {
         Login2("user1", {"window": "50"}),
     ),
     "E11": (
-        b"\x00\x00\x00\x9e"
+        b"\x00\x00\x00\xaa"
         b"\x02"
         b"\x80\x01"
         b"\x00\x00\x00\x01"
         b"\x00\x01"
         b"\x00\x00"
-        b"\x00\x00\x00\x08"
+        b"\x00\x00\x00\x09"
         b"\x00\x07product"
         b"\x00\x0d"
         b"chat-protocol"
@@ -112,6 +112,8 @@ EXAMPLES: dict[str, tuple[bytes, int, Any]] = {
         b"\x00\x01\x30"
         b"\x00\x07pending"
         b"\x00\x01\x30"
+        b"\x00\x07resumed"
+        b"\x00\x01\x30"
         b"\x00\x07session"
         b"\x00\x0c"
         b"0J7mYf2cQ9tK",
@@ -127,6 +129,7 @@ EXAMPLES: dict[str, tuple[bytes, int, Any]] = {
                 "max-frame-length": "262144",
                 "publishing-id": "0",
                 "pending": "0",
+                "resumed": "0",
                 "session": "0J7mYf2cQ9tK",
             },
         ),
@@ -256,5 +259,48 @@ EXAMPLES: dict[str, tuple[bytes, int, Any]] = {
         b"\x00\x00\x00\x0b\x02\x00\x03\x00\x00\x00\x05\x00\x01\x00\x00",
         5,
         Response2(1),
+    ),
+    "E23": (
+        b"\x00\x00\x00\x38"
+        b"\x02"
+        b"\x00\x01"
+        b"\x00\x00\x00\x01"
+        b"\x00\x05user1"
+        b"\x00\x00\x00\x02"
+        b"\x00\x06device"
+        b"\x00\x05phone"
+        b"\x00\x07session"
+        b"\x00\x0c0J7mYf2cQ9tK",
+        1,
+        Login2("user1", {"device": "phone", "session": "0J7mYf2cQ9tK"}),
+    ),
+    "E24": (
+        b"\x00\x00\x00\x27"
+        b"\x02"
+        b"\x01\x02"
+        b"\x00\x00\x00\x02"
+        b"\x00\x00\x00\x00\x00\x00\x00\x02"
+        b"\x00\x02ho"
+        b"\x00"
+        b"\x00\x00\x00\x01"
+        b"\x00\x05user2"
+        b"\x00\x00\x00\x00\x65\x53\xf1\x00",
+        2,
+        Publish(2, "ho", 0, ("user2",), 1_700_000_000),
+    ),
+    "E25": (
+        b"\x00\x00\x00\x2e"
+        b"\x02"
+        b"\x01\x08"
+        b"\x00\x00\x00\x00"
+        b"\x00\x00\x00\x00\x00\x00\x00\x02"
+        b"\x00\x02ho"
+        b"\x00\x05user1"
+        b"\x00"
+        b"\x00\x00\x00\x01"
+        b"\x00\x05user2"
+        b"\x00\x00\x00\x00\x65\x53\xf1\x00",
+        0,
+        Deliver(2, "ho", "user1", 0, ("user2",), 1_700_000_000),
     ),
 }

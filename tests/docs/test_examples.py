@@ -100,3 +100,10 @@ def test_the_server_does_what_the_examples_of_version_2_show(
     answer = server.say(*again, shown["E10"])
     _, granted = codec.decode(answer[4:])
     assert (granted.code, granted.properties["publishing-id"]) == (1, "1")
+    phone = server.connect()
+    _, granted = codec.decode(server.say(*phone, shown["E23"])[4:])
+    assert (granted.code, granted.properties["resumed"]) == (1, "0")
+    user2[1].clear()
+    server.say(*again, shown["E24"])
+    assert phone[1].value().endswith(shown["E25"])
+    assert user2[1].value() == shown["E25"]

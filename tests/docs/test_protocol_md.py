@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from chat_protocol.domain import admission
+from chat_protocol.domain import admission, login_rules, tokens
 from chat_protocol.domain.exchange import POSITION_SECONDS
 from chat_protocol.domain.limits import Limits
 from chat_protocol.domain.messages import Message
@@ -273,6 +273,11 @@ CONSTANTS = {
     "QUANTUM": connection.QUANTUM,
     "USER_SECONDS": factory.USER_SECONDS,
     "NEWCOMER_SECONDS": factory.NEWCOMER_SECONDS,
+    "MAX_DEVICES": login_rules.MAX_DEVICES,
+    "MAX_SENDERS": login_rules.MAX_SENDERS,
+    "MAX_SENDER_NAMES": login_rules.MAX_SENDER_NAMES,
+    "SENDER_SECONDS": login_rules.SENDER_SECONDS,
+    "TOKENS": tokens.TOKENS,
     "HISTORY_BYTES": memory.HISTORY_BYTES,
     "TO_EVERYONE_BYTES": memory.TO_EVERYONE_BYTES,
 }

@@ -14,9 +14,10 @@ from chat_protocol.domain.admission import (
     admit,
     publish,
 )
+from chat_protocol.domain.login_rules import LoginRequest
 from chat_protocol.domain.messages import Message
 from chat_protocol.domain.ranges import Ranges
-from chat_protocol.domain.users import Audience, Session, User
+from chat_protocol.domain.users import Audience, Claim, Session, User
 from chat_protocol.wire.codes import Code
 
 
@@ -52,7 +53,7 @@ def message(*to: str | User, count: int = 1, id_: int = 0) -> Message:
     users = [one if isinstance(one, User) else User(one) for one in to]
     texts = [b"%d" % number for number in range(count)]
     return Message(
-        Session(User("alice"), nobody, nobody, nobody, 2),
+        Session(Claim(User("alice"), "", LoginRequest("", 2)), nobody, nobody, nobody),
         Audience(*users),
         [bytes(4)] * count,
         texts,

@@ -15,12 +15,13 @@ from zope.interface import implementer
 from chat_protocol.domain.delivery import Delivery
 from chat_protocol.domain.exchange import POSITION_SECONDS, Exchange
 from chat_protocol.domain.limits import Limits
-from chat_protocol.domain.messages import Batch, Message
+from chat_protocol.domain.login_rules import LoginRequest
+from chat_protocol.domain.messages import Batch, Message, Registration
 from chat_protocol.domain.outage import REMIND_SECONDS
 from chat_protocol.domain.ports import ISharedStore
 from chat_protocol.domain.queries import Lookup, Query
 from chat_protocol.domain.turn import Turn
-from chat_protocol.domain.users import Audience, Session, User
+from chat_protocol.domain.users import Audience, Claim, Session, User
 from chat_protocol.errors import OutcomeUnknown, Unavailable
 from chat_protocol.stores.memory.store import MemoryStore
 from chat_protocol.wire import commands
@@ -139,7 +140,8 @@ def online(user: User, exchange: Exchange, clock: Clock, version: int) -> Output
     delivery = Delivery(
         user.name, (user.id, 0), cast(Any, output), Limits(), exchange, 10 if version > 1 else 0
     )
-    user.session = Session(user, cast(Any, output), cast(Any, None), delivery, version)
+    claim = Claim(user, "", LoginRequest("", version))
+    user.add(Session(claim, cast(Any, output), cast(Any, None), delivery))
     delivery.begin()
     clock.advance(0)
     return output
@@ -156,11 +158,11 @@ def test_all_sessions_of_version_2_get_the_same_bytes_encoded_once() -> None:
     ]
     alice, *recipients = users
     recipients.pop()
-    assert alice.session is not None
+    (session,) = alice.sessions
     for audience in (Audience(*recipients), Audience()):
         sent = [encode(commands.Message(text, "alice", "", 5)) for text in ("hi", "there")]
         message = Message(
-            alice.session, audience, [b"\0\0\0\1", b"\0\0\0\2"], [b"hi", b"there"], sent, 100, 2
+            session, audience, [b"\0\0\0\1", b"\0\0\0\2"], [b"hi", b"there"], sent, 100, 2
         )
         exchange.submit(message)
         clock.advance(0)
@@ -216,8 +218,11 @@ def test_a_login_that_was_cancelled_while_it_was_stored_is_given_up() -> None:
     class Shared(MemoryStore):
         serving = True
 
-        def attach(self, listener: object) -> None:
+        def attach(self, listener: object, token_seconds: float) -> None:
             pass
+
+        def distrust_tokens(self) -> Deferred[None]:
+            raise NotImplementedError
 
         def commit(self, batch: Batch) -> Deferred[None]:
             for number, registration in enumerate(batch.registrations, 7):
@@ -227,7 +232,7 @@ def test_a_login_that_was_cancelled_while_it_was_stored_is_given_up() -> None:
 
     clock = Clock()
     exchange = made(Shared(), clock)
-    registered = exchange.logins.register("bob", 1)
+    registered = exchange.logins.register(Registration("bob", 1))
     registered.addErrback(lambda failure: failure.trap(CancelledError))
     registered.cancel()
     clock.advance(0)
@@ -257,6 +262,7 @@ class Connected:
     def __init__(self, user: User) -> None:
         self.user = user
         self.device = ""
+        self.device_id = 0
         self.outstanding = 0
         self.output = Output()
         self.connection = self
@@ -303,7 +309,8 @@ def test_a_sender_reads_on_when_the_bytes_that_it_waits_for_are_dropped() -> Non
 def test_a_session_keeps_its_recipients_at_hand(version: int) -> None:
     limits = Limits(routes=3)
     nothing: Any = None
-    session = Session(User("alice"), cast(Any, Output()), nothing, nothing, version)
+    claim = Claim(User("alice"), "", LoginRequest("", version))
+    session = Session(claim, cast(Any, Output()), nothing, nothing)
     audiences = [Audience(User(name)) for name in ("bob", "carol", "dave", "erin")]
     for audience in [*audiences[:3], *audiences[:3]]:
         session.remember(audience, limits)

@@ -145,7 +145,7 @@ def test_a_fault_while_a_message_is_delivered(
     logged_failures: list[Failure],
 ) -> None:
     deliver = Delivery.deliver
-    bobs = server.factory.directory.session_of("bob")
+    (bobs,) = server.factory.directory.user("bob").sessions
     assert bobs is not None
 
     def faulty(self: Delivery, entry: Any, data: bytes) -> bool:
@@ -195,7 +195,7 @@ def test_a_fault_while_a_message_is_answered(
     logged_failures: list[Failure],
 ) -> None:
     encode_answers = codec.encode_answers
-    bobs = server.factory.directory.session_of("bob")
+    (bobs,) = server.factory.directory.user("bob").sessions
 
     def faulty(code: Any, ids: Any, version: int = 1, detail: str = "") -> bytes:
         if ids[0] == b"bobs":

@@ -169,7 +169,7 @@ def test_who_takes_nothing_is_told_the_last_of_each_user(server: Server2) -> Non
 def test_close_is_the_logout_and_frees_the_name_first(server: Server2) -> None:
     alice = server.on("alice")
     alice.protocol.dataReceived(encode(Close(Code.OK, "bye"), 7))
-    assert server.factory.directory.session_of("alice") is None
+    assert not server.factory.directory.is_online("alice")
     server.turn()
     assert alice.heard() == [OK]
     assert alice.transport.disconnecting

@@ -40,6 +40,7 @@ def test_every_option_arrives() -> None:
         "--login-rate-per-address", "3/4", "--login-rate", "0.5/6", "--message-rate", "7/8",
         "--message-rate-per-address", "0", "--login-seconds", "9", "--frame-seconds", "0",
         "--frames-before-login", "10", "--bytes-before-login", "11",
+        "--forget-devices", "7d", "--token-seconds", "60",
         "--status", "tcp:3:interface=127.0.0.1",
         "--trusted-proxy", "192.0.2.0/24", "--trusted-proxy", "unix",
     ) == ServerConfig(
@@ -51,6 +52,7 @@ def test_every_option_arrives() -> None:
             connection_rate_per_address=Rate(1, 2), login_rate_per_address=Rate(3, 4),
             login_rate=Rate(0.5, 6), message_rate=Rate(7, 8), message_rate_per_address=Rate(0, 0),
             login_seconds=9, frame_seconds=0, frames_before_login=10, bytes_before_login=11,
+            device_seconds=7 * 24 * 3600, token_seconds=60,
         ),
         status=("tcp:3:interface=127.0.0.1",),
         retention=90 * 24 * 3600,

@@ -10,6 +10,7 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from chat_protocol.domain.entries import Entry
+from chat_protocol.domain.login_rules import LoginRequest
 from chat_protocol.domain.messages import Batch, Message, PositionKey, Registration
 from chat_protocol.domain.ports import IStore
 from chat_protocol.domain.queries import Account, Conversation, Lookup, Page
@@ -34,18 +35,27 @@ def now(deferred: Deferred[T]) -> T:
 class Sender:
     """As much of a session as a store may look at."""
 
-    def __init__(self, user: User, device: str = "") -> None:
+    def __init__(self, user: User, device: str = "", device_id: int = 0) -> None:
         self.user = user
         self.device = device
+        self.device_id = device_id
         self.number = _NUMBERS.get(user, 0)
 
+
+TAKES_OVER = LoginRequest("", 2, takes_over=True, verified=True)
+"""Ends the session of the unnamed device, if there is one."""
+
+_SESSIONS: WeakKeyDictionary[User, dict[str, Sender]] = WeakKeyDictionary()
+"""Of further devices, by their names."""
 
 _NUMBERS: WeakKeyDictionary[User, int] = WeakKeyDictionary()
 """Of the sessions that were registered."""
 
 
 def register(store: IStore, *names: str) -> list[User]:
-    registrations = [Registration(name, 1_000 + index) for index, name in enumerate(names)]
+    registrations = [
+        Registration(name, 1_000 + index, TAKES_OVER) for index, name in enumerate(names)
+    ]
     now(store.commit(Batch(registrations, [], {})))
     users = []
     for registration in registrations:
@@ -56,6 +66,17 @@ def register(store: IStore, *names: str) -> list[User]:
     return users
 
 
+def log_in(store: IStore, user: User, *devices: str) -> None:
+    """Log a user in from further devices."""
+    sessions = _SESSIONS.setdefault(user, {})
+    for device in devices:
+        login = LoginRequest(device, 2, verified=True)
+        registration = Registration(user.name, 2_000, login)
+        now(store.commit(Batch([registration], [], {})))
+        session = sessions[device] = Sender(user, device, registration.device_id)
+        session.number = registration.number
+
+
 def message(
     sender: User,
     *texts: str,
@@ -64,11 +85,14 @@ def message(
     id_: int = 0,
     device: str = "",
 ) -> Message:
-    """Messages to these users; to everyone without any."""
+    """Messages to these users; to everyone without any.
+
+    ``device``: of :func:`log_in`, which PostgreSQL needs.
+    """
     tail = to[0].name if len(to) == 1 else ""
     frames = [encode(commands.Message(text, sender.name, tail, time)) for text in texts]
     return Message(
-        cast(Session, Sender(sender, device)),
+        cast(Session, _SESSIONS.get(sender, {}).get(device) or Sender(sender, device)),
         Audience(*to),
         [b"\0\0\0\1"] * len(texts),
         [text.encode() for text in texts],

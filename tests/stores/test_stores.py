@@ -15,6 +15,7 @@ from tests.stores.conftest import MakeStore
 from tests.stores.helpers import (
     commit,
     last_of,
+    log_in,
     look_up,
     message,
     now,
@@ -191,6 +192,8 @@ def test_a_position_makes_room_for_the_messages_of_its_batch(store: IStore) -> N
 
 def test_the_device_that_sent_a_message_is_stored(store: IStore) -> None:
     alice, bob = register(store, "alice", "bob")
+    log_in(store, alice, "phone", "laptop")
+    log_in(store, bob, "phone")
     commit(
         store,
         message(alice, "1", to=(bob,), device="phone"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from heapq import merge
 from itertools import islice
 
@@ -15,7 +15,8 @@ from zope.interface import implementer
 
 from chat_protocol.domain.admission import admit, publish
 from chat_protocol.domain.entries import Entry
-from chat_protocol.domain.messages import Batch, Message
+from chat_protocol.domain.login_rules import SENDER_SECONDS, is_device
+from chat_protocol.domain.messages import Batch, Message, PositionKey, Registration
 from chat_protocol.domain.ports import IStore
 from chat_protocol.domain.queries import Account, Conversation, Lookup, Page, Query, UserList
 from chat_protocol.domain.ranges import Ranges
@@ -23,50 +24,39 @@ from chat_protocol.domain.time_marks import TimeMarks
 from chat_protocol.domain.users import Session, User
 from chat_protocol.stores.memory.broadcasts import Broadcasts
 from chat_protocol.stores.memory.mailbox import Mailbox
+from chat_protocol.stores.memory.user_record import Device, UserRecord
 from chat_protocol.wire.codes import Code
 from chat_protocol.wire.commands import Scope
 
 __all__ = ["MemoryStore"]
 
 HISTORY_BYTES = 16 * 1024 * 1024
-"""Of messages that are kept as history; past it the oldest go."""
+"""Bytes of messages that are kept as history. Above it the oldest are dropped."""
 
 _MOMENTS = 10_000
-"""Past it every second one is dropped."""
+"""Such times that are kept. Above it every second one is dropped."""
 
 _FORGOTTEN_AT_ONCE = 1000
-"""Mailboxes and pieces of history that a step of forgetting looks at."""
+"""Mailboxes and pieces of history that one step of the removal looks at."""
+
+_USERS_AT_ONCE = 1000
+"""Users with several devices that one step looks at."""
 
 TO_EVERYONE_BYTES = 16 * 1024 * 1024
-"""Of messages to everyone that are kept for those who are off-line; past it the oldest go."""
-
-
-class _Account:
-    """A user and its mailbox."""
-
-    __slots__ = ("id", "last_login", "mailbox", "name", "publishing_ids", "registered", "seen")
-
-    def __init__(self, name: str, id_: int, last_offset: int) -> None:
-        self.name = name
-        self.id = id_
-        self.last_login = 0
-        self.mailbox = Mailbox()
-        self.registered = self.seen = last_offset
-        """The last offset before the user was; the last to everyone that is delivered."""
-        self.publishing_ids: dict[str, Ranges] = {}
-        """By device."""
+"""Bytes of messages to everyone that are kept for users who are offline. Above it the oldest are
+dropped."""
 
 
 @implementer(IStore)
 class MemoryStore:
-    """Users and waiting messages in memory, of the others the last HISTORY_BYTES.
+    """Keeps users and waiting messages in memory, and of other messages the last HISTORY_BYTES.
 
     Every Deferred has fired when it is returned. Nothing survives the process.
 
     Args:
         mailbox_limit: messages that may wait for one user; 0: no limit.
-        last_offset: messages are numbered above it.
-        wall_clock: nanoseconds since the epoch.
+        last_offset: the offsets of messages begin above it.
+        wall_clock: returns nanoseconds since the epoch.
     """
 
     log = Logger()
@@ -84,23 +74,25 @@ class MemoryStore:
         self._moments: deque[tuple[int, int]] = deque()
         """Times, and the last offset that was stored by then, both ascending."""
         self._forgotten = 0
-        """The last offset that is."""
+        """Offset of the last expired message."""
         self._swept = 0
-        """Mailboxes from which the forgotten is gone."""
-        self._by_name: dict[str, _Account] = {}
-        self._by_id: list[_Account] = []
+        """Mailboxes from which expired messages are removed."""
+        self._by_name: dict[str, UserRecord] = {}
+        self._by_id: list[UserRecord] = []
+        self._with_devices: dict[int, UserRecord] = {}
+        """Users with more than one device or name under which they send, by their ids."""
         self._last_offset = last_offset
         self._to_everyone = Broadcasts(TO_EVERYONE_BYTES)
         self._history: deque[tuple[int, Entry]] = deque()
-        """With the bytes of each."""
+        """Size in bytes and messages."""
         self._history_size = 0
 
     @classmethod
     def from_url(cls, rest: str, mailbox_limit: int, reactor: object) -> MemoryStore:
-        """The store of ``memory:``, which takes nothing more.
+        """Return the store of ``memory:``.
 
-        It begins to number at the microsecond: clients that come back drop the numbers that they
-        have seen (clause S44), and this process must not use those of the last one again.
+        Its offsets begin at the microseconds since the epoch: clients drop messages with offsets
+        that they have seen (clause S44), and a former process may have used lower ones.
         """
         if rest:
             raise ValueError("memory: takes nothing behind it")
@@ -108,7 +100,7 @@ class MemoryStore:
 
     @property
     def registered(self) -> int:
-        """How many users there are."""
+        """See IStore."""
         return len(self._by_id)
 
     def open(self) -> Deferred[None]:
@@ -119,18 +111,9 @@ class MemoryStore:
 
     def commit(self, batch: Batch) -> Deferred[None]:
         for registration in batch.registrations:
-            account = self._by_name.get(registration.name)
-            if account is None:
-                account = _Account(registration.name, len(self._by_id) + 1, self._last_offset)
-                self._by_name[registration.name] = account
-                self._by_id.append(account)
-            account.last_login = registration.when
-            registration.user_id = account.id
-        for (user_id, _), offset in batch.positions.items():
-            account = self._by_id[user_id - 1]
-            if offset > account.seen:
-                account.seen = offset
-                account.mailbox.take(offset)
+            self._register(registration)
+        for (user_id, device_id), offset in batch.positions.items():
+            self._by_id[user_id - 1].move(device_id, offset)
         if batch.messages:
             self._mark()
             self._marks.stored()
@@ -142,13 +125,34 @@ class MemoryStore:
                 # There is no transaction to roll back, so the others are not stored again.
                 self.log.failure("A message met a fault")
                 message.refuse(Code.ERROR, "")
+        for session in batch.released:
+            device = self._by_id[session.user.id - 1].devices.get(session.device_id)
+            if device is not None:
+                device.ended = self._wall_clock()
         return succeed(None)
+
+    def _register(self, registration: Registration) -> None:
+        account = self._by_name.get(registration.name)
+        if account is None:
+            account = UserRecord(registration.name, len(self._by_id) + 1, self._last_offset)
+            self._by_name[registration.name] = account
+            self._by_id.append(account)
+        else:
+            self._forget_overrun(account, registration.when, registration.online)
+        account.log_in(registration, self._last_offset)
+        if len(account.devices) > 1 or not is_device(registration.login.device):
+            account.forget_senders(registration.when - SENDER_SECONDS * 10**9)
+            self._with_devices[account.id] = account
 
     def _append(self, message: Message) -> None:
         """Store an admitted message."""
         entry = message.entry()
         for user_id in message.recipient_ids:
             self._by_id[user_id - 1].mailbox.append(entry)
+        sender = message.sender
+        account = self._with_devices.get(sender.user.id)
+        if account is not None and account.id not in message.recipient_ids:
+            message.copied = account.copy(entry, self.mailbox_limit)
         if entry.scope == Scope.EVERYONE:
             self._to_everyone.append(entry)
         if message.publishing_id:
@@ -169,11 +173,7 @@ class MemoryStore:
         return room if room > 0 else 0
 
     def published(self, sender: Session) -> Ranges:
-        publishing_ids = self._by_id[sender.user.id - 1].publishing_ids
-        ids = publishing_ids.get(sender.device)
-        if ids is None:
-            ids = publishing_ids[sender.device] = Ranges()
-        return ids
+        return self._by_id[sender.user.id - 1].device(sender.device).publishing_ids
 
     def draw(self, count: int) -> int:
         first = self._last_offset + 1
@@ -209,7 +209,7 @@ class MemoryStore:
         return succeed(True)
 
     def _sweep(self) -> bool:
-        """Let one thing go that is forgotten; False if there is none."""
+        """Remove one expired thing; return False if there is none."""
         last, history = self._forgotten, self._history
         if self._to_everyone.expire(last):
             return True
@@ -222,19 +222,53 @@ class MemoryStore:
             return False
         return True
 
-    def _mailbox(self, account: _Account) -> Mailbox:
-        """What waits, but for what is forgotten."""
+    def _mailbox(self, account: UserRecord) -> Mailbox:
+        """Return a mailbox without expired messages."""
         if self._forgotten:
-            account.mailbox.take(self._forgotten)
+            account.mailbox.remove(self._forgotten)
         return account.mailbox
+
+    # Devices.
+
+    def forget_devices(
+        self, when: int, absent: int, online: Collection[PositionKey]
+    ) -> Deferred[list[PositionKey]]:
+        overrun: list[PositionKey] = []
+        for user_id in list(islice(self._with_devices, _USERS_AT_ONCE)):
+            # Behind the others, which come first in the next step.
+            account = self._with_devices.pop(user_id)
+            here = {device_id for user, device_id in online if user == user_id}
+            overrun += self._forget_overrun(account, when, here)
+            account.forget_absent(when - absent, when, here)
+            account.forget_senders(when - SENDER_SECONDS * 10**9)
+            if len(account.devices) > 1 or not account.receiving:
+                self._with_devices[user_id] = account
+        return succeed(overrun)
+
+    def _forget_overrun(
+        self, account: UserRecord, when: int, online: Collection[int]
+    ) -> list[PositionKey]:
+        """Forget devices that are too far behind; return those that are online and stay."""
+        if not self.mailbox_limit or not account.has_devices:
+            return []
+        behind = {
+            one.id: self._count(account, max(one.position, self._forgotten))
+            for one in account.receiving
+        }
+        if min(behind.values()) > self.mailbox_limit:
+            return []
+        overrun = [id_ for id_, count in behind.items() if count > self.mailbox_limit]
+        for device_id in overrun:
+            if device_id not in online:
+                account.forget(account.devices[device_id], when)
+        return [(account.id, one) for one in overrun if one in online]
 
     def read(self, queries: Sequence[Query]) -> Deferred[None]:
         for query in queries:
             if isinstance(query, Page):
                 self._read_page(query)
             elif isinstance(query, Lookup):
-                account = self._by_name.get(query.name)
-                query.user_id = account.id if account is not None else 0
+                self._read_lookup(query)
             elif isinstance(query, Account):
                 self._read_account(query)
             elif isinstance(query, UserList):
@@ -246,23 +280,51 @@ class MemoryStore:
                 self._read_conversation(query)
         return succeed(None)
 
+    def _behind(self, account: UserRecord, device: Device, after: int) -> Iterator[Entry]:
+        """Iterate over the messages that a device gets behind an offset."""
+        after = max(after, device.position, self._forgotten)
+        own = self._mailbox(account).behind(after)
+        if account.copies:
+            own = merge(own, self._copies_for(account, device, after), key=_offset)
+        return merge(own, self._to_everyone.behind(after, account.name), key=_offset)
+
+    def _copies_for(self, account: UserRecord, device: Device, after: int) -> list[Entry]:
+        limit = self.mailbox_limit
+        room = limit - self._count(account, after) if limit else sys.maxsize
+        return account.copies_for(device, max(after, device.first), room)
+
+    def _count(self, account: UserRecord, after: int) -> int:
+        """Return how many messages that others have sent are behind an offset."""
+        count = self._mailbox(account).count_behind(after)
+        return count + self._to_everyone.count(after, account.name)
+
     def _read_page(self, page: Page) -> None:
         account = self._by_id[page.user_id - 1]
-        # What was sent but not yet marked as taken stands in front.
-        own = self._mailbox(account).behind(page.after)
         page.clear()
-        after = max(account.seen, page.after, self._forgotten)
-        unseen = self._to_everyone.behind(after, account.name)
-        for entry in merge(own, unseen, key=_offset):
+        device = account.devices.get(page.device_id)
+        if device is None or device.position < 0:
+            return
+        for entry in self._behind(account, device, page.after):
             if not page.add(entry):
                 return
 
+    def _read_lookup(self, lookup: Lookup) -> None:
+        account = self._by_name.get(lookup.name)
+        lookup.user_id = account.id if account is not None else 0
+        device = account.find(lookup.device) if account is not None else None
+        if account is not None and device is not None:
+            lookup.device_id, lookup.known = device.id, True
+            lookup.has_devices = account.has_devices
+
     def _read_account(self, account: Account) -> None:
         found = self._by_id[account.user_id - 1]
-        ids = found.publishing_ids.get("")
+        device = found.devices.get(account.device_id)
+        ids = device.publishing_ids if device is not None else None
         account.publishing_id = ids.edges[-1] - 1 if ids else 0
-        after = max(found.seen, self._forgotten)
-        account.pending = self._mailbox(found).count + self._to_everyone.count(after, found.name)
+        if device is not None and device.position >= 0:
+            after = max(device.position, self._forgotten)
+            copies = self._copies_for(found, device, after) if found.copies else ()
+            account.pending = self._count(found, after) + sum(len(one.frames) for one in copies)
 
     def _read_conversation(self, asked: Conversation) -> None:
         me = self._by_id[asked.user_id - 1]
@@ -287,7 +349,7 @@ class MemoryStore:
         asked.entries = newest[::-1]
 
 
-def _between(message: Entry, me: _Account, other: _Account | None) -> bool:
+def _between(message: Entry, me: UserRecord, other: UserRecord | None) -> bool:
     """Whether one of the two sent it to the other; without another, whether it is mine."""
     if other is None:
         return message.sender == me.name or _is_to(message, me)
@@ -296,7 +358,7 @@ def _between(message: Entry, me: _Account, other: _Account | None) -> bool:
     return message.sender == other.name and _is_to(message, me)
 
 
-def _is_to(message: Entry, account: _Account) -> bool:
+def _is_to(message: Entry, account: UserRecord) -> bool:
     if message.scope == Scope.EVERYONE:
         return message.sender != account.name and message.offset > account.registered
     return account.name in message.to

@@ -15,9 +15,6 @@ _PEERS_KEPT = 100_000
 _PUBLISHERS_KEPT = 1000
 """Sessions whose publishing ids are kept."""
 
-_DEVICES_KEPT = 10_000
-"""Named devices whose ids are kept."""
-
 
 class Published:
     """The publishing ids that are stored for one user and device.
@@ -42,13 +39,11 @@ class Known:
 
     def __init__(self) -> None:
         self._peers: set[tuple[int, int]] = set()
-        self._devices: dict[tuple[int, str], int] = {}
-        self._published: dict[tuple[int, str, int], Published] = {}
+        self._published: dict[tuple[int, int, int], Published] = {}
 
     def forget(self) -> None:
         """Forget everything: a batch failed, and what it would have stored is not stored."""
         self._peers.clear()
-        self._devices.clear()
         self._published.clear()
 
     def meet(self, one: int, other: int) -> bool:
@@ -61,22 +56,12 @@ class Known:
         self._peers.add(pair)
         return True
 
-    def device(self, sender: Session) -> int | None:
-        """Return the id of a session's device; 0: the unnamed one; None: it is not known."""
-        return self._devices.get((sender.user.id, sender.device)) if sender.device else 0
-
-    def add_device(self, sender: Session, device: int) -> None:
-        """Note the id of a session's device."""
-        if len(self._devices) >= _DEVICES_KEPT:
-            self._devices.clear()
-        self._devices[sender.user.id, sender.device] = device
-
     def published(self, sender: Session) -> Published | None:
         """Return the publishing ids of a session's user and device; None: they are not known."""
-        return self._published.get((sender.user.id, sender.device, sender.number))
+        return self._published.get((sender.user.id, sender.device_id, sender.number))
 
     def add_published(self, sender: Session, published: Published) -> None:
         """Note the publishing ids of a session's user and device."""
         if len(self._published) >= _PUBLISHERS_KEPT:
             self._published.clear()
-        self._published[sender.user.id, sender.device, sender.number] = published
+        self._published[sender.user.id, sender.device_id, sender.number] = published

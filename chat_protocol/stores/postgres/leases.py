@@ -49,8 +49,12 @@ AND wait_event IS DISTINCT FROM 'SyncRep'
 """
 
 _CLEAR_SESSIONS = """
-WITH gone AS (DELETE FROM session WHERE node = %s RETURNING user_id)
-SELECT name FROM gone JOIN account ON id = user_id
+WITH gone AS (DELETE FROM session WHERE node = %s RETURNING user_id, node, device)
+SELECT DISTINCT name FROM gone JOIN account ON id = gone.user_id
+WHERE left(gone.device, 1) <> ' ' AND NOT EXISTS (
+    SELECT FROM session WHERE session.user_id = gone.user_id AND session.node <> gone.node
+    AND left(session.device, 1) <> ' '
+)
 """
 
 _COUNT = """
@@ -59,7 +63,14 @@ FROM pg_class WHERE oid = 'account'::regclass
 """
 
 _WAITING = """
-SELECT user_id FROM session JOIN account ON account.id = user_id WHERE node = %s AND waiting > 0
+SELECT DISTINCT session.user_id FROM session JOIN account ON account.id = session.user_id
+WHERE node = %s AND (waiting > 0 OR account.device IS NULL AND EXISTS (
+    SELECT FROM device WHERE device.user_id = session.user_id AND device.id = session.device_id
+    AND (
+        EXISTS (SELECT FROM inbox WHERE user_id = device.user_id AND "offset" > position)
+        OR EXISTS (SELECT FROM copy WHERE user_id = device.user_id AND "offset" > position)
+    )
+))
 """
 
 _LAST_TO_EVERYONE = 'SELECT coalesce(max("offset"), 0) FROM message WHERE scope = 1'

@@ -16,7 +16,7 @@ they do not in the whole table.
 
 from __future__ import annotations
 
-__all__ = ["EVERYONE_LOCK", "EXPIRY_LOCK", "NODE_LOCKS", "SCHEMA_LOCK"]
+__all__ = ["DEVICES_LOCK", "EVERYONE_LOCK", "EXPIRY_LOCK", "NODE_LOCKS", "SCHEMA_LOCK"]
 
 SCHEMA_LOCK = 0x43686174_00000000
 """Held by the one node that creates or upgrades the schema."""
@@ -27,6 +27,9 @@ EXPIRY_LOCK = 0x43686174_00000002
 """Held by the one node that removes expired messages."""
 
 # 0x43686174_00000003 is in schema/2.sql.
+
+DEVICES_LOCK = 0x43686174_00000004
+"""Held by the one node that forgets devices."""
 
 NODE_LOCKS = 0x43686174
 """The class of the locks of nodes; the other half is the id of the node."""

@@ -205,7 +205,7 @@ class Node:
         if names:
             notifications = Notifications()
             for name in names:
-                notifications.change_presence(0, name, False, self._wall_clock())
+                notifications.change_presence(name, False, self._wall_clock())
             notifications.send(connection)
 
     def _renewed(self, found: tuple[list[int], int] | tuple[()] | None) -> None:
@@ -258,7 +258,7 @@ class Node:
         if self.listener is None:
             return
         try:
-            dispatch(payload, self.id, self.listener)
+            dispatch(payload, self.listener)
         except (TypeError, ValueError):
             self.log.warn("Ignoring the notification {payload!r}", payload=payload)
 

@@ -6,7 +6,7 @@ and its arguments::
     r1,2,3     there are new messages for these users of the node; without users: for some
     e          there is a new message to everyone
     x7:21      the session 21 of user 7 was taken over
-    p[...]     a user came online or went offline: the node, the name, 1 or 0, and the time, as JSON
+    p[...]     a user came online or went offline: the name, 1 or 0, and the time, as JSON
 """
 
 from __future__ import annotations
@@ -61,9 +61,9 @@ class Notifications:
         """Tell a node that one of its sessions was taken over."""
         self._add(channel(node), f"x{user_id}:{number}")
 
-    def change_presence(self, node: int, name: str, online: bool, time: int) -> None:
-        """Tell all nodes that a user of a node came or went, at ``time`` ns since the epoch."""
-        self._add(ALL, "p" + json.dumps([node, name, int(online), time]))
+    def change_presence(self, name: str, online: bool, time: int) -> None:
+        """Tell all nodes that a user came or went, at ``time`` ns since the epoch."""
+        self._add(ALL, "p" + json.dumps([name, int(online), time]))
 
     def send(self, connection: psycopg.Connection[Any]) -> None:
         """Send them, in a transaction that does not wait for the disk.
@@ -78,12 +78,11 @@ class Notifications:
             connection.execute(_NOTIFY, (self._channels, self._payloads))
 
 
-def dispatch(payload: str, node: int, listener: IClusterListener) -> None:
+def dispatch(payload: str, listener: IClusterListener) -> None:
     """Tell a listener what a notification says.
 
     Args:
         payload: of the notification.
-        node: the id of this node.
         listener: to be told.
 
     Raises:
@@ -98,6 +97,5 @@ def dispatch(payload: str, node: int, listener: IClusterListener) -> None:
         user_id, _, number = arguments.partition(":")
         listener.replaced(int(user_id), int(number))
     elif kind == "p":
-        origin, name, online, time = json.loads(arguments)
-        if origin != node:
-            listener.presence_changed(name, bool(online), time)
+        name, online, time = json.loads(arguments)
+        listener.presence_changed(name, bool(online), time)

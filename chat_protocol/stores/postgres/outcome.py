@@ -19,4 +19,6 @@ class Outcome:
         """Sessions of this node that another session has replaced."""
         self.replaced: dict[int, list[tuple[int, int]]] = {}
         """Sessions that other nodes lose, by node: user id and number."""
+        self.offline: set[str] = set()
+        """The names of users of whom no device is online any more."""
         self.new_users = 0

@@ -19,13 +19,13 @@ _FIELDS = """m."offset", m.sender, m.device, m.scope, m.recipient, m.recipients,
 # whose offset is above that of a message that the first one did not see yet.
 _PAGES = f"""
 SELECT place, {_FIELDS}
-FROM unnest(%b::integer[], %b::bigint[], %b::bigint[], %b::integer[])
-    AS p (place, user_id, after, most)
+FROM unnest(%b::integer[], %b::bigint[], %b::bigint[], %b::bigint[], %b::integer[])
+    AS p (place, user_id, device_id, after, most)
 JOIN account AS a ON a.id = p.user_id
+LEFT JOIN device AS d ON a.device IS NULL AND d.user_id = a.id AND d.id = p.device_id
 CROSS JOIN LATERAL (
-    SELECT greatest(p.after, CASE devices WHEN 0 THEN a.position ELSE (
-        SELECT least(a.position, min(d.position)) FROM device AS d WHERE d.user_id = a.id
-    ) END, (SELECT before - 1 FROM expired)) AS behind
+    SELECT greatest(p.after, d.position, (SELECT before - 1 FROM expired),
+        CASE WHEN a.device IS NOT NULL THEN a.position END) AS behind
 ) AS b
 CROSS JOIN LATERAL (
     (SELECT "offset" FROM inbox WHERE inbox.user_id = p.user_id AND "offset" > behind
@@ -33,8 +33,20 @@ CROSS JOIN LATERAL (
     UNION ALL
     (SELECT "offset" FROM message WHERE scope = 1 AND "offset" > behind
     AND sender <> p.user_id ORDER BY "offset" LIMIT most)
+    UNION ALL
+    (SELECT "offset" FROM (
+        SELECT "offset" FROM copy WHERE a.device IS NULL AND copy.user_id = p.user_id
+        AND copy.device <> p.device_id AND "offset" > greatest(behind, d.first)
+        ORDER BY "offset" DESC LIMIT CASE WHEN a.device IS NULL THEN greatest(0, %b::bigint - (
+            SELECT count(*) FROM inbox WHERE inbox.user_id = p.user_id AND "offset" > behind
+        ) - (
+            SELECT count(*) FROM message WHERE scope = 1 AND "offset" > behind
+            AND sender <> p.user_id
+        )) END
+    ) AS newest ORDER BY "offset" LIMIT most)
 ) AS i
 JOIN message AS m USING ("offset")
+WHERE a.device = p.device_id OR d.position IS NOT NULL
 ORDER BY place, "offset"
 """
 
@@ -46,23 +58,50 @@ _NAMES = "SELECT id, name FROM account WHERE id = ANY(%b::bigint[])"
 _DEVICES = "SELECT id, name FROM device WHERE id = ANY(%b::bigint[])"
 
 _USERS = """
-SELECT name, last_login, node.id IS NOT NULL
-FROM account LEFT JOIN session ON user_id = account.id
-LEFT JOIN node ON node.id = session.node AND lease_until > now()
-WHERE name > %s ORDER BY name LIMIT %s
+SELECT name, last_login, EXISTS (
+    SELECT FROM session JOIN node ON node.id = session.node AND lease_until > now()
+    WHERE user_id = account.id AND left(session.device, 1) <> ' '
+)
+FROM account WHERE name > %s ORDER BY name LIMIT %s
 """
 
 _ACCOUNT = """
-SELECT a.waiting - (
-    SELECT count(*) FROM inbox, expired
-    WHERE user_id = a.id AND "offset" > a.position AND "offset" < before
-) + (
-    SELECT count(*) FROM message, expired
-    WHERE scope = 1 AND sender <> a.id AND "offset" > a.position AND "offset" >= before
-), (
-    SELECT last FROM publishing WHERE user_id = a.id AND device = 0 ORDER BY first DESC LIMIT 1
-)
-FROM account AS a WHERE a.id = %s
+SELECT CASE
+    WHEN a.device = p.device_id THEN a.waiting - (
+        SELECT count(*) FROM inbox, expired
+        WHERE user_id = a.id AND "offset" > a.position AND "offset" < before
+    ) + (
+        SELECT count(*) FROM message, expired
+        WHERE scope = 1 AND sender <> a.id AND "offset" > a.position AND "offset" >= before
+    )
+    WHEN d.position IS NULL THEN 0
+    ELSE mail + least(most - least(mail, most), (
+        SELECT count(*) FROM copy WHERE user_id = a.id AND copy.device <> p.device_id
+        AND "offset" > greatest(behind, d.first)
+    )) END, (
+        SELECT last FROM publishing WHERE user_id = a.id AND publishing.device = p.device_id
+        ORDER BY first DESC LIMIT 1
+    )
+FROM (VALUES (%b::bigint, %b::bigint, %b::bigint)) AS p (user_id, device_id, most)
+JOIN account AS a ON a.id = p.user_id
+LEFT JOIN device AS d ON a.device IS NULL AND d.user_id = a.id AND d.id = p.device_id
+LEFT JOIN LATERAL (
+    SELECT greatest(d.position, (SELECT before - 1 FROM expired)) AS behind
+) AS b ON d.position IS NOT NULL
+LEFT JOIN LATERAL (
+    SELECT (SELECT count(*) FROM inbox WHERE user_id = a.id AND "offset" > behind) + (
+        SELECT count(*) FROM message WHERE scope = 1 AND sender <> a.id AND "offset" > behind
+    ) AS mail
+) AS m ON d.position IS NOT NULL
+"""
+
+_LOOKUP = """
+SELECT place, a.id, coalesce(d.id, 0), a.device = coalesce(d.id, -(l.device <> '')::integer)
+    OR a.device IS NULL AND (d.position IS NOT NULL OR d.id IS NOT NULL AND left(d.name, 1) = ' '),
+    a.device IS NULL
+FROM unnest(%b::integer[], %b::text[], %b::text[]) AS l (place, name, device)
+JOIN account AS a ON a.name = l.name
+LEFT JOIN device AS d ON d.user_id = a.id AND d.name = l.device
 """
 
 _TALK = """
@@ -123,10 +162,16 @@ class _Row(NamedTuple):
 
 
 class Queries:
-    """Answers queries over an open connection; every call blocks and may raise psycopg.Error."""
+    """Answers queries over an open connection; every call blocks and may raise psycopg.Error.
 
-    def __init__(self, connection: psycopg.Connection[Any]) -> None:
+    Args:
+        connection: in autocommit mode.
+        limit: messages that a device may be behind by; 0: no limit.
+    """
+
+    def __init__(self, connection: psycopg.Connection[Any], limit: int) -> None:
         self._connection = connection
+        self._limit = limit
         self._names: dict[int, str] = {}
         self._devices: dict[int, str] = {}
 
@@ -150,17 +195,23 @@ class Queries:
         return self._connection.execute(query, values, binary=True).fetchall()
 
     def _look_up(self, lookups: Sequence[Lookup]) -> None:
-        names = list({lookup.name for lookup in lookups})
-        ids = dict(self._rows("SELECT name, id FROM account WHERE name = ANY(%s)", (names,)))
+        names, devices = [one.name for one in lookups], [one.device for one in lookups]
         for lookup in lookups:
-            lookup.user_id = ids.get(lookup.name, 0)
+            lookup.user_id, lookup.device_id, lookup.known = 0, 0, False
+        for place, *found in self._rows(_LOOKUP, (list(range(len(lookups))), names, devices)):
+            lookup = lookups[place]
+            lookup.user_id, device_id, lookup.known, has_devices = found
+            if lookup.known:
+                lookup.device_id, lookup.has_devices = device_id, has_devices
 
     def _read_pages(self, pages: Sequence[Page]) -> None:
         values = (
             list(range(len(pages))),
             [page.user_id for page in pages],
+            [page.device_id for page in pages],
             [page.after for page in pages],
             [page.max_messages + 1 for page in pages],
+            self._limit or _MAX_OFFSET,
         )
         found: list[list[_Row]] = [[] for _ in pages]
         for place, *fields in self._rows(_PAGES, values):
@@ -219,7 +270,8 @@ class Queries:
         asked.online = {name for name, _, online in rows if online}
 
     def _read_account(self, account: Account) -> None:
-        ((pending, last),) = self._rows(_ACCOUNT, (account.user_id,))
+        values = (account.user_id, account.device_id, self._limit or _MAX_OFFSET)
+        ((pending, last),) = self._rows(_ACCOUNT, values)
         account.pending = pending
         account.publishing_id = last or 0
 

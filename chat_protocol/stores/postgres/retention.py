@@ -43,14 +43,23 @@ _LOCK_ACCOUNTS = "SELECT FROM account WHERE id = ANY(%s) ORDER BY id FOR NO KEY 
 _CLEAR_INBOX = """
 WITH gone AS (
     DELETE FROM inbox USING unnest(%s::bigint[], %s::bigint[]) AS old (user_id, "offset")
-    WHERE inbox.user_id = old.user_id AND inbox."offset" = old."offset" RETURNING inbox.user_id
-), counted AS (SELECT user_id, count(*) AS less FROM gone GROUP BY user_id)
+    WHERE inbox.user_id = old.user_id AND inbox."offset" = old."offset"
+    RETURNING inbox.user_id, inbox."offset"
+), counted AS (
+    SELECT user_id, count(*) AS less FROM gone JOIN account ON id = user_id
+    WHERE "offset" > position GROUP BY user_id
+)
 UPDATE account SET waiting = waiting - less FROM counted WHERE id = user_id
 """
 
 _CLEAR_CONVERSATIONS = """
 DELETE FROM conversation USING unnest(%s::bigint[], %s::bigint[]) AS old (low, high)
 WHERE conversation.low = old.low AND conversation.high = old.high AND last <= %s
+"""
+
+_CLEAR_COPIES = """
+DELETE FROM copy USING unnest(%s::bigint[], %s::bigint[]) AS old (user_id, "offset")
+WHERE copy.user_id = old.user_id AND copy."offset" = old."offset"
 """
 
 _DELETE_MESSAGES = 'DELETE FROM message WHERE "offset" = ANY(%s)'
@@ -124,4 +133,5 @@ def _remove(connection: psycopg.Connection[Any], old: list[tuple[int, int, list[
         execute(_CLEAR_INBOX, (list(users), list(numbers)))
         low, high = zip(*pairs, strict=True)
         execute(_CLEAR_CONVERSATIONS, (list(low), list(high), offsets[-1]))
+    execute(_CLEAR_COPIES, ([sender for _, sender, _ in old], offsets))
     execute(_DELETE_MESSAGES, (offsets,))

@@ -30,6 +30,7 @@ class Rows:
         self.times = Bigints()
         self.texts: list[bytes] = []
         self.inbox = Bigints(), Bigints()
+        self.copies = Bigints(), Bigints(), Bigints()
         self.conversations = Bigints(), Bigints(), Bigints(), Bigints()
         self.peers: list[tuple[int, int]] = []
         self.published: dict[tuple[int, int, int], int] = {}
@@ -62,6 +63,14 @@ class Rows:
             users += [recipient] * count
             inbox += offsets
             self._converse(sender, recipient, offsets[-1], count)
+
+    def copy(self, message: Message, device: int) -> None:
+        """Add an admitted message for the other devices of its sender."""
+        users, offsets, devices = self.copies
+        count = message.accepted
+        users += [message.sender.user.id] * count
+        offsets += range(message.offset, message.offset + count)
+        devices += [device] * count
 
     def _converse(self, sender: int, recipient: int, last: int, count: int) -> None:
         low, high = min(sender, recipient), max(sender, recipient)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import psycopg
@@ -12,7 +12,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from chat_protocol.domain.messages import Batch
+from chat_protocol.domain.messages import Batch, PositionKey
 from chat_protocol.domain.ports import IClusterListener, ISharedStore
 from chat_protocol.domain.queries import Query
 from chat_protocol.errors import OutcomeUnknown, StoreUnusable, Unavailable
@@ -67,6 +67,9 @@ class PostgresStore:
         self._connections = Connections(conninfo)
         self._node = Node(self._connections, reactor, keeper, wall_clock)
         self._database: Database | None = None
+        self._token_seconds = 0.0
+        self._looked_at = 0
+        """The id of the last user whose devices were looked at."""
 
     @classmethod
     def from_url(cls, rest: str, mailbox_limit: int, reactor: Any) -> PostgresStore:
@@ -98,8 +101,9 @@ class PostgresStore:
         """See ISharedStore."""
         return self._node.serving
 
-    def attach(self, listener: IClusterListener) -> None:
+    def attach(self, listener: IClusterListener, token_seconds: float) -> None:
         self._node.listener = listener
+        self._token_seconds = token_seconds
 
     def open(self) -> Deferred[None]:
         return Deferred.fromCoroutine(self._open())
@@ -198,17 +202,17 @@ class PostgresStore:
         for node, sessions in outcome.replaced.items():
             for user_id, number in sessions:
                 notifications.replace(node, user_id, number)
+        for name in sorted(outcome.offline):
+            notifications.change_presence(name, False, self._wall_clock())
         for registration in batch.registrations:
-            if registration.number:
-                notifications.change_presence(here, registration.name, True, registration.when)
+            if registration.number and registration.came_online:
+                notifications.change_presence(registration.name, True, registration.when)
         if outcome.everyone:
             notifications.notify_everyone()
         else:
             for node, user_ids in outcome.notified.items():
                 if node != here:
                     notifications.notify(node, user_ids)
-        for session in batch.released:
-            notifications.change_presence(here, session.user.name, False, self._wall_clock())
         return notifications
 
     def _usable(self) -> Database:
@@ -230,9 +234,32 @@ class PostgresStore:
         except psycopg.Error as error:
             raise unavailable(error) from error
         if database is None:
-            database = self._database = Database(connection, self._limit, node.id)
+            database = self._database = Database(
+                connection, self._limit, self._token_seconds, node.id, self._wall_clock
+            )
         database.use(connection)
         return database
+
+    def distrust_tokens(self) -> Deferred[None]:
+        return self._worker.run(self._distrust_tokens)
+
+    def _distrust_tokens(self) -> None:
+        try:
+            self._usable().distrust_tokens()
+        except psycopg.Error as error:
+            raise unavailable(error) from error
+
+    def forget_devices(
+        self, when: int, absent: int, online: Collection[PositionKey]
+    ) -> Deferred[list[PositionKey]]:
+        return self._worker.run(lambda: self._forget_devices(when, absent))
+
+    def _forget_devices(self, when: int, absent: int) -> list[PositionKey]:
+        try:
+            self._looked_at, overrun = self._usable().forget_devices(self._looked_at, when, absent)
+        except psycopg.Error as error:
+            raise unavailable(error) from error
+        return overrun
 
     # Queries and retention.
 

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from itertools import groupby
 from typing import Any, TypeAlias
 
 import psycopg
 
 from chat_protocol.domain.admission import admit
-from chat_protocol.domain.messages import Batch, Message
+from chat_protocol.domain.login_rules import NO_NAME, is_device
+from chat_protocol.domain.messages import Batch, Message, Registration
 from chat_protocol.domain.users import Session
 from chat_protocol.errors import Unavailable
+from chat_protocol.stores.postgres.devices import Devices
 from chat_protocol.stores.postgres.known import Known, Published
 from chat_protocol.stores.postgres.ledger import Ledger
 from chat_protocol.stores.postgres.locks import EVERYONE_LOCK, NODE_LOCKS
-from chat_protocol.stores.postgres.logins import Holder, Logins
+from chat_protocol.stores.postgres.logins import HeldSession, Logins, hash_token
 from chat_protocol.stores.postgres.outcome import Outcome
 from chat_protocol.stores.postgres.rows import Rows
 from chat_protocol.wire.codes import Code
@@ -28,14 +30,14 @@ _Cursor: TypeAlias = "psycopg.Cursor[Any]"
 _USER_IDS = "SELECT name, id FROM account WHERE name = ANY(%b::text[])"
 
 _INSERT_ACCOUNTS = """
-INSERT INTO account (name, last_login, registered, position)
-SELECT name, 0, last, last FROM unnest(%b::text[]) AS name,
+INSERT INTO account (name, last_login, registered, position, device)
+SELECT name, 0, last, last, -1 FROM unnest(%b::text[]) AS name,
     (SELECT coalesce(max("offset"), 0) AS last FROM message WHERE scope = 1) AS everyone
 ORDER BY name ON CONFLICT DO NOTHING
 """
 
 _LOCK_ACCOUNTS = """
-SELECT id, waiting, devices FROM account WHERE id = ANY(%b::bigint[])
+SELECT id, waiting, device FROM account WHERE id = ANY(%b::bigint[])
 ORDER BY id FOR NO KEY UPDATE
 """
 
@@ -43,8 +45,8 @@ ORDER BY id FOR NO KEY UPDATE
 _MOVE = """
 WITH moved AS (
     SELECT account.id, account.position, upto
-    FROM unnest(%b::bigint[], %b::bigint[]) AS m (id, upto) JOIN account USING (id)
-    WHERE devices = 0 AND upto > position
+    FROM unnest(%b::bigint[], %b::bigint[], %b::bigint[]) AS m (id, device, upto)
+    JOIN account USING (id, device) WHERE upto > position
 ), gone AS (
     DELETE FROM inbox USING moved
     WHERE user_id = id AND "offset" > position AND "offset" <= upto RETURNING user_id
@@ -58,48 +60,25 @@ FROM changed WHERE account.id = changed.id
 RETURNING account.id, waiting
 """
 
-# The same for users with named devices.
-_MOVE_UNNAMED = """
-UPDATE account SET position = greatest(position, upto)
-FROM unnest(%b::bigint[], %b::bigint[]) AS m (id, upto) WHERE account.id = m.id
-"""
-_MOVE_NAMED = """
-UPDATE device SET position = greatest(position, upto)
-FROM unnest(%b::bigint[], %b::bigint[]) AS m (id, upto)
-WHERE device.id = m.id AND position IS NOT NULL
-"""
-_CLEAR_INBOX = """
-WITH lowest AS (
-    SELECT account.id, least(account.position, min(device.position)) AS upto
-    FROM account JOIN device ON user_id = account.id
-    WHERE account.id = ANY(%b::bigint[]) GROUP BY account.id
-), gone AS (
-    DELETE FROM inbox USING lowest WHERE user_id = id AND "offset" <= upto RETURNING user_id
-), counted AS (SELECT user_id, count(*)::integer AS less FROM gone GROUP BY user_id)
-UPDATE account SET waiting = waiting - less FROM counted WHERE id = user_id
-RETURNING id, waiting
+_SESSIONS = """
+SELECT user_id, node, number, session.device, account.device
+FROM session JOIN account ON account.id = user_id WHERE user_id = ANY(%b::bigint[])
 """
 
-_SESSIONS = "SELECT user_id, node, number FROM session WHERE user_id = ANY(%b::bigint[])"
+_HELD = """
+SELECT user_id, number, node, device, token, verified, trusted
+FROM session JOIN node ON node.id = session.node AND lease_until > clock_timestamp()
+WHERE user_id = ANY(%b::bigint[])
+"""
 
-_HOLDERS = """
-SELECT user_id, node, number, token, EXISTS (
-    SELECT FROM node WHERE node.id = session.node AND lease_until > clock_timestamp()
-) FROM session WHERE user_id = ANY(%b::bigint[])
+_PROOFS = """
+SELECT user_id, token FROM ended_token
+WHERE token = ANY(%b::text[]) AND until > clock_timestamp()
 """
 
 _ALIVE = "SELECT FROM node WHERE id = %b AND lease_until > clock_timestamp()"
 
 _NUMBERS = "SELECT nextval('session_number') FROM generate_series(1, %b)"
-
-_INSERT_DEVICES = """
-INSERT INTO device (user_id, name) SELECT * FROM unnest(%b::bigint[], %b::text[])
-ON CONFLICT DO NOTHING
-"""
-_DEVICES = """
-SELECT user_id, name, id FROM device JOIN unnest(%b::bigint[], %b::text[]) AS d (user_id, name)
-USING (user_id, name)
-"""
 
 _PUBLISHED = """
 SELECT user_id, device, first, last FROM publishing
@@ -118,6 +97,21 @@ FROM unnest(
 ) AS m ("offset", sender, device, recipient, recipients, scope, time, text)
 """
 _INSERT_INBOX = "INSERT INTO inbox SELECT * FROM unnest(%b::bigint[], %b::bigint[])"
+_INSERT_COPIES = """
+INSERT INTO copy SELECT * FROM unnest(%b::bigint[], %b::bigint[], %b::bigint[])
+    AS c (user_id, "offset", device)
+WHERE EXISTS (
+    SELECT FROM device WHERE device.user_id = c.user_id AND position IS NOT NULL
+    AND id <> c.device
+)
+"""
+_DROP_COPIES = """
+DELETE FROM copy USING unnest(%b::bigint[], %b::bigint[]) AS s (user_id, device)
+WHERE copy.user_id = s.user_id AND copy.device = s.device AND "offset" <= (
+    SELECT "offset" FROM copy AS kept WHERE kept.user_id = s.user_id AND kept.device = s.device
+    ORDER BY "offset" DESC OFFSET %b LIMIT 1
+)
+"""
 _INSERT_CONVERSATIONS = """
 INSERT INTO conversation
 SELECT * FROM unnest(%b::bigint[], %b::bigint[], %b::bigint[], %b::bigint[])
@@ -143,16 +137,23 @@ UPDATE account SET last_login = time FROM unnest(%b::bigint[], %b::bigint[]) AS 
 WHERE account.id = l.id
 """
 _BEGIN_SESSIONS = """
-INSERT INTO session (user_id, node, number, token)
-SELECT user_id, %b, number, token
-FROM unnest(%b::bigint[], %b::bigint[], %b::text[]) AS s (user_id, number, token)
-ON CONFLICT (user_id) DO UPDATE
-SET node = excluded.node, number = excluded.number, token = excluded.token
+INSERT INTO session (node, user_id, number, device, device_id, token, verified, trusted)
+SELECT %b, * FROM unnest(
+    %b::bigint[], %b::bigint[], %b::text[], %b::bigint[], %b::text[], %b::boolean[], %b::boolean[]
+)
 """
 _END_SESSIONS = """
-DELETE FROM session USING unnest(%b::bigint[], %b::bigint[]) AS released (user_id, number)
-WHERE session.user_id = released.user_id AND session.number = released.number
+WITH gone AS (
+    DELETE FROM session USING unnest(%b::bigint[], %b::bigint[]) AS ended (user_id, number)
+    WHERE session.user_id = ended.user_id AND session.number = ended.number
+    RETURNING session.user_id, token, verified, device
+)
+INSERT INTO ended_token SELECT token, user_id, clock_timestamp() + make_interval(secs => %b)
+FROM gone WHERE verified AND token <> '' AND left(device, 1) <> ' ' AND %b > 0
+ON CONFLICT DO NOTHING
 """
+_SPEND = "DELETE FROM ended_token WHERE token = ANY(%b::text[])"
+_SPEND_HELD = "UPDATE session SET verified = false WHERE token = ANY(%b::text[])"
 _NUMBER_BATCH = "UPDATE node SET batch = %b WHERE id = %b"
 
 
@@ -167,8 +168,10 @@ class Transaction:
             counts only the time behind a sync as idle time of the transaction.
         node: the id of this node.
         mailbox_limit: messages that may wait in one mailbox; 0: no limit.
+        token_seconds: see Limits.
         known: what the node knows. What is stored is added to it.
         batch: to be stored.
+        when: nanoseconds since the epoch.
     """
 
     def __init__(
@@ -177,20 +180,28 @@ class Transaction:
         pipeline: psycopg.Pipeline,
         node: int,
         mailbox_limit: int,
+        token_seconds: float,
         known: Known,
         batch: Batch,
+        when: int,
     ) -> None:
         self._execute = connection.execute
         self._sync = pipeline.sync
         self._node = node
         self._limit = mailbox_limit
+        self._token_seconds = token_seconds
         self._known = known
         self._batch = batch
+        self._when = when
+        self._devices = Devices(connection.execute, pipeline.sync, mailbox_limit)
         self._ids: dict[str, int] = {}
         """Of users by their names, where the batch did not know the id."""
-        self._sessions: dict[int, tuple[int, int]] = {}
-        """By user id, the node and number of the session."""
-        self._devices: dict[Session, int] = {}
+        self._sessions: dict[int, set[tuple[int, int]]] = {}
+        """By user id, the nodes and numbers of the sessions."""
+        self._senders: dict[int, set[tuple[int, int]]] = {}
+        """The same for sessions that only ask and send."""
+        self._only: dict[int, int | None] = {}
+        """By id of a user with a session: ``account.device``."""
         self._published: dict[Session, Published] = {}
         self._logins: Logins | None = None
         self._ledger: Ledger | None = None
@@ -211,7 +222,6 @@ class Transaction:
         """
         self._lock(others)
         self._find_users()
-        self._find_devices()
         return self._read(others)
 
     def admit(self) -> None:
@@ -221,7 +231,8 @@ class Transaction:
             return
         for message in self._batch.messages:
             sender = message.sender
-            if self._sessions.get(sender.user.id) != (here, sender.number):
+            sessions = self._sessions if is_device(sender.device) else self._senders
+            if (here, sender.number) not in sessions.get(sender.user.id, ()):
                 message.refuse(Code.UNAVAILABLE, "another connection took the session over")
                 outcome.lost.add(sender)
             elif admit(message, ledger):
@@ -229,7 +240,7 @@ class Transaction:
 
     def _accept(self, message: Message, ledger: Ledger) -> None:
         sender = message.sender
-        device = self._devices.get(sender, 0)
+        device = -1 if sender.device == NO_NAME else sender.device_id
         self._rows.add(message, device)
         if message.publishing_id:
             self._rows.publish(message, device, self._published[sender])
@@ -237,9 +248,17 @@ class Transaction:
         outcome.everyone |= message.audience.scope == Scope.EVERYONE
         for user_id in message.recipient_ids:
             ledger.added[user_id] += message.accepted
-            session = self._sessions.get(user_id)
-            if session is not None:
-                outcome.notified.setdefault(session[0], set()).add(user_id)
+            self._notify(user_id)
+        user_id = sender.user.id
+        if self._only.get(user_id, 0) is None and user_id not in message.recipient_ids:
+            # Those of a user with one device, who sends from it, are not here.
+            message.copied = True
+            self._rows.copy(message, device)
+            self._notify(user_id)
+
+    def _notify(self, user_id: int) -> None:
+        for node, _ in self._sessions.get(user_id, ()):
+            self.outcome.notified.setdefault(node, set()).add(user_id)
 
     # What begin() does.
 
@@ -258,13 +277,14 @@ class Transaction:
         execute, batch = self._execute, self._batch
         recipients = (user for one in batch.messages for user in one.audience.recipients)
         names = {user.name for user in recipients if not user.id}
-        logins = {one.name for one in batch.registrations}
-        names |= logins
+        names |= {one.name for one in batch.registrations}
         if not names:
             return
         found = execute(_USER_IDS, (list(names),))
         self._sync()
         self._ids = dict(found.fetchall())
+        # Who is to show a password and has shown none registers nobody.
+        logins = {one.name for one in batch.registrations if not one.login.needs_proof}
         new = sorted(logins - self._ids.keys())
         if new:
             inserted = execute(_INSERT_ACCOUNTS, (new,))
@@ -273,26 +293,6 @@ class Transaction:
             self._ids |= found.fetchall()
             self.outcome.new_users = inserted.rowcount
 
-    def _find_devices(self) -> None:
-        """Look up the ids of the named devices that the messages come from."""
-        execute, known = self._execute, self._known
-        named = {one.sender for one in self._batch.messages if one.sender.device}
-        if not named:
-            return
-        unknown = {(one.user.id, one.device) for one in named if known.device(one) is None}
-        ids: dict[tuple[int, str], int] = {}
-        if unknown:
-            columns = _columns(sorted(unknown), 2)
-            execute(_INSERT_DEVICES, columns)
-            found = execute(_DEVICES, columns)
-            self._sync()
-            ids = {(user_id, name): device for user_id, name, device in found.fetchall()}
-        for sender in named:
-            device = known.device(sender) or ids[sender.user.id, sender.device]
-            self._devices[sender] = device
-        for sender, device in self._devices.items():
-            known.add_device(sender, device)
-
     def _read(self, others: set[int]) -> set[int]:
         """Lock all mailboxes that change, and do the rest of begin() in one round trip."""
         execute, batch = self._execute, self._batch
@@ -300,30 +300,37 @@ class Transaction:
         changing |= {user_id for user_id, _ in batch.positions}
         changing.update(self._ids.values())
         changing.discard(0)
-        senders = {one.sender.user.id for one in batch.messages}
-        unnamed = {user: upto for (user, device), upto in batch.positions.items() if not device}
+        concerned = {one.sender.user.id for one in batch.messages} | changing
+        concerned.update(one.user.id for one in batch.released)
+        moves = [(*key, upto) for key, upto in batch.positions.items()]
         unknown = self._use_published()
-        keys = sorted({(one.user.id, self._devices.get(one, 0)) for one in unknown})
+        keys = sorted({(one.user.id, one.device_id) for one in unknown})
         count = sum(len(message.texts) for message in batch.messages)
         locked = execute(_LOCK_ACCOUNTS, (sorted(changing),))
-        moved = execute(_MOVE, _columns(unnamed.items(), 2)) if unnamed else None
-        sessions = execute(_SESSIONS, (sorted(changing | senders),))
+        moved = execute(_MOVE, _columns(moves, 3)) if moves else None
+        sessions = execute(_SESSIONS, (sorted(concerned),))
         published = execute(_PUBLISHED, _columns(keys, 2)) if keys else None
         offset = execute(_DRAW_OFFSETS, (count,)) if count else None
         held = self._read_sessions() if batch.registrations else None
         self._sync()
+        for user_id, node, number, device, only in sessions.fetchall():
+            self._only[user_id] = only
+            if is_device(device):
+                self._sessions.setdefault(user_id, set()).add((node, number))
+            else:
+                self._senders.setdefault(user_id, set()).add((node, number))
         if held is not None and (missed := self._log_in(*held) - others):
             return missed
         rows = locked.fetchall()
         waiting = {user_id: count for user_id, count, _ in rows}
         if moved is not None:
             waiting |= moved.fetchall()
-        several = {user_id for user_id, _, devices in rows if devices}
-        several &= {user_id for user_id, _ in batch.positions}
-        if several:
-            waiting |= self._move_devices(several, unnamed)
-        for user_id, node, number in sessions.fetchall():
-            self._sessions.setdefault(user_id, (node, number))
+        several = {user_id for user_id, _, only in rows if only is None}
+        moves = [move for move in moves if move[0] in several]
+        if moves:
+            waiting |= self._devices.move(moves)
+        if self._logins is not None:
+            self._log_in_devices(self._logins, {user_id: only for user_id, _, only in rows})
         if published is not None:
             self._add_published(unknown, keys, published.fetchall())
         if offset is not None:
@@ -331,19 +338,21 @@ class Transaction:
             self._ledger = Ledger(self._limit, self._ids, waiting, self._published, first)
         return set()
 
-    def _read_sessions(self) -> tuple[_Cursor, _Cursor, _Cursor]:
-        """Ask whether this node lives, for the sessions of the users who log in, and for numbers
-        of new sessions.
+    def _read_sessions(self) -> tuple[_Cursor, _Cursor, _Cursor, _Cursor]:
+        """Ask whether this node lives, for the sessions of the users who log in, for tokens that
+        stand for a password, and for numbers of new sessions.
         """
         execute, registrations = self._execute, self._batch.registrations
-        user_ids = sorted({self._ids[one.name] for one in registrations})
+        user_ids = sorted({self._ids[one.name] for one in registrations if one.name in self._ids})
+        shown = [hash_token(one.login.shown) for one in registrations if one.login.needs_proof]
         return (
             execute(_ALIVE, (self._node,)),
-            execute(_HOLDERS, (user_ids,)),
+            execute(_HELD, (user_ids,)),
+            execute(_PROOFS, (shown,)),
             execute(_NUMBERS, (len(registrations),)),
         )
 
-    def _log_in(self, alive: _Cursor, held: _Cursor, numbers: _Cursor) -> set[int]:
+    def _log_in(self, alive: _Cursor, held: _Cursor, proofs: _Cursor, numbers: _Cursor) -> set[int]:
         """Decide on the logins; return the other nodes that lose sessions.
 
         The arguments are what _read_sessions() returned.
@@ -354,30 +363,42 @@ class Transaction:
         if not alive.rowcount:
             raise Unavailable("PostgreSQL: this node has lost its lease")
         logins = self._logins = Logins(
-            self._batch.registrations,
             self._node,
             self._ids,
-            {user_id: Holder(*holder) for user_id, *holder in held.fetchall()},
-            [number for (number,) in numbers.fetchall()],
+            [HeldSession(*one) for one in held.fetchall()],
+            {one.number for one in self._batch.released},
+            [(user_id, token) for user_id, token in proofs.fetchall()],
         )
+        for registration, (number,) in zip(
+            self._batch.registrations, numbers.fetchall(), strict=True
+        ):
+            logins.decide(registration, number)
         self.outcome.replaced = logins.replaced
         # The messages are admitted behind the logins.
-        for user_id, one in logins.accepted.items():
-            self._sessions[user_id] = self._node, one.number
+        for user_id, number in logins.ended:
+            for sessions in (self._sessions, self._senders):
+                sessions[user_id] = {one for one in sessions.get(user_id, ()) if one[1] != number}
+        for one in logins.accepted:
+            sessions = self._sessions if is_device(one.login.device) else self._senders
+            sessions.setdefault(one.user_id, set()).add((self._node, one.number))
         return set(logins.replaced)
 
-    def _move_devices(
-        self, user_ids: set[int], unnamed: Mapping[int, int]
-    ) -> Iterable[tuple[int, int]]:
-        """Move the positions of users with named devices; return what still waits, by user."""
-        execute, positions = self._execute, self._batch.positions
-        moves = [(user_id, unnamed[user_id]) for user_id in sorted(user_ids & unnamed.keys())]
-        execute(_MOVE_UNNAMED, _columns(moves, 2))
-        named = sorted((device, upto) for (_, device), upto in positions.items() if device)
-        execute(_MOVE_NAMED, _columns(named, 2))
-        left = execute(_CLEAR_INBOX, (sorted(user_ids),))
-        self._sync()
-        return left.fetchall()
+    def _log_in_devices(self, logins: Logins, only: dict[int, int | None]) -> None:
+        """Note which devices log in.
+
+        Args:
+            logins: those that are accepted.
+            only: ``account.device`` of the users.
+        """
+        for one in logins.accepted:
+            user_id = one.user_id
+            if not one.login.device and only[user_id] == 0:
+                # The usual case, without a statement.
+                one.known, one.device_id, one.has_devices = True, 0, False
+                continue
+            self._devices.log_in(one, logins.online[one])
+            only[user_id] = None if one.has_devices else one.device_id
+            self._only[user_id] = only[user_id]
 
     def _use_published(self) -> list[Session]:
         """Use the publishing ids that are known; return the sessions whose ids are not."""
@@ -407,7 +428,7 @@ class Transaction:
         for key, found in groupby(rows, key=lambda row: row[:2]):
             read[key] = Published(row[2:] for row in found)
         for sender in senders:
-            published = read[sender.user.id, self._devices.get(sender, 0)]
+            published = read[sender.user.id, sender.device_id]
             self._published[sender] = published
             self._known.add_published(sender, published)
 
@@ -419,7 +440,7 @@ class Transaction:
         Args:
             number: of the batch, by which it is known later whether it was stored.
         """
-        execute, batch, rows = self._execute, self._batch, self._rows
+        execute, rows = self._execute, self._rows
         added = self._ledger.added if self._ledger is not None else {}
         messages = (
             *(rows.offsets, rows.senders, rows.devices, rows.recipients),
@@ -427,30 +448,69 @@ class Transaction:
         )
         published = ((*key, last) for key, last in rows.published.items())
         unpublished = ((*key, first) for key, first in rows.unpublished.items())
-        released = ((one.user.id, one.number) for one in batch.released)
         for statement, columns in (
             (_INSERT_MESSAGES, messages),
             (_INSERT_INBOX, rows.inbox),
+            (_INSERT_COPIES, rows.copies),
             (_INSERT_CONVERSATIONS, rows.conversations),
             (_INSERT_PEERS, _columns(sorted(set(rows.peers)), 2)),
             (_ADD_WAITING, _columns(added.items(), 2)),
             (_PUBLISH, _columns(published, 4)),
             (_UNPUBLISH, _columns(unpublished, 3)),
-            (_END_SESSIONS, _columns(released, 2)),
         ):
             if columns[0]:
                 execute(statement, columns)
+        if rows.copies[0] and self._limit:
+            senders = set(zip(rows.copies[0], rows.copies[2], strict=True))
+            execute(_DROP_COPIES, (*_columns(sorted(senders), 2), self._limit))
+        self._end_sessions()
         if self._logins is not None and self._logins.accepted:
-            self._begin_sessions(self._logins)
+            self._begin_sessions(self._logins.accepted)
         execute(_NUMBER_BATCH, (number, self._node))
 
-    def _begin_sessions(self, logins: Logins) -> None:
+    def _end_sessions(self) -> None:
+        execute, released = self._execute, self._batch.released
+        ended = [(one.user.id, one.number) for one in released]
+        if self._logins is not None:
+            ended += self._logins.ended
+            if self._logins.spent:
+                execute(_SPEND, (self._logins.spent,))
+                execute(_SPEND_HELD, (self._logins.spent,))
+        if not ended:
+            return
+        seconds = self._token_seconds
+        execute(_END_SESSIONS, (*_columns(ended, 2), seconds, seconds))
+        numbers = {number for _, number in ended}
+        begun = {(one.user_id, one.device_id) for one in self._accepted}
+        begun_numbers = {one.number for one in self._accepted}
+        devices = {
+            (one.user.id, one.device_id)
+            for one in released
+            if one.device_id or self._only.get(one.user.id, 0) is None
+        }
+        self._devices.end(sorted(devices - begun), self._when)
+        for one in released:
+            sessions = self._sessions.get(one.user.id, set())
+            others = {number for _, number in sessions} - numbers - begun_numbers
+            if (self._node, one.number) in sessions and not others:
+                self.outcome.offline.add(one.user.name)
+
+    @property
+    def _accepted(self) -> list[Registration]:
+        return [] if self._logins is None else self._logins.accepted
+
+    def _begin_sessions(self, accepted: list[Registration]) -> None:
         execute = self._execute
-        user_ids = list(logins.accepted)
-        accepted = logins.accepted.values()
+        user_ids = [one.user_id for one in accepted]
         execute(_LOG_IN, (user_ids, [one.when for one in accepted]))
-        numbers = [one.number for one in accepted]
-        execute(_BEGIN_SESSIONS, (self._node, user_ids, numbers, logins.tokens))
+        rows = (
+            (
+                *(one.user_id, one.number, one.login.device, one.device_id),
+                *(hash_token(one.token), one.verified, one.trusted),
+            )
+            for one in accepted
+        )
+        execute(_BEGIN_SESSIONS, (self._node, *_columns(rows, 7)))
 
 
 def _columns(rows: Iterable[tuple[Any, ...]], count: int) -> tuple[list[Any], ...]:

@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from time import perf_counter
 from typing import Any, NoReturn
 
 from chat_protocol.domain.admission import admit
+from chat_protocol.domain.login_rules import is_device
 from chat_protocol.domain.messages import Batch, Message, PositionKey, Registration
 from chat_protocol.domain.queries import Query
 from chat_protocol.errors import OutcomeUnknown, StoreUnusable, Unavailable
 from chat_protocol.stores.broadcast_index import BroadcastIndex
 from chat_protocol.stores.sqlite.damage import DAMAGE, describe
+from chat_protocol.stores.sqlite.devices import Devices
 from chat_protocol.stores.sqlite.file import connect, lock
 from chat_protocol.stores.sqlite.ledger import Ledger
+from chat_protocol.stores.sqlite.mailbox_reader import MailboxReader
 from chat_protocol.stores.sqlite.memtable import read_memtable
 from chat_protocol.stores.sqlite.place import Place
+from chat_protocol.stores.sqlite.positions import Positions
 from chat_protocol.stores.sqlite.queries import Queries
 from chat_protocol.stores.sqlite.retention import Purge
 from chat_protocol.stores.sqlite.segments import SegmentWriter, pack_messages
@@ -32,6 +37,11 @@ _BYTES_AT_HAND = 1024 * 1024
 _PURGE_SECONDS = 0.0005
 """Work on expired messages in one step: batches wait for it."""
 
+_FORGET_SECONDS = 0.005
+"""Work on absent devices in one step: batches wait for it."""
+
+_NEXT_WITH_DEVICES = "SELECT user FROM device WHERE user > ? ORDER BY user LIMIT 1"
+
 _BUSY_MILLISECONDS = 5000
 """How long the worker waits for another program that has the file locked."""
 
@@ -42,12 +52,6 @@ SET records = CAST(records || excluded.records AS BLOB), checksum = excluded.che
 """
 
 _BROADCASTS = "SELECT offset, sender FROM everyone WHERE offset > ? AND offset >= ? ORDER BY offset"
-
-_EMPTY_PART = """
-UPDATE inbox SET count = last - ?2
-WHERE user = ?1 AND last = (SELECT min(last) FROM inbox WHERE user = ?1 AND last > ?2)
-AND last - count < ?2
-"""
 
 
 class Database:
@@ -73,6 +77,7 @@ class Database:
         say: Callable[[str], object] = str,
     ) -> None:
         self._limit = mailbox_limit
+        self._wall_clock = wall_clock
         self._lock = lock(path)
         try:
             self._connection = connect(path, say)
@@ -80,6 +85,8 @@ class Database:
             self._lock.undo()
             raise
         self._time_index = TimeIndex(self._connection, wall_clock)
+        self._looked_at = 0
+        """The user at whose devices :meth:`forget_devices` has looked last."""
         self._broadcasts: BroadcastIndex[int] = BroadcastIndex()
         self._unknown = False
         """Whether the outcome of the last commit is unknown: see stores/sqlite/wal.py."""
@@ -88,6 +95,9 @@ class Database:
         """Where the file was when it was opened."""
         try:
             self._load()
+            # The last process may have been killed.
+            ended = "UPDATE device SET ended = ? WHERE ended IS NULL"
+            self._connection.execute(ended, (self._wall_clock(),))
         except (sqlite3.Error, *DAMAGE) as error:
             self._connection.close()
             self._lock.undo()
@@ -99,8 +109,14 @@ class Database:
         self._memtable, expired, last = read_memtable(connection)
         self._writer = SegmentWriter(last)
         self._load_broadcasts(expired)
-        self._queries = Queries(connection, self._memtable, expired, self._broadcasts)
-        self._ledger = Ledger(self._limit, connection, self._queries, self._memtable, self._writer)
+        memtable, writer, limit = self._memtable, self._writer, self._limit
+        reader = MailboxReader(connection, memtable, expired, self._broadcasts, limit)
+        self._mailboxes = reader
+        self._queries = Queries(connection, memtable, reader)
+        ledger = Ledger(limit, connection, self._queries, reader, memtable, writer)
+        self._ledger = ledger
+        self._positions = Positions(connection, ledger, memtable, writer, self._broadcasts)
+        self._devices = Devices(connection, ledger, self._positions, reader, writer, limit)
         self._time_index.load()
         # What the last process did not come to.
         self._purge = Purge(connection, expired) if expired else None
@@ -142,7 +158,9 @@ class Database:
 
     def at_hand(self, batch: Batch) -> bool:
         """Return whether :meth:`write` finds all that it needs in memory, and does not block."""
-        if self._stale or self._unknown or self._memtable.full or batch.registrations:
+        if self._stale or self._unknown or self._memtable.full:
+            return False
+        if batch.registrations or batch.released:
             return False
         size = 0
         for message in batch.messages:
@@ -151,7 +169,7 @@ class Database:
                 return False
         for user_id, _ in batch.positions:
             mailbox = self._ledger.mailboxes.get(user_id)
-            if mailbox is None or mailbox.flushed:
+            if mailbox is None or mailbox.flushed or mailbox.positions is not None:
                 return False
         return size <= _BYTES_AT_HAND
 
@@ -240,10 +258,12 @@ class Database:
         if batch.messages:
             self._time_index.stored(self._writer)
         if batch.positions:
-            self._move(batch.positions)
+            self._positions.move(batch.positions)
         for message in batch.messages:
             if admit(message, self._ledger):
                 self._store(message)
+        for session in batch.released:
+            self._devices.ended(session.user.id, session.device_id, self._wall_clock())
         rows = self._writer.rows()
         self._memtable.wrote(sum(len(records) for _, records, _ in rows))
         self._connection.executemany(_WRITE_SEGMENT, rows)
@@ -251,42 +271,21 @@ class Database:
     def _register(self, registration: Registration) -> None:
         execute = self._connection.execute
         name, when = registration.name, registration.when
-        user_id = self._queries.user_id(name)
+        row = self._one("SELECT id, devices FROM user WHERE name = ?", name)
+        user_id, devices = row if row is not None else (0, -1)
         if user_id:
             execute("UPDATE user SET last_login = ? WHERE id = ?", (when, user_id))
         else:
             last = self._writer.last_offset
             new = execute(
-                "INSERT INTO user (name, last_login, registered, seen) VALUES (?, ?, ?, ?)",
-                (name, when, last, last),
+                "INSERT INTO user (name, last_login, registered, seen, devices)"
+                " VALUES (?, ?, ?, ?, ?)",
+                (name, when, last, last, devices),
             )
             user_id = new.lastrowid or 0
             self.registered += 1
         registration.user_id = user_id
-
-    def _move(self, positions: dict[PositionKey, int]) -> None:
-        """Move positions; the segments tell it where the tables do not."""
-        moved = [
-            (user_id, device_id, offset)
-            for (user_id, device_id), offset in positions.items()
-            if self._empty(user_id, offset)
-        ]
-        if moved:
-            self._writer.add_positions(moved)
-
-    def _empty(self, user_id: int, offset: int) -> bool:
-        """Empty a mailbox up to an offset; return whether it held messages in the memtable."""
-        execute = self._connection.execute
-        ledger = self._ledger
-        mailbox = ledger.mailboxes.get(user_id) or ledger.mailbox(user_id)
-        if mailbox.flushed:
-            execute("DELETE FROM inbox WHERE user = ? AND last <= ?", (user_id, offset))
-            execute(_EMPTY_PART, (user_id, offset))
-            mailbox.flushed = self._queries.count_inbox(user_id, bool(self._limit))
-        if mailbox.seen < self._broadcasts.last and mailbox.seen < offset:
-            execute("UPDATE user SET seen = ? WHERE id = ?", (offset, user_id))
-            mailbox.seen = offset
-        return self._memtable.move(user_id, offset)
+        self._devices.log_in(registration, devices)
 
     def _store(self, message: Message) -> None:
         """Store an admitted message."""
@@ -304,6 +303,8 @@ class Database:
             self._broadcasts.append(user_id, begin, end)
         if publishing_id:
             self._ledger.publish(message, device_id)
+        if sender.user.has_devices or not is_device(sender.device):
+            self._positions.copy(message, device_id)
 
     def _flush(self) -> None:
         """Write to the tables what so far only the segments and the memtable know."""
@@ -313,6 +314,49 @@ class Database:
             self._memtable.flush(self._connection, self._writer.last_offset)
         except DAMAGE as error:
             raise Unavailable(describe(error, self._path)) from error
+
+    # Devices.
+
+    def forget_devices(
+        self, when: int, absent: int, online: Collection[PositionKey]
+    ) -> list[PositionKey]:
+        """See IStore; blocks as :meth:`commit` does."""
+        try:
+            try:
+                self._begin()
+                before = self._connection.total_changes
+                overrun = self._forget_devices(when, absent, online)
+                self._connection.executemany(_WRITE_SEGMENT, self._writer.rows())
+                unchanged = self._connection.total_changes == before
+            except BaseException as error:
+                self._undo(error)
+            if unchanged:
+                self._connection.execute("ROLLBACK")
+            else:
+                self.sync()
+        except OutcomeUnknown as error:
+            # Whatever the outcome, a later step goes on from there.
+            raise Unavailable(str(error)) from error
+        return overrun
+
+    def _forget_devices(
+        self, when: int, absent: int, online: Collection[PositionKey]
+    ) -> list[PositionKey]:
+        deadline = perf_counter() + _FORGET_SECONDS
+        overrun: list[PositionKey] = []
+        devices = self._devices
+        while perf_counter() < deadline:
+            row = self._one(_NEXT_WITH_DEVICES, self._looked_at)
+            if row is None:
+                self._looked_at = 0
+                break
+            (user_id,) = row
+            self._looked_at = user_id
+            here = {device_id for user, device_id in online if user == user_id}
+            overrun += [(user_id, one) for one in devices.forget_overrun(user_id, when, here)]
+            devices.forget_absent(user_id, when - absent, when, here)
+            devices.forget_senders(user_id, when)
+        return overrun
 
     # Retention.
 
@@ -325,7 +369,7 @@ class Database:
             except BaseException as error:
                 self._undo(error)
             self.sync()
-            self._broadcasts.discard_below(self._queries.expired)
+            self._broadcasts.discard_below(self._mailboxes.expired)
         except OutcomeUnknown as error:
             # Whatever the outcome, the next step goes on from there.
             raise Unavailable(str(error)) from error
@@ -338,14 +382,14 @@ class Database:
                 return True
             self._purge = None
         expired = self._time_index.stored_before(before)
-        if expired <= self._queries.expired:
+        if expired <= self._mailboxes.expired:
             return False
         # They are unseen from now on; to remove them from the tables takes its time.
         if expired > self._memtable.flushed + 1:
             self._flush()
         self._connection.execute("UPDATE state SET expired = ?", (expired,))
         self._memtable.expire(expired)
-        self._queries.expired = expired
+        self._mailboxes.expired = expired
         mailboxes = self._ledger.mailboxes
         for user_id in [one for one, mailbox in mailboxes.items() if mailbox.flushed]:
             del mailboxes[user_id]

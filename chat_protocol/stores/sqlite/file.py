@@ -20,7 +20,7 @@ __all__ = ["APPLICATION_ID", "SCHEMA_VERSION", "connect", "lock"]
 APPLICATION_ID = 0x43686174
 """Marks the file as one of ours (``PRAGMA application_id``): "Chat" in ASCII."""
 
-SCHEMA_VERSION = 6
+SCHEMA_VERSION = 7
 """``PRAGMA user_version`` of the newest schema."""
 
 _PRAGMAS = """

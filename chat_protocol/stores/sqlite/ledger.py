@@ -7,9 +7,11 @@ import sqlite3
 import sys
 
 from chat_protocol.domain.admission import PUBLISHING_IDS, publish
+from chat_protocol.domain.login_rules import is_device
 from chat_protocol.domain.messages import Message, PositionKey
 from chat_protocol.domain.ranges import Ranges
 from chat_protocol.domain.users import Session, User
+from chat_protocol.stores.sqlite.mailbox_reader import MailboxReader
 from chat_protocol.stores.sqlite.memtable import Memtable
 from chat_protocol.stores.sqlite.queries import Queries
 from chat_protocol.stores.sqlite.segments import SegmentWriter
@@ -23,6 +25,12 @@ _EDGES_KEPT = 200_000
 """Ends of ranges of publishing ids."""
 
 
+_POSITIONS = "SELECT id, position FROM device WHERE user = ? AND position IS NOT NULL"
+
+_NEXT_DEVICE = """
+UPDATE user SET next_device = next_device + 1 WHERE id = ? RETURNING next_device - 1
+"""
+
 _REMOVE_PUBLISHING_IDS = """
 DELETE FROM publishing WHERE (user, device, last) IN (
     SELECT user, device, last FROM json_each(?) JOIN publishing
@@ -34,13 +42,15 @@ DELETE FROM publishing WHERE (user, device, last) IN (
 class Mailbox:
     """What is kept in memory of a mailbox."""
 
-    __slots__ = ("flushed", "seen")
+    __slots__ = ("flushed", "positions", "seen")
 
-    def __init__(self, flushed: int, seen: int) -> None:
+    def __init__(self, flushed: int, seen: int, positions: dict[int, int] | None = None) -> None:
         self.flushed = flushed
         """Messages of it in the table; without a mailbox limit, whether there are any."""
         self.seen = seen
         """Offset up to which messages to everyone are delivered."""
+        self.positions = positions
+        """Positions of the devices, by their ids; None: there is one device, without a position."""
 
 
 class Ledger:
@@ -50,6 +60,7 @@ class Ledger:
         mailbox_limit: messages that may wait for one user; 0: no limit.
         connection: to the database.
         queries: read the same database.
+        reader: reads mailboxes in the same database.
         memtable: what its tables do not know yet.
         writer: draws the offsets.
     """
@@ -59,12 +70,14 @@ class Ledger:
         mailbox_limit: int,
         connection: sqlite3.Connection,
         queries: Queries,
+        reader: MailboxReader,
         memtable: Memtable,
         writer: SegmentWriter,
     ) -> None:
         self.mailbox_limit = mailbox_limit
         self._execute = connection.execute
         self._queries = queries
+        self._reader = reader
         self._memtable = memtable
         self.draw = writer.draw
         """See domain.admission.Ledger."""
@@ -87,13 +100,16 @@ class Ledger:
         if not limit:
             return sys.maxsize
         mailbox = self.mailboxes.get(user_id) or self.mailbox(user_id)
-        room = limit - mailbox.flushed - self._memtable.count(user_id)
+        if mailbox.positions is None:
+            room = limit - mailbox.flushed - self._memtable.count(user_id)
+        else:
+            room = limit - self._reader.count_inbox(user_id, max(mailbox.positions.values()))
         return room if room > 0 else 0
 
     def published(self, sender: Session) -> Ranges:
         """See domain.admission.Ledger."""
         user_id = sender.user.id
-        return self._published_by(user_id, self.device(user_id, sender.device))
+        return self.published_by(user_id, self.device(user_id, sender.device))
 
     # What else is kept.
 
@@ -106,10 +122,17 @@ class Ledger:
             return False
         if message.publishing_id and (sender.user.id, device) not in self._published:
             return False
+        if sender.user.has_devices or not is_device(sender.device):
+            return False
         for user in message.audience.recipients:
-            if not user.id or (self.mailbox_limit and user.id not in self.mailboxes):
+            if not user.id or (self.mailbox_limit and not self.is_simple(user.id)):
                 return False
         return True
+
+    def is_simple(self, user_id: int) -> bool:
+        """Return whether a mailbox is in memory, and its user has one device."""
+        mailbox = self.mailboxes.get(user_id)
+        return mailbox is not None and mailbox.positions is None
 
     def mailbox(self, user_id: int) -> Mailbox:
         """Return what is known of a mailbox."""
@@ -117,10 +140,16 @@ class Ledger:
         if mailbox is None:
             if len(self.mailboxes) >= _MAILBOXES_KEPT:
                 self.mailboxes.clear()
-            flushed = self._queries.count_inbox(user_id, bool(self.mailbox_limit))
-            (seen,) = self._execute("SELECT seen FROM user WHERE id = ?", (user_id,)).fetchone()
-            mailbox = self.mailboxes[user_id] = Mailbox(flushed, seen)
+            flushed = self._reader.count_flushed(user_id, bool(self.mailbox_limit))
+            row = self._execute("SELECT seen, devices FROM user WHERE id = ?", (user_id,))
+            seen, devices = row.fetchone()
+            positions = dict(self._execute(_POSITIONS, (user_id,))) if devices > 0 else None
+            mailbox = self.mailboxes[user_id] = Mailbox(flushed, seen, positions)
         return mailbox
+
+    def count_flushed(self, user_id: int, mailbox: Mailbox) -> None:
+        """Count again what the table has of a mailbox."""
+        mailbox.flushed = self._reader.count_flushed(user_id, bool(self.mailbox_limit))
 
     def device(self, user_id: int, name: str) -> int:
         """Return the id of a device, which gets a row if it is new; 0: the unnamed device."""
@@ -135,23 +164,29 @@ class Ledger:
         return device_id
 
     def _add_device(self, user_id: int, name: str) -> int:
-        (device_id,) = self._execute(
-            "INSERT INTO device (user, id, name)"
-            " SELECT ?1, coalesce(max(id), 0) + 1, ?2 FROM device WHERE user = ?1 RETURNING id",
-            (user_id, name),
-        ).fetchone()
+        (device_id,) = self._execute(_NEXT_DEVICE, (user_id,)).fetchone()
+        self._execute(
+            "INSERT INTO device (user, id, name) VALUES (?, ?, ?)", (user_id, device_id, name)
+        )
         return int(device_id)
+
+    def forget_device(self, user_id: int, device_id: int, name: str) -> None:
+        """Forget what is kept of a device that has no row any more."""
+        self._devices.pop((user_id, name), None)
+        self._published.pop((user_id, device_id), None)
+        self._memtable.publishing.pop((user_id, device_id), None)
 
     def publish(self, message: Message, device_id: int) -> None:
         """Note the publishing ids of an accepted message."""
         user_id, first = message.sender.user.id, message.publishing_id
-        ids = self._published_by(user_id, device_id)
+        ids = self.published_by(user_id, device_id)
         before = len(ids.edges)
         publish(message, ids)
         self._edges += len(ids.edges) - before
         self._memtable.add_publishing(user_id, device_id, first, first + message.accepted)
 
-    def _published_by(self, user_id: int, device_id: int) -> Ranges:
+    def published_by(self, user_id: int, device_id: int) -> Ranges:
+        """Return the publishing ids that are kept of a device."""
         ids = self._published.get((user_id, device_id))
         if ids is None:
             if self._edges >= _EDGES_KEPT:
@@ -175,7 +210,7 @@ class Ledger:
             if mailbox is not None:
                 mailbox.flushed += self._memtable.count(user_id)
         lowest = [
-            (*key, self._published_by(*key).edges[0]) for key in sorted(self._memtable.publishing)
+            (*key, self.published_by(*key).edges[0]) for key in sorted(self._memtable.publishing)
         ]
         if lowest:
             self._execute(_REMOVE_PUBLISHING_IDS, (json.dumps(lowest),))

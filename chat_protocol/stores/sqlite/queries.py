@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
-from itertools import islice
 from typing import Any
 
 from chat_protocol.domain.entries import Entry
 from chat_protocol.domain.queries import Account, Conversation, Lookup, Page, Query, UserList
 from chat_protocol.domain.ranges import Ranges
-from chat_protocol.stores.broadcast_index import BroadcastIndex
 from chat_protocol.stores.sqlite.conversations import flushed_runs
 from chat_protocol.stores.sqlite.damage import SegmentDamaged, verify
+from chat_protocol.stores.sqlite.mailbox_reader import MailboxReader
 from chat_protocol.stores.sqlite.memtable import Memtable
 from chat_protocol.stores.sqlite.segments import end_of, entries_between
 
@@ -20,20 +19,6 @@ __all__ = ["Queries"]
 
 _SEGMENT = """
 SELECT first, records, checksum FROM segment WHERE first <= ? ORDER BY first DESC LIMIT 1
-"""
-
-_WAITING = """
-SELECT last, count FROM inbox WHERE user = ? AND last > ? ORDER BY last LIMIT ?
-"""
-
-_COUNT_WAITING = """
-SELECT coalesce(sum(count), 0) FROM (
-    SELECT min(count, last - ?2 + 1) AS count FROM inbox WHERE user = ?1 AND last >= ?2 LIMIT ?3
-)
-"""
-
-_WAITING_TO_EVERYONE = """
-SELECT offset FROM everyone WHERE offset > ? AND sender <> ? ORDER BY offset LIMIT ?
 """
 
 _FLUSHES = "SELECT first FROM flush WHERE first < ? ORDER BY first DESC"
@@ -49,7 +34,12 @@ ORDER BY offset DESC LIMIT ?
 
 _PUBLISHING_IDS = "SELECT last, count FROM publishing WHERE user = ? AND device = ? ORDER BY last"
 
+_POSITION = """
+SELECT position, first FROM device WHERE user = ? AND id = ? AND position IS NOT NULL
+"""
+
 _MAX_OFFSET = 2**63 - 1
+_BEHIND_ALL = _MAX_OFFSET - 1
 
 
 class Queries:
@@ -58,29 +48,26 @@ class Queries:
     Args:
         connection: to the database; texts are bytes.
         memtable: what its tables do not know yet.
-        expired: messages with lower offsets are expired, though the tables may still have them.
-        broadcasts: the offsets of the messages to everyone, with the ids of their senders.
+        mailboxes: finds what waits for users.
     """
 
     def __init__(
         self,
         connection: sqlite3.Connection,
         memtable: Memtable,
-        expired: int,
-        broadcasts: BroadcastIndex[int],
+        mailboxes: MailboxReader,
     ) -> None:
         self._connection = connection
         self._execute = connection.execute
         self._memtable = memtable
-        self.expired = expired
-        self._broadcasts = broadcasts
+        self._mailboxes = mailboxes
 
     def answer(self, query: Query) -> None:
         """Fill in the answer to a query."""
         if isinstance(query, Page):
             self._read_page(query)
         elif isinstance(query, Lookup):
-            query.user_id = self.user_id(query.name)
+            self._read_lookup(query)
         elif isinstance(query, Account):
             self._read_account(query)
         elif isinstance(query, UserList):
@@ -103,16 +90,6 @@ class Queries:
         row = self._one("SELECT id FROM device WHERE user = ? AND name = ?", user_id, name)
         return row[0] if row is not None else 0
 
-    def count_inbox(self, user_id: int, exactly: bool = True) -> int:
-        """Return how many messages wait in the flushed part of a mailbox.
-
-        Args:
-            user_id: whose mailbox it is.
-            exactly: if False, whether there are any is enough.
-        """
-        (count,) = self._one(_COUNT_WAITING, user_id, self.expired, -1 if exactly else 1)
-        return int(count)
-
     def publishing_ids(self, user_id: int, device_id: int) -> Ranges:
         """Return the publishing ids that are kept of a device."""
         ids = Ranges()
@@ -122,21 +99,35 @@ class Queries:
             ids.append(begin, end)
         return ids
 
+    def _read_lookup(self, lookup: Lookup) -> None:
+        row = self._one("SELECT id, devices FROM user WHERE name = ?", lookup.name)
+        if row is None:
+            return
+        lookup.user_id, devices = row
+        lookup.device_id = self.device_id(lookup.user_id, lookup.device)
+        named = self._one("SELECT count(*) FROM device WHERE user = ? AND id > 0", lookup.user_id)
+        if lookup.device:
+            lookup.known = lookup.device_id > 0
+        elif devices > 0:
+            lookup.known = self._position(lookup.user_id, 0)[0] != _BEHIND_ALL
+        else:
+            lookup.known = devices == 0 and not named[0]
+        lookup.has_devices = devices > 0
+
     # Mailboxes.
 
     def _read_page(self, page: Page) -> None:
         user_id, limit = page.user_id, page.max_messages + 1
-        after = max(page.after, self.expired - 1)
-        found = [
-            (max(last - count, after) + 1, last + 1)
-            for last, count in self._execute(_WAITING, (user_id, after, limit))
-        ]
-        mailbox = self._memtable.mailboxes.get(user_id)
-        if mailbox is not None:
-            found += islice(mailbox.between(after + 1, _MAX_OFFSET), limit)
-        (seen,) = self._one("SELECT seen FROM user WHERE id = ?", user_id)
-        values = (max(seen, after), user_id, limit)
-        found += [(offset, offset + 1) for (offset,) in self._execute(_WAITING_TO_EVERYONE, values)]
+        seen, devices = self._one("SELECT seen, devices FROM user WHERE id = ?", user_id)
+        if devices > 0:
+            position, first = self._position(user_id, page.device_id)
+            after = max(page.after, position)
+            found = self._mailboxes.waiting(user_id, after, position, limit)
+            found += self._mailboxes.copies(user_id, page.device_id, after, first)
+        elif not devices:
+            found = self._mailboxes.waiting(user_id, page.after, seen, limit)
+        else:
+            found = []
         page.clear()
         for begin, end in _joined(found):
             for entry in self._entries(begin, end):
@@ -177,13 +168,27 @@ class Queries:
     # Accounts and users.
 
     def _read_account(self, account: Account) -> None:
-        user_id = account.user_id
-        ids = self.publishing_ids(user_id, 0)
+        user_id, device_id = account.user_id, account.device_id
+        ids = self.publishing_ids(user_id, device_id)
         account.publishing_id = ids.edges[-1] - 1 if ids else 0
-        (seen,) = self._one("SELECT seen FROM user WHERE id = ?", user_id)
-        to_everyone = self._broadcasts.count(max(seen, self.expired - 1), user_id)
-        own = self.count_inbox(user_id) + self._memtable.count(user_id)
-        account.pending = own + to_everyone
+        seen, devices = self._one("SELECT seen, devices FROM user WHERE id = ?", user_id)
+        mailboxes = self._mailboxes
+        if devices > 0:
+            position, first = self._position(user_id, device_id)
+            copies = mailboxes.copies(user_id, device_id, position, first)
+            account.pending = mailboxes.count(user_id, position)
+            account.pending += sum(end - begin for begin, end in copies)
+        elif not devices:
+            account.pending = mailboxes.count_inbox(user_id, 0)
+            account.pending += mailboxes.count_to_everyone(user_id, seen)
+
+    def _position(self, user_id: int, device_id: int) -> tuple[int, int]:
+        """Return the position of a device, and the last offset before its first login.
+
+        A name under which the user only sends is behind all messages.
+        """
+        row = self._one(_POSITION, user_id, device_id)
+        return row if row is not None else (_BEHIND_ALL, _BEHIND_ALL)
 
     def _read_users(self, users: UserList) -> None:
         rows = self._execute(
@@ -223,7 +228,7 @@ class Queries:
     def _visible_behind(self, user_id: int) -> int:
         """Return the offset behind which a message to everyone is the user's."""
         (registered,) = self._one("SELECT registered FROM user WHERE id = ?", user_id)
-        return max(int(registered), self.expired - 1)
+        return max(int(registered), self._mailboxes.expired - 1)
 
     def _find_own(
         self, user: int, other: int, since: int, before: int, limit: int

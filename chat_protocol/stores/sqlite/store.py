@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Collection, Sequence
+from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred, fail
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
-from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from chat_protocol.domain.messages import Batch
+from chat_protocol.domain.messages import Batch, PositionKey
 from chat_protocol.domain.ports import IStore
 from chat_protocol.domain.queries import Query
 from chat_protocol.errors import Unavailable
@@ -25,6 +24,8 @@ __all__ = ["SQLiteStore"]
 
 _LOOK_SECONDS = 3.0
 """Time between two looks at whether the file is in its place."""
+
+T = TypeVar("T")
 
 
 @implementer(IStore)
@@ -117,6 +118,15 @@ class SQLiteStore:
         database = self._open_database()
         return self._worker.run(lambda: database.read(queries))
 
+    def forget_devices(
+        self, when: int, absent: int, online: Collection[PositionKey]
+    ) -> Deferred[list[PositionKey]]:
+        """See IStore."""
+        database = self._open_database()
+        self._purging = True
+        work = self._worker.run(lambda: database.forget_devices(when, absent, online))
+        return work.addBoth(self._purged)
+
     def forget(self, before: int) -> Deferred[bool]:
         """See IStore."""
         database = self._open_database()
@@ -124,7 +134,7 @@ class SQLiteStore:
         self._purging = True
         return self._worker.run(lambda: database.expire(before)).addBoth(self._purged)
 
-    def _purged(self, result: bool | Failure) -> bool | Failure:
+    def _purged(self, result: T) -> T:
         self._purging = False
         return result
 

@@ -29,7 +29,7 @@ def entry(offset: int, count: int) -> Entry:
 @example([("append", 5), ("take", 3), ("take", 1)], 0)
 @given(CHANGES, st.integers(0, 40))
 def test_it_is_what_waits(changes: list[tuple[str, int]], after: int) -> None:
-    mailbox, plain, last = Mailbox(), dict[int, Single](), 0
+    mailbox, plain, last, taken = Mailbox(), dict[int, Single](), 0, 0
     for change, number in changes:
         if change == "append":
             added = entry(last + 1, number)
@@ -40,9 +40,10 @@ def test_it_is_what_waits(changes: list[tuple[str, int]], after: int) -> None:
             # Messages to other users.
             last += number
         else:
-            mailbox.take(min(number, last))
-            plain = {offset: one for offset, one in plain.items() if offset > min(number, last)}
-        assert singles(mailbox.behind(0)) == [plain[offset] for offset in sorted(plain)]
+            taken = max(taken, min(number, last))
+            mailbox.take(taken)
+            plain = {offset: one for offset, one in plain.items() if offset > taken}
+        assert singles(mailbox.behind(taken)) == [plain[offset] for offset in sorted(plain)]
         assert mailbox.count == len(plain)
     behind = [plain[offset] for offset in sorted(plain) if offset > after]
-    assert singles(mailbox.behind(after)) == behind
+    assert singles(mailbox.behind(max(after, taken))) == behind

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from chat_protocol.domain.admission import admit
+from chat_protocol.domain.login_rules import LoginRequest
 from chat_protocol.domain.messages import Batch, Registration
 from chat_protocol.stores.postgres import transaction
 from chat_protocol.stores.postgres.admin.admin import PostgresAdmin
@@ -78,7 +79,7 @@ def test_offsets_are_drawn_when_the_mailboxes_are_locked(url: str) -> None:
 def test_a_take_over_waits_for_the_batch_of_the_old_session(url: str) -> None:
     stores = [opened(url), opened(url)]
     now(stores[0].commit(Batch([Registration("alice", 1, token="secret")], [], {})))
-    taker = Registration("alice", 2, shown="secret")
+    taker = Registration("alice", 2, login=LoginRequest("", 2, "secret"))
     lock = f"SELECT pg_advisory_xact_lock_shared({NODE_LOCKS}, {stores[0]._node.id})"
     with waiting(url, stores[1], Batch([taker], [], {}), lock):
         # Other logins of that node go on.
@@ -94,7 +95,8 @@ def test_nodes_that_take_sessions_from_each_other_do_not_wait_for_ever(url: str)
         logins = [Registration(f"{name}{n}", 1, token="secret") for n in range(20)]
         now(store.commit(Batch(logins, [], {})))
     takers = [
-        [Registration(f"{name}{n}", 2, shown="secret") for n in range(20)] for name in ("b", "a")
+        [Registration(f"{name}{n}", 2, login=LoginRequest("", 2, "secret")) for n in range(20)]
+        for name in ("b", "a")
     ]
 
     def take(index: int) -> None:

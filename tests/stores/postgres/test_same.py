@@ -7,18 +7,16 @@ import random
 import pytest
 from twisted.internet.defer import Deferred
 
-from chat_protocol.domain.messages import Batch, Registration
-from chat_protocol.domain.queries import Page
+from chat_protocol.domain.messages import Batch
 from chat_protocol.domain.time_marks import MARK_SECONDS
-from chat_protocol.domain.users import User
 from chat_protocol.stores.memory.store import MemoryStore
 from chat_protocol.stores.postgres import retention
 from chat_protocol.stores.postgres.admin.admin import PostgresAdmin
 from chat_protocol.stores.postgres.store import PostgresStore
 from tests.stores.conftest import ImmediateWorker, StillReactor, WallClock
-from tests.stores.helpers import _NUMBERS, now, singles
+from tests.stores.helpers import now
 from tests.stores.postgres.server import PostgresServer
-from tests.stores.test_same import LIMIT, NAMES, Side, Traffic, forget
+from tests.stores.test_same import LIMIT, Side, Traffic, forget, login, moves
 
 pytestmark = pytest.mark.postgresql
 
@@ -48,18 +46,6 @@ class PunctualStore(PostgresStore):
             retention.mark(self._connections.get("lease"), self._last_stored)
 
 
-class ClusterSide(Side):
-    """Numbers the sessions as the store does."""
-
-    def register(self, name: str, when: int) -> int:
-        registration = Registration(name, when)
-        now(self.store.commit(Batch([registration], [], {})))
-        user = self.users.setdefault(name, User(name))
-        user.id = registration.user_id
-        _NUMBERS[user] = registration.number
-        return user.id
-
-
 def opened(url: str, wall_clock: WallClock) -> PunctualStore:
     worker = ImmediateWorker()
     store = PunctualStore(url, LIMIT, StillReactor(), worker, worker, wall_clock)
@@ -72,35 +58,30 @@ def test_both_say_the_same(seed: int, postgres: PostgresServer, wall_clock: Wall
     rnd = random.Random(seed)
     url = postgres.new_database()
     store = opened(url, wall_clock)
-    sides = Side(MemoryStore(LIMIT, wall_clock=wall_clock)), ClusterSide(store)
+    sides = Side(MemoryStore(LIMIT, wall_clock=wall_clock)), Side(store)
     traffic = Traffic(rnd)
     for step in range(60):
         wall_clock.pass_(rnd.choice([0, 0, 61]))
         if rnd.random() < 0.1:
             forget(sides, wall_clock, rnd)
-        known = list(sides[0].users)
+        known = list(sides[0].sessions)
         if len(known) < 2 or rnd.random() < 0.1:
-            name = rnd.choice(NAMES)
-            assert sides[0].register(name, step) == sides[1].register(name, step)
+            name, device = login(known, rnd)
+            assert sides[0].log_in(name, device, step) == sides[1].log_in(name, device, step)
             continue
+        if rnd.random() < 0.1:
+            assert sides[0].forget_devices(step) == sides[1].forget_devices(step)
         if rnd.random() < 0.1:
             # As after the loss of a connection: nothing is known but what the database says.
             store._connections.drop("batches")
             store._database = None
         sent = [traffic.sending(known) for _ in range(rnd.randint(0, 4))]
-        positions = {}
-        for name in rnd.sample(known, rnd.choice([0, 0, 1, 2])):
-            page = sides[0].answer(Page(sides[0].users[name].id, 0, 100, 100_000))
-            if page.entries:
-                positions[name] = rnd.choice(singles(page.entries)).text
-            elif sides[0].offsets:
-                # An old one: a position never moves back.
-                positions[name] = rnd.choice(list(sides[0].offsets))
-        one, other = (side.commit(sent, positions) for side in sides)
-        assert one == other
+        positions = moves(sides[0], known, rnd)
+        answers, others = (side.commit(sent, positions) for side in sides)
+        assert answers == others
         if step % 3 == 0:
             look = rnd.random()
-            one, other = (side.state(random.Random(look)) for side in sides)
-            assert one == other
+            state, others = (side.state(random.Random(look)) for side in sides)
+            assert state == others
     now(store.close())
     assert PostgresAdmin(url).check().faults == []

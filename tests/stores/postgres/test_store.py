@@ -6,16 +6,15 @@ from threading import Barrier, Thread
 
 import pytest
 
-from chat_protocol.domain.messages import Batch
 from chat_protocol.stores.postgres import known, retention
 from chat_protocol.stores.postgres.admin.admin import PostgresAdmin
-from chat_protocol.stores.postgres.store import PostgresStore
 from chat_protocol.wire.codes import Code
 from tests.stores.conftest import WallClock
 from tests.stores.helpers import (
     account,
     commit,
     conversation,
+    log_in,
     message,
     now,
     page,
@@ -175,10 +174,11 @@ def test_what_is_kept_in_memory_may_be_less_than_a_batch_needs(
     url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(known, "_PUBLISHERS_KEPT", 2)
-    monkeypatch.setattr(known, "_DEVICES_KEPT", 2)
     monkeypatch.setattr(known, "_PEERS_KEPT", 2)
     store = opened(url)
     users = register(store, *(f"user{n}" for n in range(9)))
+    for user in users:
+        log_in(store, user, f"d{user.id % 4}")
     for id_ in (1, 2):
         for _ in range(2):
             commit(
@@ -190,7 +190,7 @@ def test_what_is_kept_in_memory_may_be_less_than_a_batch_needs(
             )
     assert page(store, users[0]).count == 18
     assert rows(url, "SELECT DISTINCT first, last FROM publishing") == [(1, 2)]
-    assert rows(url, "SELECT count(*) FROM device") == [9]
+    assert rows(url, "SELECT count(*) FROM device WHERE id > 0") == [9]
     assert [conversation(store, users[0], user) for user in users[1:]] == [["1", "2"]] * 8
     now(store.close())
 
@@ -232,6 +232,7 @@ def test_a_user_with_one_device_has_no_row_for_it(url: str) -> None:
 def test_a_message_names_its_device_even_to_another_node(url: str) -> None:
     store = opened(url)
     alice, bob = register(store, "alice", "bob")
+    log_in(store, alice, "phone", "tablet")
     for device in ("phone", "", "phone", "tablet"):
         commit(store, message(alice, device, to=(bob,), device=device))
     now(store.close())
@@ -239,7 +240,7 @@ def test_a_message_names_its_device_even_to_another_node(url: str) -> None:
     assert [one.device for one in singles(page(store, bob).entries)] == [
         *("phone", "", "phone", "tablet")
     ]
-    assert rows(url, "SELECT name FROM device ORDER BY id") == ["phone", "tablet"]
+    assert rows(url, "SELECT name FROM device ORDER BY id") == ["", "phone", "tablet"]
     with connected(url) as connection:
         connection.execute("DELETE FROM device WHERE name = 'phone'")
     now(store.close())
@@ -247,47 +248,6 @@ def test_a_message_names_its_device_even_to_another_node(url: str) -> None:
     # Not the name of any other device.
     assert [one.device for one in singles(page(store, bob).entries)] == [" ", "", " ", "tablet"]
     now(store.close())
-
-
-def with_phone(store: PostgresStore, url: str, user_id: int, at: int) -> int:
-    """Give a user a second device, which has everything up to an offset; return its id."""
-    with connected(url) as connection:
-        connection.execute("UPDATE account SET devices = 1 WHERE id = %s", (user_id,))
-        row = connection.execute(
-            "INSERT INTO device (user_id, name, position) VALUES (%s, 'phone', %s) RETURNING id",
-            (user_id, at),
-        ).fetchone()
-    assert row is not None
-    return int(row[0])
-
-
-def test_a_message_stays_until_the_last_device_has_it(url: str) -> None:
-    store = opened(url, 4)
-    alice, bob = register(store, "alice", "bob")
-    sent = run(alice, bob, "1", "2", "3")
-    commit(store, sent)
-    phone = with_phone(store, url, bob.id, 0)
-    first = sent.offset
-    commit(store, positions={(bob.id, 0): first + 1})
-    assert texts(page(store, bob)) == ["1", "2", "3"]
-    commit(store, positions={(bob.id, phone): first})
-    assert texts(page(store, bob)) == ["2", "3"]
-    commit(store, positions={(bob.id, phone): first + 2, (bob.id, 0): first + 1})
-    assert texts(page(store, bob)) == ["3"]
-    # Neither goes back, and room is made for what comes in the same batch.
-    more = run(alice, bob, *"45678")
-    now(store.commit(Batch([], [more], {(bob.id, phone): first, (bob.id, 0): first + 2})))
-    assert more.accepted == 4
-    assert texts(page(store, bob)) == ["4", "5", "6", "7"]
-    publish = publication(alice, "to all")
-    commit(store, publish, positions={(bob.id, 0): more.offset + 3})
-    assert texts(page(store, bob)) == ["4", "5", "6", "7", "to all"]
-    commit(store, positions={(bob.id, phone): publish.offset})
-    assert texts(page(store, bob)) == ["to all"]
-    commit(store, positions={(bob.id, 0): publish.offset})
-    assert texts(page(store, bob)) == []
-    now(store.close())
-    assert PostgresAdmin(url).check().faults == []
 
 
 # Retention.

@@ -69,7 +69,8 @@ _CHECKS = (
     (
         "{1} messages are in the mailbox of {0!a}, and {2} are counted",
         """SELECT name, coalesce(n, 0), waiting FROM account LEFT JOIN (
-            SELECT user_id, count(*) AS n FROM inbox GROUP BY user_id
+            SELECT user_id, count(*) AS n FROM inbox JOIN account ON id = user_id
+            WHERE "offset" > position GROUP BY user_id
         ) AS i ON user_id = account.id WHERE waiting <> coalesce(n, 0)""",
     ),
     (
@@ -96,10 +97,23 @@ _CHECKS = (
         WHERE account.id IS NULL""",
     ),
     (
-        "{1} devices of {0!a} have a position, and {2} are counted",
-        """SELECT account.name, count(device.position), devices FROM account
-        LEFT JOIN device ON user_id = account.id GROUP BY account.id
-        HAVING count(device.position) <> devices""",
+        "{0!a} has one device, {1}, which does not exist",
+        """SELECT account.name, account.device FROM account WHERE device > 0 AND NOT EXISTS (
+            SELECT FROM device WHERE user_id = account.id AND device.id = account.device
+        )""",
+    ),
+    (
+        "{0!a} has one device, and {1} have a position of their own",
+        """SELECT account.name, count(device.position) FROM account
+        JOIN device ON user_id = account.id WHERE account.device IS NOT NULL
+        GROUP BY account.id HAVING count(device.position) > 0""",
+    ),
+    (
+        "message {1} is kept for other devices of {0!a} and does not exist",
+        """SELECT coalesce(name, user_id::text), copy."offset" FROM copy
+        LEFT JOIN account ON account.id = user_id
+        LEFT JOIN message ON message."offset" = copy."offset" AND sender = user_id
+        WHERE message."offset" IS NULL OR account.id IS NULL""",
     ),
     (
         "publishing ids of user {0}, device {1}, are stored twice",

@@ -12,10 +12,10 @@ from chat_protocol.stores.postgres.locks import EVERYONE_LOCK
 __all__ = ["count_messages", "delete_user"]
 
 _FIND = """
-SELECT account.id, node.id IS NOT NULL FROM account
-LEFT JOIN session ON user_id = account.id
-LEFT JOIN node ON node.id = session.node AND lease_until > clock_timestamp()
-WHERE name = %s
+SELECT account.id, EXISTS (
+    SELECT FROM session JOIN node ON node.id = session.node AND lease_until > clock_timestamp()
+    WHERE user_id = account.id
+) FROM account WHERE name = %s
 """
 
 _MINE = """
@@ -44,9 +44,16 @@ _REMOVE = (
         DELETE FROM inbox USING message AS m
         WHERE inbox."offset" = m."offset"
         AND inbox.user_id = ANY(coalesce(m.recipients, ARRAY[m.recipient]))
-        AND m."offset" IN (SELECT "offset" FROM mine) RETURNING inbox.user_id
-    ), counted AS (SELECT user_id, count(*) AS less FROM gone GROUP BY user_id)
+        AND m."offset" IN (SELECT "offset" FROM mine) RETURNING inbox.user_id, inbox."offset"
+    ), counted AS (
+        SELECT user_id, count(*) AS less FROM gone JOIN account ON id = user_id
+        WHERE "offset" > position GROUP BY user_id
+    )
     UPDATE account SET waiting = waiting - less FROM counted WHERE id = user_id
+    """,
+    """
+    DELETE FROM copy USING message AS m WHERE copy.user_id = m.sender
+    AND copy."offset" = m."offset" AND m."offset" IN (SELECT "offset" FROM mine)
     """,
     """DELETE FROM message WHERE "offset" IN (SELECT "offset" FROM mine)""",
     """
@@ -61,6 +68,7 @@ _REMOVE = (
     "DELETE FROM inbox WHERE user_id = %(me)s",
     "DELETE FROM publishing WHERE user_id = %(me)s",
     "DELETE FROM device WHERE user_id = %(me)s",
+    "DELETE FROM ended_token WHERE user_id = %(me)s",
     "DELETE FROM session WHERE user_id = %(me)s",
     "DELETE FROM account WHERE id = %(me)s",
 )

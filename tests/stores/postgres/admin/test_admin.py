@@ -166,7 +166,10 @@ DAMAGES: dict[str, Any] = {
     "publishing ids of user 77": "INSERT INTO publishing VALUES (77, 0, 1, 1)",
     "publishing ids of user 1, device 0,": "INSERT INTO publishing VALUES (1, 0, 2, 2)",
     "devices of user 77": "INSERT INTO device (user_id, name) VALUES (77, 'phone')",
-    "0 devices of 'bob' have a position, and 1": "UPDATE account SET devices = 1 WHERE id = 2",
+    "'bob' has one device, 77": "UPDATE account SET device = 77 WHERE id = 2",
+    "'bob' has one device, and 1": "INSERT INTO device (user_id, name, position)"
+    " VALUES (2, 'phone', 1)",
+    "message 1 is kept for other devices of 'bob'": "INSERT INTO copy VALUES (2, 1, 0)",
     "an offset above all": "SELECT setval('message_offset', 1)",
 }
 
