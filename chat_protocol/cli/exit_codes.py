@@ -119,7 +119,8 @@ def login_failed(error: ChatError, server: str, username: str, password: bool) -
     name = quoted(username)
     if isinstance(error, UserAlreadyLogged):
         return CommandFailed(
-            ExitCode.REFUSED, f"{name} is already logged in; log out there or choose another name"
+            ExitCode.REFUSED,
+            f"{name} is already logged in elsewhere; log out there or choose another name",
         )
     if isinstance(error, (UserNotFound, InvalidUsername)):
         reason = f" ({visible(error.detail)})" if error.detail else ""

@@ -99,7 +99,8 @@ class LineMode:
     async def show_messages(self) -> None:
         """Show incoming messages; ends as :meth:`ChatClient.messages` does."""
         async for message in self._client.messages():
-            self._remember(message.sender)
+            if not message.own:
+                self._remember(message.sender)
             now = datetime.now(timezone.utc)
             await self._console.show(as_display(message, now, self._client.username))
             self._client.acknowledge(message)

@@ -15,6 +15,7 @@ from twisted.python import usage
 from chat_protocol.cli.exit_codes import EXIT_CODES
 from chat_protocol.cli.server_address import ServerAddress, TLSOptions, parse_server
 from chat_protocol.client import DEFAULT_TIMEOUT
+from chat_protocol.domain.login_rules import is_device_name
 
 __all__ = [
     "DEFAULT_RECONNECT_TIMEOUT",
@@ -59,6 +60,8 @@ class ListenAction:
     count: int | None
     idle: float | None
     """Seconds without a message after which to stop."""
+    own: bool = False
+    """Whether to print what the user has sent from other devices."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +105,8 @@ class Settings:
     reconnect_timeout: float | None
     """Seconds to keep trying to reconnect; None: unlimited; 0: do not reconnect."""
     action: Action
+    device: str | None = None
+    """The name of the device; None: that of this machine."""
 
 
 def _seconds(option: str) -> Callable[[str], float]:
@@ -135,6 +140,13 @@ class _SharedOptions(usage.Options):
             "Server: HOST[:PORT] or a Twisted client endpoint [default: localhost:5555]",
         ],
         ["user", "u", None, "Your username"],
+        [
+            "device",
+            None,
+            None,
+            "Receive messages as this device of yours [default: a name that was chosen once for "
+            "this machine; further terminals get numbers]",
+        ],
         [
             "ca",
             None,
@@ -253,7 +265,8 @@ class _ListenOptions(_SharedOptions):
             "json",
             "j",
             "Print JSON: one object per line with from, to, everyone, text, time, iso and offset",
-        ]
+        ],
+        ["own", None, "Also print what you send from other devices"],
     ]
     optParameters = [
         ["count", "n", None, "Stop after this many messages", _count("count")],
@@ -397,7 +410,20 @@ def parse(arguments: Sequence[str], environ: Mapping[str, str] = os.environ) -> 
             wanted,
         ),
         action=wanted,
+        device=_device(shared("device"), wanted),
     )
+
+
+def _device(name: str | None, action: Action) -> str | None:
+    if name is None:
+        return None
+    if not isinstance(action, (ListenAction, InteractiveAction)):
+        raise usage.UsageError("--device applies to listen and to conversations, which receive")
+    if not is_device_name(name):
+        raise usage.UsageError(
+            f"--device {name!r}: a device has 1 to 64 characters of ASCII, without spaces"
+        )
+    return name
 
 
 def _reconnect_timeout(no_reconnect: bool, given: float | None, action: Action) -> float | None:
@@ -419,7 +445,9 @@ def _action(options: usage.Options) -> Action:
             check_text(text, "the text")
         return SendAction(tuple(options.to), text, bool(options["whole"]))
     if isinstance(options, _ListenOptions):
-        return ListenAction(bool(options["json"]), options["count"], options["idle"])
+        return ListenAction(
+            bool(options["json"]), options["count"], options["idle"], bool(options["own"])
+        )
     if isinstance(options, _UsersOptions):
         return UsersAction(bool(options["json"]))
     assert isinstance(options, _HistoryOptions)

@@ -45,7 +45,7 @@ async def run_without_receiving(
     """
     output = Output(reactor)
     # The smallest window: 0 would mean the server's default.
-    session = ClientSession(reactor, settings, user, _print_notice(settings), window=1)
+    session = ClientSession(reactor, settings, user, _print_notice(settings), False, window=1)
     printer = _Version1Printer(session.client, output)
     session.on_login = printer.logged_in
     await session.open()
@@ -208,6 +208,9 @@ async def _print(
         message = await _next_message(reactor, client, action.idle)
         if message is None:
             return _idle_result(action, printed)
+        if message.own and not action.own and client.username not in message.recipients:
+            client.acknowledge(message)
+            continue
         # Acknowledged after the output: if the process dies before, the message is redelivered.
         taken = output.write(format_message(message)).addCallback(_acknowledge, client, message)
         await finish(taken, reactor)

@@ -41,6 +41,14 @@ class ServerAddress:
     tls: TLSOptions | None = None
     """TLS settings; only with host and port."""
 
+    @property
+    def key(self) -> str:
+        """Tells this server from others."""
+        if self.address is None:
+            return self.text
+        host, port = self.address
+        return f"{host.lower()}:{port}"
+
     def endpoint(self, reactor: Any) -> IStreamClientEndpoint:
         """Return the client endpoint.
 

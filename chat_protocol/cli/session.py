@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IDelayedCall
 
+from chat_protocol.cli.device import open_device, open_sender
 from chat_protocol.cli.exit_codes import (
     CommandFailed,
     ExitCode,
@@ -18,7 +20,7 @@ from chat_protocol.cli.exit_codes import (
 from chat_protocol.cli.options import Settings
 from chat_protocol.client import ChatClient, Ended, Event, Offline, Online
 from chat_protocol.client.backoff import MAX_DELAY
-from chat_protocol.errors import ChatError
+from chat_protocol.errors import AuthenticationFailed, ChatError, UserAlreadyLogged
 
 __all__ = ["VERSION_1_NOTICE", "ClientSession"]
 
@@ -39,6 +41,7 @@ class ClientSession:
         settings: server, password and timeouts.
         username: name to log in with.
         notify: shows a sentence to the user.
+        receive: whether messages are received; otherwise the session only asks and sends.
         options: further arguments of ChatClient.
 
     Raises:
@@ -51,12 +54,20 @@ class ClientSession:
         settings: Settings,
         username: str,
         notify: Callable[[str], object],
+        receive: bool = True,
         **options: Any,
     ) -> None:
+        server = settings.server.key
+        if receive:
+            self._device = open_device(server, username, os.environ, settings.device)
+        else:
+            self._device = open_sender(server, username, os.environ)
         self.client = ChatClient(
             settings.server.endpoint(reactor),
             username,
             reactor,
+            device=self._device.name,
+            receive=receive,
             password=settings.password,
             timeout=settings.timeout,
             acknowledge=False,
@@ -84,16 +95,35 @@ class ClientSession:
         Raises:
             CommandFailed: the login failed; the connection is closed.
         """
-        self.client.startService()
+        if self._device.problem:
+            self._notify(self._device.problem)
         try:
-            await self.client.when_online(fail_after_failures=1)
+            await self._log_in()
         except BaseException as error:
             await self.client.stopService()
+            self._device.close()
             if isinstance(error, ChatError):
                 raise self._login_failed(error) from error
             raise
         self.client.add_observer(self._observe)
         self._online(self.client.version or 0)
+
+    async def _log_in(self) -> None:
+        """Log in with one of the tokens that this machine has, or without one."""
+        *tokens, last = [*self._device.tokens(), ""]
+        for token in tokens:
+            self.client.show(token)
+            self.client.startService()
+            try:
+                await self.client.when_online(fail_after_failures=1)
+            except (UserAlreadyLogged, AuthenticationFailed):
+                # The session of that token may have ended.
+                await self.client.stopService()
+            else:
+                return
+        self.client.show(last)
+        self.client.startService()
+        await self.client.when_online(fail_after_failures=1)
 
     async def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """Run the coroutine and log out.
@@ -122,6 +152,7 @@ class ClientSession:
             if self._cancel_call is not None:
                 self._cancel_call.cancel()
             await self.client.stopService()
+            self._device.close()
         return result
 
     def end(self, reason: Exception) -> None:
@@ -160,6 +191,7 @@ class ClientSession:
             self.end(self._login_failed(event.reason))
 
     def _online(self, version: int) -> None:
+        self._device.keep(self.client.resume_state.session)
         self.online_since = self._reactor.seconds()
         self.on_login(version)
 

@@ -223,6 +223,10 @@ class ChatClient(ReceiveMethods, QueryMethods, ClientService):
         """Whether the client's end, if it has ended, came from stopService()."""
         return self._end_reason is None
 
+    def show(self, token: str) -> None:
+        """Show this token at the next login; see ResumeState."""
+        self._token = token
+
     def add_observer(self, observer: Observer) -> None:
         """Call ``observer`` with each later :data:`Event`."""
         self._observers.append(observer)

@@ -102,7 +102,7 @@ class FakeNetwork:
 class FakeAddress:
     """Stands in for a ServerAddress."""
 
-    text = "example:5555"
+    text = key = "example:5555"
 
     def __init__(self, network: FakeNetwork) -> None:
         self.network = network

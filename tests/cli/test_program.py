@@ -78,7 +78,7 @@ def test_a_message_received_just_after_the_last_answer_is_printed(server: Thread
         (["-u", "alice", "send", "nobody", "hi"], b"", 1, "no user named nobody"),
         (["-u", "alice", "send", "nobody", "-"], b"a\nb\nc\n", 1, "no user named nobody"),
         (["-u", "alice", "send", "full", "hi"], b"", 1, "may be full"),
-        (["-u", "taken", "send", "bob", "hi"], b"", 1, "taken is already logged in"),
+        (["-u", "taken", "send", "bob", "hi"], b"", 1, "taken is already logged in elsewhere"),
         (["-u", "alice", "send", "bob"], b"", 2, "two arguments"),
         (
             ["-u", "alice", "send", "bob", "-"],
@@ -273,7 +273,7 @@ def test_a_conversation_through_pipes(server: ThreadServer) -> None:
 
 def test_a_conversation_prompts_for_a_name_until_one_is_accepted(server: ThreadServer) -> None:
     done = chatclient(server, stdin=b"taken\n\nalice\nbob: hi\n")
-    assert "* taken is already logged in" in done.stdout.decode()
+    assert "* taken is already logged in elsewhere" in done.stdout.decode()
     assert done.returncode == 0
     assert server.received == [("alice", "bob", "hi")]
 

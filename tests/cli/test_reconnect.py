@@ -158,6 +158,10 @@ def test_send_leaves_messages_in_the_mailbox(alive: Alive) -> None:
     done = alive.run("-u", "bob", "send", "alice", "hi")
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     assert alive.texts("bob") == ["1", "2", "3"]
+    alive.run("-u", "bob", "send", "alice", "again")
+    done = alive.run("-u", "bob", "listen", "--json", "--own", "--count", "1")
+    (own,) = map(json.loads, done.stdout.splitlines())
+    assert (own["from"], own["to"], own["text"]) == ("bob", ["alice"], "again")
 
 
 def test_several_and_everyone(alive: Alive) -> None:
@@ -179,7 +183,7 @@ def test_several_and_everyone(alive: Alive) -> None:
 def test_users(alive: Alive) -> None:
     done = alive.run("-u", "alice", "users")
     assert [line.split("\t")[:2] for line in done.stdout.splitlines()] == [
-        ["alice", "online"],
+        ["alice", "offline"],
         ["bob", "offline"],
     ]
     done = alive.run("-u", "alice", "users", "--json")

@@ -154,7 +154,7 @@ def test_a_password_refused_after_a_loss_ends_the_run() -> None:
         (Code.AUTHENTICATION_FAILED, "x", "rejected the password for alice"),
         (Code.INVALID_USERNAME, None, "rejected the name alice"),
         (Code.USER_NOT_FOUND, None, "rejected the name alice"),
-        (Code.USER_ALREADY_LOGGED, None, "alice is already logged in"),
+        (Code.USER_ALREADY_LOGGED, None, "alice is already logged in elsewhere"),
         (Code.UNAVAILABLE, None, "the server refused the request: "),
     ],
 )

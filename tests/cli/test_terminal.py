@@ -106,7 +106,7 @@ def test_a_missing_username_is_prompted_for(server: ThreadServer) -> None:
     with terminal(server.address) as screen:
         screen.wait_for("Username:")
         screen.type("taken\r")
-        screen.wait_for("taken is already logged in")
+        screen.wait_for("taken is already logged in elsewhere")
         screen.type("alice\r")
         screen.wait_for("Connected to")
         screen.type("/quit\r")
@@ -169,7 +169,7 @@ def test_the_password_prompt_does_not_echo(tmp_path: Path) -> None:
             screen.wait_for(f"Password for alice at {host}:{port}: ")
             screen.type("secret\n")
             assert screen.end() == 0
-            assert "alice\tonline" in screen.text
+            assert "alice\toffline" in screen.text
             assert "secret" not in screen.text
 
 

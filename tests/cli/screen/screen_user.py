@@ -26,7 +26,7 @@ _LOGGED_IN: list[ScreenUser] = []
 class _FakeAddress:
     """Stands in for a ServerAddress."""
 
-    text = "example:5555"
+    text = key = "example:5555"
 
     def __init__(self, server: MemoryServer) -> None:
         self._server = server
