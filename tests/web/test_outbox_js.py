@@ -13,7 +13,7 @@ from tests.blackbox.server import Server
 STEP = 2**32
 
 # What an outbox sends: ids and states, with what was kept and what the server says it has stored.
-SENT = """async ([lastId, ids, published, code, detail]) => {
+SENT = """async ([lastId, ids, published, code, detail, resumed]) => {
   const { Outbox } = await import("/js/outbox.js");
   const user = `${Math.random()}`;
   const entry = (id, time) =>
@@ -28,7 +28,7 @@ SENT = """async ([lastId, ids, published, code, detail]) => {
     sent.push(String(publishingId));
     return { code, detail };
   };
-  outbox.online({ request }, BigInt(published));
+  outbox.online({ request }, BigInt(published), resumed);
   await new Promise((resolve) => setTimeout(resolve, 50));
   return [sent, changed];
 }"""
@@ -45,10 +45,16 @@ def page(chromium: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[An
 
 
 def send(
-    page: Any, last: int, ids: list[int], published: int, code: int = 1, detail: str = ""
+    page: Any,
+    last: int,
+    ids: list[int],
+    published: int,
+    code: int = 1,
+    detail: str = "",
+    resumed: bool = True,
 ) -> tuple[list[int], list[list[str]]]:
     kept = [str(one) for one in ids]
-    sent, changed = page.evaluate(SENT, [str(last), kept, str(published), code, detail])
+    sent, changed = page.evaluate(SENT, [str(last), kept, str(published), code, detail, resumed])
     return [int(one) for one in sent], changed
 
 
@@ -90,3 +96,14 @@ def test_a_refused_id_is_said(page: Any) -> None:
     detail = "publishingId: at most 7 can follow 0"
     _, changed = send(page, 0, [0], 0, 0x0100, detail)
     assert changed == [["failed", f"the server does not accept its number ({detail})"]]
+
+
+def test_what_was_sent_as_a_forgotten_device_is_not_sent_again(page: Any) -> None:
+    sent, changed = send(page, 7, [5, 7, 0], 0, resumed=False)
+    assert len(sent) == 1
+    assert sent[0] > 7
+    assert (
+        changed[:2]
+        == [["failed", "the server no longer knows this browser, so it may have been sent or not"]]
+        * 2
+    )

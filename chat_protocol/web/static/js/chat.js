@@ -1,5 +1,6 @@
 /** The chat view of a session: sidebar, messages, and the message field. */
 
+import { AddDevice } from "./add-device.js";
 import { showBanner } from "./banner.js";
 import { byteLength, Code, MAX_STRING, Scope } from "./codec.js";
 import { ConnectionLost } from "./connection.js";
@@ -37,6 +38,7 @@ export class Chat {
   #sidebar;
   #new;
   #notifier;
+  #device = new AddDevice();
   #open = null;
   /** Another tab or program had the session, so that messages may be missing here. */
   #isStale = false;
@@ -50,7 +52,8 @@ export class Chat {
   constructor(left) {
     this.#left = left;
     for (const [id, name] of Object.entries({
-      compose: "write", notify: "bell", "help-button": "keys", logout: "leave", back: "back",
+      compose: "write", notify: "bell", "help-button": "keys", "add-device": "device", logout: "leave",
+      back: "back",
       send: "send", "to-end": "down",
     })) {
       $(id).append(icon(name, $(id).title || "To the newest message"));
@@ -118,6 +121,7 @@ export class Chat {
   #stateChanged() {
     const { state, ended } = this.#session;
     clearTimeout(this.#bannerTimer);
+    this.#device.update();
     if (this.#isStale && state === "connecting") {
       this.#banner(null);
       this.#beginAgain();
@@ -390,6 +394,7 @@ export class Chat {
       $("text").focus();
     });
     $("logout").addEventListener("click", () => this.#session.stop());
+    $("add-device").addEventListener("click", () => this.#device.open(this.#session));
     $("help-button").addEventListener("click", () => $("help").showModal());
     $("compose").addEventListener("click", () => this.#new.open(this.#model));
     addEventListener("focus", () => this.#session && this.#seen());

@@ -1,6 +1,7 @@
 /** The entry point: the login form, then the chat. */
 
 import { Chat } from "./chat.js";
+import { takeLink } from "./device.js";
 import { Session } from "./session.js";
 import { load, save } from "./storage.js";
 
@@ -8,7 +9,8 @@ const $ = (id) => document.getElementById(id);
 const URL_OF_SERVER = `${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/ws`;
 
 const SENTENCES = {
-  taken: (user) => `${user} is already logged in, in another program or browser. Log out there first.`,
+  taken: (user) =>
+    `${user} is already logged in elsewhere. Open "Add a device" there and use its link, or log out there first.`,
   invalid: (user, detail) => detail || "This is not a valid name.",
   password: (user, detail, given) =>
     given ? "The password is wrong." : "This server requires a password.",
@@ -70,6 +72,12 @@ $("login").addEventListener("submit", (event) => {
   }
   enter(user, $("password").value);
 });
+
+const link = takeLink();
+if (link) {
+  save("", "user", link.user);
+  save(link.user, "token", link.token);
+}
 
 const known = load("", "user", "");
 showEntry(known);

@@ -101,9 +101,21 @@ export class Outbox {
     this.#keep();
   }
 
-  /** Begin to send over a connection; `published` is the highest publishing id that the server stored. */
-  online(connection, published) {
+  /**
+   * Begin to send over a connection.
+   * @param {bigint} published the highest publishing id that the server has stored for this device.
+   * @param {boolean} resumed whether the server knew the device. If not, nobody can tell whether what
+   *   was sent before is stored.
+   */
+  online(connection, published, resumed) {
     if (published > this.#lastId) this.#lastId = published;
+    if (!resumed) {
+      for (const entry of this.entries) {
+        if (entry.state === "waiting" && entry.id !== "0") {
+          this.#fail(entry, "the server no longer knows this browser, so it may have been sent or not");
+        }
+      }
+    }
     this.#renumber(published);
     this.#connection = connection;
     this.#go();

@@ -6,6 +6,7 @@
 
 import { Code } from "./codec.js";
 import { Connection, ConnectionLost } from "./connection.js";
+import { deviceOf } from "./device.js";
 import { Outbox } from "./outbox.js";
 import { load, save } from "./storage.js";
 import { TabLock } from "./tab-lock.js";
@@ -84,6 +85,11 @@ export class Session extends EventTarget {
     this.#connect();
   }
 
+  /** The token of the session, with which another browser of this user can log in. */
+  get token() {
+    return load(this.user, "token", "");
+  }
+
   /** Reconnect now if the session is waiting to reconnect. */
   retry = () => {
     if (this.state === "waiting" && document.visibilityState === "visible") this.#connect();
@@ -150,7 +156,8 @@ export class Session extends EventTarget {
       heartbeat: String(HEARTBEAT),
       window: String(WINDOW),
       presence: "1",
-      session: load(this.user, "token", ""),
+      device: deviceOf(this.user),
+      session: this.token,
     };
     if (this.#password) properties.password = this.#password;
     let answer;
@@ -187,7 +194,8 @@ export class Session extends EventTarget {
     const heartbeat = Number(properties.heartbeat) || 0;
     if (heartbeat) this.#beat = setInterval(() => this.#heartbeat(connection), heartbeat * 400);
     this.#step("granted");
-    this.outbox.online(connection, BigInt(properties["publishing-id"] ?? 0));
+    const published = BigInt(properties["publishing-id"] ?? 0);
+    this.outbox.online(connection, published, properties.resumed !== "0");
   }
 
   async #heartbeat(connection) {
