@@ -9,10 +9,14 @@ again. In the end every message must have reached each recipient once, each send
     python -m tests.fault.promise --store postgresql --nodes 3 --database-kills 10
     python -m tests.fault.promise --store postgresql --nodes 3 --standby --kills 15 --harms 15 \
         --database-kills 5 --standby-faults 15
+    python -m tests.fault.promise --devices 4                   # of one user to four devices
     python -m tests.fault.promise --without-deduplication       # has to fail
 
 With ``--standby`` PostgreSQL has a synchronous standby. It stalls, and server processes that wait
 for it are terminated or canceled. In the end the primary is killed and the standby is promoted.
+
+With ``--devices`` users have one, two and more devices. Each device gets what its user sends from
+the others as well. All but the first of a user are absent now and then.
 """
 
 from __future__ import annotations
@@ -24,6 +28,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -42,6 +47,7 @@ from tests.stores.postgres.server import PostgresServer
 from tests.stores.postgres.standby import INTERRUPTIONS, Standby
 
 HOST = "127.0.0.1"
+PASSWORD = "secret"
 STORES = {"sqlite": "sqlite:chat.db", "memory": "memory:"}
 IN_FLIGHT = 20
 HEARTBEAT = 2
@@ -53,8 +59,9 @@ SETTLE_SECONDS = 90
 class Server:
     """A chat server in a process of its own."""
 
-    def __init__(self, folder: str, store: str, number: int) -> None:
+    def __init__(self, folder: str, store: str, number: int, options: Sequence[str]) -> None:
         self.port = free_port()
+        self._options = options
         self._folder = folder
         self._store = store
         self._log = Path(folder, f"log{number}")
@@ -67,6 +74,7 @@ class Server:
                     str(Path(sys.executable).with_name("twistd")),
                     *("-n", "--pidfile=", "chatserver", "--store", self._store),
                     *("--listen", f"tcp:{self.port}:interface={HOST}", "--mailbox-limit", "0"),
+                    *self._options,
                 ],
                 cwd=self._folder,
                 stdout=log,
@@ -84,10 +92,16 @@ class Server:
 
 
 class User:
-    """Sends at random and writes down what it gets."""
+    """A device of a user: sends at random and writes down what it gets."""
 
-    def __init__(self, name: str, names: list[str], reactor: Any, port: int, random: Random):
+    def __init__(
+        self, name: str, device: str, names: list[str], reactor: Any, port: int, random: Random
+    ) -> None:
         self.name = name
+        self.device = device
+        self.label = f"{name}/{device}" if device else name
+        self.is_away = False
+        self._reactor = reactor
         self._others = [other for other in names if other != name]
         self._random = random
         self._slots = DeferredSemaphore(IN_FLIGHT)
@@ -108,8 +122,22 @@ class User:
             window=WINDOW,
             max_delay=MAX_DELAY,
             random=random,
+            device=device,
+            password=PASSWORD,
         )
         self.taking = self.service.consume(self._take)
+
+    async def go(self) -> None:
+        """Log out when everything is answered."""
+        self.is_away = True
+        while self.unanswered:
+            await deferLater(self._reactor, 0.05)
+        await self.service.stopService()
+
+    def come_back(self) -> None:
+        self.service.startService()
+        self.taking = self.service.consume(self._take)
+        self.is_away = False
 
     def _take(self, message: ReceivedMessage) -> None:
         sender, _, number = message.text.partition(":")
@@ -119,7 +147,7 @@ class User:
     async def send_one(self) -> None:
         await self._slots.acquire()
         number = len(self.sent)
-        text = f"{self.name}:{number}"
+        text = f"{self.label}:{number}"
         what = self._random.random()
         if what < 0.15:
             recipients = list(self._others)
@@ -149,6 +177,11 @@ class User:
         self._slots.release()
 
 
+def is_copied(sender: User, recipient: User) -> bool:
+    """Whether what one device sends comes to the other one because both are of the same user."""
+    return sender.name == recipient.name and sender is not recipient
+
+
 def verdict(users: list[User]) -> list[str]:
     """What is wrong; nothing where the promise was kept."""
     faults = []
@@ -157,19 +190,26 @@ def verdict(users: list[User]) -> list[str]:
             expected = [
                 number
                 for number, to in sender.sent
-                if recipient.name in to and number not in sender.unavailable
+                if number not in sender.unavailable
+                and (recipient.name in to or is_copied(sender, recipient))
             ]
-            got = [number for name, number in recipient.got if name == sender.name]
+            got = [number for label, number in recipient.got if label == sender.label]
             if got == expected:
                 continue
             lost = sorted(set(expected) - set(got))
             doubled = sorted(number for number, count in Counter(got).items() if count > 1)
             faults.append(
-                f"{sender.name} -> {recipient.name}: {len(expected)} sent, lost {lost[:5]},"
+                f"{sender.label} -> {recipient.label}: {len(expected)} sent, lost {lost[:5]},"
                 f" doubled {doubled[:5]}, in order: {got == sorted(got)}"
             )
-        faults += [f"{recipient.name} was refused: {one}" for one in recipient.refused[:3]]
+        faults += [f"{recipient.label} was refused: {one}" for one in recipient.refused[:3]]
     return faults
+
+
+def ask_for_passwords(folder: str, names: list[str]) -> Sequence[str]:
+    """Return the options of a server that does, so that further devices may log in."""
+    Path(folder, "passwords").write_text("".join(f"{name}:{PASSWORD}\n" for name in names))
+    return "--auth", "file:passwords"
 
 
 async def run(reactor: Any, options: argparse.Namespace) -> None:
@@ -180,17 +220,22 @@ async def run(reactor: Any, options: argparse.Namespace) -> None:
     standby = Standby(database) if database is not None and options.standby else None
     if standby is not None:
         store = standby.both(store)
-    servers = [Server(folder, store, number) for number in range(options.nodes)]
+    names = [f"user{number}" for number in range(options.users)]
+    auth = ask_for_passwords(folder, names) if options.devices > 1 else ()
+    servers = [Server(folder, store, number, auth) for number in range(options.nodes)]
     for server in servers:
         server.start()
     endpoints = [TCP4ClientEndpoint(reactor, HOST, server.port) for server in servers]
     proxy = ChaosProxy(reactor, endpoints, random, options.no_ids)
     port: Any = await TCP4ServerEndpoint(reactor, 0, interface=HOST).listen(proxy)
-    names = [f"user{number}" for number in range(options.users)]
-    users = [User(name, names, reactor, port.getHost().port, random) for name in names]
+    users = [
+        User(name, f"device{device}" if device else "", names, reactor, port.getHost().port, random)
+        for number, name in enumerate(names)
+        for device in range(1 + number % options.devices)
+    ]
     for user in users:
         user.service.startService()
-    await gatherResults([user.service.send(user.name, f"{user.name}:hello") for user in users])
+    await gatherResults([user.service.send(user.name, f"{user.label}:hello") for user in users])
     print(
         f"seed {options.seed}, {options.users} users, store {options.store},"
         f" {options.nodes} nodes, in {folder}"
@@ -201,14 +246,23 @@ async def run(reactor: Any, options: argparse.Namespace) -> None:
 
     async def keep_sending(user: User) -> None:
         while chaos:
-            await user.send_one()
+            if not user.is_away:
+                await user.send_one()
             await deferLater(reactor, random.expovariate(options.rate))
+
+    async def come_and_go(user: User) -> None:
+        while chaos:
+            await deferLater(reactor, random.uniform(0.5, 5))
+            await user.go()
+            await deferLater(reactor, random.uniform(0.1, 6))
+            user.come_back()
 
     async def somebody_is_online() -> None:
         while not any(user.service.state is State.ONLINE for user in users):
             await deferLater(reactor, 0.05)
 
     sending = [Deferred.fromCoroutine(keep_sending(user)) for user in users]
+    sending += [Deferred.fromCoroutine(come_and_go(user)) for user in users if user.device]
     faults = ["kill"] * options.kills + ["harm"] * options.harms
     faults += ["database"] * options.database_kills + ["standby"] * options.standby_faults
     interrupted = 0
@@ -253,7 +307,7 @@ async def run(reactor: Any, options: argparse.Namespace) -> None:
     arrived = sum(len(user.got) for user in users)
     wrong = verdict(users)
     wrong += [
-        f"{user.name}: {len(user.unanswered)} unanswered" for user in users if user.unanswered
+        f"{user.label}: {len(user.unanswered)} unanswered" for user in users if user.unanswered
     ]
     print(
         f"{options.kills} kills, {options.database_kills} of the database, {proxy.harm}:"
@@ -271,9 +325,9 @@ async def run(reactor: Any, options: argparse.Namespace) -> None:
     if standby is not None:
         there = standby.texts(store)
         for user in users:
-            missing = sorted(n for n in user.stored if f"{user.name}:{n}" not in there)
+            missing = sorted(n for n in user.stored if f"{user.label}:{n}" not in there)
             if missing:
-                wrong.append(f"{user.name}: answered OK and not on the standby: {missing[:9]}")
+                wrong.append(f"{user.label}: answered OK and not on the standby: {missing[:9]}")
         standby.stop()
     if database is not None:
         database.stop()
@@ -292,6 +346,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--kills", type=int, default=50, help="SIGKILLs of the server [50]")
     parser.add_argument("--harms", type=int, default=100, help="acts of the proxy [100]")
     parser.add_argument("--users", type=int, default=6, help="users that send and receive [6]")
+    parser.add_argument("--devices", type=int, default=1, help="devices of a user, at most [1]")
     parser.add_argument("--rate", type=float, default=40, help="messages a second of each [40]")
     parser.add_argument("--store", choices=(*STORES, "postgresql"), default="sqlite")
     parser.add_argument("--nodes", type=int, default=1, help="servers over one postgresql [1]")

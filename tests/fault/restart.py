@@ -170,7 +170,7 @@ async def run(reactor: Any, options: argparse.Namespace) -> None:
     server = ActivatedServer(folder)
     await deferToThread(server.start)
     names = [f"user{number}" for number in range(options.users)]
-    users = [User(name, names, reactor, server.port, random) for name in names]
+    users = [User(name, "", names, reactor, server.port, random) for name in names]
     waits, wrong = spread_of(users)
     for user in users:
         user.service.startService()

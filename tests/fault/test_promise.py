@@ -22,7 +22,11 @@ def promise(*arguments: str) -> subprocess.CompletedProcess[str]:
 @pytest.mark.timeout(320)
 @pytest.mark.parametrize(
     "arguments",
-    [("--kills", "5", "--harms", "15"), ("--store", "memory", "--kills", "0", "--harms", "30")],
+    [
+        ("--kills", "5", "--harms", "15"),
+        ("--kills", "5", "--harms", "15", "--devices", "4", "--rate", "10"),
+        ("--store", "memory", "--kills", "0", "--harms", "30"),
+    ],
 )
 def test_each_message_arrives_once_and_in_order(arguments: tuple[str, ...]) -> None:
     done = promise(*arguments)
