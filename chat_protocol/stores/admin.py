@@ -6,7 +6,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
-__all__ = ["Findings", "Statistics", "StoreAdmin", "UserRecord"]
+from chat_protocol.errors import StoreUnusable
+
+__all__ = [
+    "DeviceRecord",
+    "Findings",
+    "Statistics",
+    "StoreAdmin",
+    "UserRecord",
+    "check_forgettable",
+]
 
 
 @dataclass(frozen=True)
@@ -18,6 +27,17 @@ class UserRecord:
     """Nanoseconds since the epoch."""
     waiting: int
     """Messages in the mailbox, those to everyone included."""
+
+
+@dataclass(frozen=True)
+class DeviceRecord:
+    """A device of a user."""
+
+    name: str
+    """Empty: the unnamed device."""
+    ended: int | None
+    """When its last session ended, in nanoseconds since the epoch. None: it is online, or that is
+    not known."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +64,22 @@ class Findings:
     """What was checked, in words."""
     faults: list[str]
     """One sentence each; an empty list if everything is right."""
+
+
+def check_forgettable(name: str, device: str, devices: list[str]) -> None:
+    """Raise StoreUnusable unless a user has that device and another one.
+
+    Args:
+        name: of the user.
+        device: the device to forget.
+        devices: the names of all devices of the user.
+    """
+    shown = repr(device) if device else "the unnamed device"
+    if device not in devices:
+        others = ", ".join(repr(one) if one else "the unnamed one" for one in devices)
+        raise StoreUnusable(f"{name} has no device {shown}; the devices are: {others or 'none'}")
+    if len(devices) == 1:
+        raise StoreUnusable(f"{shown} is the last device of {name}, which is never forgotten")
 
 
 class StoreAdmin(Protocol):
@@ -94,6 +130,21 @@ class StoreAdmin(Protocol):
 
         Raises:
             UserNotFound: there is no user of that name.
+        """
+
+    def devices(self, name: str) -> list[DeviceRecord]:
+        """Return the devices of a user; a server may run.
+
+        Raises:
+            UserNotFound: there is no user of that name.
+        """
+
+    def forget_device(self, name: str, device: str) -> None:
+        """Forget a device of a user, which must not be the last one. Its next login is a first one.
+
+        Raises:
+            UserNotFound: there is no user of that name.
+            StoreUnusable: there is no such device, it is the last one, or it is online.
         """
 
     def delete_user(self, name: str) -> int:

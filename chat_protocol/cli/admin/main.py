@@ -174,12 +174,33 @@ def _list_users(store: StoreAdmin, options: argparse.Namespace) -> AdminExitCode
 
 
 def _show_user(store: StoreAdmin, options: argparse.Namespace) -> AdminExitCode:
-    user, messages = store.user(canonical_username(options.name))
-    _print_result(
-        options,
-        {**_user_record(user), "messages": messages},
+    name = canonical_username(options.name)
+    user, messages = store.user(name)
+    devices = store.devices(name)
+    lines = [
         f"{quoted(user.name)}: last login {_format_iso(user.last_login)},"
-        f" {user.waiting:,} pending messages, {messages:,} messages sent or received",
+        f" {user.waiting:,} pending messages, {messages:,} messages sent or received"
+    ]
+    for device in devices:
+        ended = f", offline since {_format_iso(device.ended)}" if device.ended else ""
+        lines.append(f"  {device.name or 'the unnamed device'}{ended}")
+    record = {
+        **_user_record(user),
+        "messages": messages,
+        "devices": [
+            {**asdict(device), "ended_iso": _format_iso(device.ended or 0)} for device in devices
+        ],
+    }
+    _print_result(options, record, "\n".join(lines))
+    return AdminExitCode.OK
+
+
+def _forget_device(store: StoreAdmin, options: argparse.Namespace) -> AdminExitCode:
+    name = canonical_username(options.name)
+    store.forget_device(name, options.device)
+    device = options.device or "the unnamed device"
+    _print_result(
+        options, {"name": name, "device": options.device}, f"forgot {device} of {quoted(name)}"
     )
     return AdminExitCode.OK
 
@@ -205,6 +226,7 @@ _COMMANDS = {
     "compact": _compact,
     "users list": _list_users,
     "users show": _show_user,
+    "users forget": _forget_device,
     "users delete": _delete_user,
 }
 

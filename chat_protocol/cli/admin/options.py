@@ -13,10 +13,11 @@ from chat_protocol.stores.registry import STORES
 __all__ = ["EXIT_CODES", "build_parser"]
 
 EXIT_CODES = """\
-With a sqlite: store, stop the server before restore, renumber, purge, compact and users delete;
-chatadmin refuses them while the server runs. The other commands, including backup, work while it
-runs. With a postgresql: store, all commands work while servers run, but use PostgreSQL's own tools
-for backup, restore and compact. Run chatadmin as the user that the server runs as.
+With a sqlite: store, stop the server before restore, renumber, purge, compact, users forget and
+users delete; chatadmin refuses them while the server runs. The other commands, including backup,
+work while it runs. With a postgresql: store, all commands work while servers run, but use
+PostgreSQL's own tools for backup, restore and compact. Run chatadmin as the user that the server
+runs as.
 
 exit codes:
     0  success; check found no fault
@@ -106,8 +107,18 @@ def build_parser() -> argparse.ArgumentParser:
     list_command = actions.add_parser(
         "list", help="list all users: name, last login, pending messages"
     )
-    show_command = actions.add_parser("show", help="show a user")
+    show_command = actions.add_parser("show", help="show a user and its devices")
     show_command.add_argument("name", metavar="NAME")
+    forget_command = actions.add_parser(
+        "forget",
+        help="forget a device of a user",
+        description="Forget a device of a user, which is offline and not the last one. What waits"
+        " for it alone is removed. Its next login is that of a new device.",
+    )
+    forget_command.add_argument("name", metavar="NAME")
+    forget_command.add_argument(
+        "device", metavar="DEVICE", help="as users show names it; '' is the unnamed one"
+    )
     delete_command = actions.add_parser(
         "delete",
         help="delete a user and all its messages",
@@ -143,6 +154,9 @@ def build_parser() -> argparse.ArgumentParser:
         )
         command.add_argument("name", metavar="NAME")
 
-    for command in (backup, check, stats, purge, list_command, show_command, delete_command):
+    for command in (
+        *(backup, check, stats, purge),
+        *(list_command, show_command, forget_command, delete_command),
+    ):
         command.add_argument("--json", action="store_true", help="print JSON, one object per line")
     return parser

@@ -270,6 +270,11 @@ class Devices:
 
     # Forgetting.
 
+    def forget_one(self, user: int, name: str, when: int) -> None:
+        """Forget the device of that name, which is not the last one."""
+        ids = [one.id for one in self._devices([user])[user] if one.name == name]
+        self._forget(user, ids, when)
+
     def _devices(self, users: list[int]) -> dict[int, list[_Device]]:
         """Return all devices, and names under which users send, by user."""
         most = self._limit + 1

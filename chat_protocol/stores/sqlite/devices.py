@@ -182,6 +182,21 @@ class Devices:
         self._count_again(user)
         self._positions.trim(user)
 
+    def names(self, user: int, count: int) -> list[str]:
+        """Return the names of a user's devices.
+
+        Args:
+            user: the user.
+            count: ``devices`` of the user.
+        """
+        return [one.name for one in self._devices(user, count)]
+
+    def forget(self, user: int, name: str, when: int) -> None:
+        """Forget the device of that name, which is not the last one."""
+        for device in self._devices(user, 1):
+            if device.name == name:
+                self._forget(user, device.id, when)
+
     def forget_overrun(self, user: int, when: int, online: Collection[int]) -> list[int]:
         """Forget devices that are too far behind; return those that are online and stay."""
         devices = self._devices(user, 1)

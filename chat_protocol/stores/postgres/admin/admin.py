@@ -11,10 +11,17 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
 from chat_protocol.errors import StoreUnusable, UserNotFound
-from chat_protocol.stores.admin import Findings, Statistics, UserRecord
+from chat_protocol.stores.admin import (
+    DeviceRecord,
+    Findings,
+    Statistics,
+    UserRecord,
+    check_forgettable,
+)
 from chat_protocol.stores.postgres.admin import removal
 from chat_protocol.stores.postgres.connect import SCHEMA, connect, reason
-from chat_protocol.stores.postgres.locks import EXPIRY_LOCK
+from chat_protocol.stores.postgres.devices import Devices
+from chat_protocol.stores.postgres.locks import EVERYONE_LOCK, EXPIRY_LOCK
 from chat_protocol.stores.postgres.retention import BOUND, database_time, expire, mark
 from chat_protocol.stores.postgres.upgrade import SCHEMA_VERSION, current_version
 
@@ -24,6 +31,18 @@ _USERS = """
 SELECT name, last_login, waiting + (
     SELECT count(*) FROM message WHERE scope = 1 AND sender <> account.id AND "offset" > position
 ) FROM account
+"""
+
+_DEVICES = """
+SELECT name, ended FROM device
+WHERE user_id = %s AND (id = %s OR %s::bigint IS NULL AND position IS NOT NULL) ORDER BY id
+"""
+
+_ONLINE = """
+SELECT account.id, EXISTS (
+    SELECT FROM session JOIN node ON node.id = session.node AND lease_until > clock_timestamp()
+    WHERE user_id = account.id AND session.device = %s
+) FROM account WHERE name = %s
 """
 
 _STATISTICS = f"""
@@ -135,6 +154,22 @@ _SHOWN = 5
 """Faults of one kind that are reported."""
 
 
+def _devices(connection: psycopg.Connection[Any], name: str) -> list[DeviceRecord]:
+    """Return the devices of a user.
+
+    Raises:
+        UserNotFound: there is no user of that name.
+    """
+    row = connection.execute("SELECT id, device FROM account WHERE name = %s", (name,)).fetchone()
+    if row is None:
+        raise UserNotFound(f"there is no user {name}")
+    user_id, only = row
+    if only == 0:
+        return [DeviceRecord("", None)]
+    rows = connection.execute(_DEVICES, (user_id, only, only)).fetchall()
+    return [DeviceRecord(device, ended) for device, ended in rows]
+
+
 class PostgresAdmin:
     """The StoreAdmin of a database. Servers may run during every call.
 
@@ -237,6 +272,23 @@ class PostgresAdmin:
             if row is None:
                 raise UserNotFound(f"there is no user {name}")
             return UserRecord(*row), removal.count_messages(connection, name)
+
+    def devices(self, name: str) -> list[DeviceRecord]:
+        with self._snapshot() as connection:
+            return _devices(connection, name)
+
+    def forget_device(self, name: str, device: str) -> None:
+        """See StoreAdmin. Servers wait meanwhile; the device must be offline."""
+        with self._connected() as connection, connection.transaction():
+            connection.execute("SELECT pg_advisory_xact_lock(%s)", (EVERYONE_LOCK,))
+            check_forgettable(name, device, [one.name for one in _devices(connection, name)])
+            row = connection.execute(_ONLINE, (device, name)).fetchone()
+            assert row is not None
+            user_id, is_online = row
+            if is_online:
+                raise StoreUnusable(f"this device of {name} is online; it has to log out first")
+            devices = Devices(connection.execute, lambda: None, 0)
+            devices.forget_one(user_id, device, time.time_ns())
 
     def delete_user(self, name: str) -> int:
         """See StoreAdmin. Servers wait meanwhile; the user must be offline."""

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 
 from chat_protocol.errors import StoreUnusable
-from chat_protocol.stores.admin import Findings, Statistics, UserRecord
+from chat_protocol.stores.admin import DeviceRecord, Findings, Statistics, UserRecord
 from chat_protocol.stores.sqlite.admin.check import check_database
 from chat_protocol.stores.sqlite.admin.copy import copy_database, put_in_place
 from chat_protocol.stores.sqlite.admin.maintenance import MaintenanceDatabase
@@ -86,7 +86,17 @@ class SQLiteAdmin:
         with _reading(self._path) as connection, _snapshot(connection):
             return View(connection).user(name)
 
+    def devices(self, name: str) -> list[DeviceRecord]:
+        """See StoreAdmin."""
+        with _reading(self._path) as connection, _snapshot(connection):
+            return View(connection).devices(name)
+
     # While no server runs.
+
+    def forget_device(self, name: str, device: str) -> None:
+        """See StoreAdmin."""
+        with _maintaining(self._path) as database:
+            database.forget_device(name, device)
 
     def restore(self, source: str, force: bool) -> None:
         """See StoreAdmin."""

@@ -44,6 +44,7 @@ class UserDeletion:
         for table, column in (
             ("everyone", "sender"),
             ("inbox", "user"),
+            ("copy", "user"),
             ("publishing", "user"),
             ("device", "user"),
             ("user", "id"),
@@ -115,6 +116,11 @@ class UserDeletion:
     def _note(self, deleted: Iterable[Record], data: bytes) -> None:
         for record in deleted:
             self._messages += record.messages
+            # What another user has sent to this one alone is no copy for that user's devices.
+            self._execute(
+                "DELETE FROM copy WHERE user = ? AND last = ?",
+                (record.sender, record.offset + record.messages - 1),
+            )
             for recipient in recipients_of(record, data):
                 if recipient != self._user:
                     ranges = self._waiting.setdefault(recipient, Ranges())

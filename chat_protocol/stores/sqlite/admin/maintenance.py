@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from chat_protocol.errors import UserNotFound
+from chat_protocol.stores.admin import check_forgettable
 from chat_protocol.stores.sqlite.admin.deletion import UserDeletion
 from chat_protocol.stores.sqlite.database import Database
 
@@ -63,6 +64,18 @@ class MaintenanceDatabase(Database):
         self.purge(0)
         with self._change() as connection:
             return UserDeletion(connection, user_id, name).run()
+
+    def forget_device(self, name: str, device: str) -> None:
+        """Forget a device of a user; see StoreAdmin."""
+        user_id = self._queries.user_id(name)
+        if not user_id:
+            raise UserNotFound(f"there is no user {name}")
+        with self._change() as connection:
+            (count,) = connection.execute(
+                "SELECT devices FROM user WHERE id = ?", (user_id,)
+            ).fetchone()
+            check_forgettable(name, device, self._devices.names(user_id, count))
+            self._devices.forget(user_id, device, self._wall_clock())
 
     def compact(self) -> int:
         """Give free space back to the system; return how many bytes that is."""

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from chat_protocol.domain.ranges import Ranges
 from chat_protocol.errors import UserNotFound
-from chat_protocol.stores.admin import Statistics, UserRecord
+from chat_protocol.stores.admin import DeviceRecord, Statistics, UserRecord
 from chat_protocol.stores.sqlite.conversations import flushed_runs
 from chat_protocol.stores.sqlite.memtable import read_memtable
 from chat_protocol.stores.sqlite.segments import Kind, records_of
@@ -22,6 +22,10 @@ ORDER BY first DESC LIMIT 1
 
 _INBOX = """
 SELECT user, sum(min(count, last - ?1 + 1)) FROM inbox WHERE last >= ?1 GROUP BY user
+"""
+
+_DEVICES = """
+SELECT name, ended FROM device WHERE user = ? AND position IS NOT NULL ORDER BY id
 """
 
 
@@ -98,6 +102,17 @@ class View:
             raise UserNotFound(f"there is no user {name}")
         record = next(one for one in self.users() if one.name == name)
         return record, self._messages_of(row[0]).count
+
+    def devices(self, name: str) -> list[DeviceRecord]:
+        """See StoreAdmin."""
+        row = self._execute("SELECT id, devices FROM user WHERE name = ?", (name,)).fetchone()
+        if row is None:
+            raise UserNotFound(f"there is no user {name}")
+        user_id, count = row
+        rows = self._execute(_DEVICES, (user_id,)).fetchall()
+        if not rows and not count:
+            return [DeviceRecord("", None)]
+        return [DeviceRecord(device.decode(), ended) for device, ended in rows]
 
     def _messages_of(self, user_id: int) -> Ranges:
         """Return the offsets of the messages from and to a user, but for those of others to all."""
