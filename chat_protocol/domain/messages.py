@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TypeAlias
 
 from chat_protocol.domain.entries import Entry
@@ -10,11 +11,19 @@ from chat_protocol.domain.users import Audience, Claim, Session
 from chat_protocol.errors import Refused
 from chat_protocol.wire.codes import Code
 
-__all__ = ["Batch", "Message", "PositionKey", "Registration"]
+__all__ = ["Batch", "Message", "PositionKey", "Registration", "by_user"]
 
 PositionKey: TypeAlias = "tuple[int, int]"
 """The key of a position in a mailbox: the ids of the user and of the device. The unnamed device has
 the id 0."""
+
+
+def by_user(keys: Iterable[PositionKey]) -> dict[int, set[int]]:
+    """Return the ids of devices by the ids of their users."""
+    found: dict[int, set[int]] = {}
+    for user_id, device_id in keys:
+        found.setdefault(user_id, set()).add(device_id)
+    return found
 
 
 class Message:

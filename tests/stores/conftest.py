@@ -14,8 +14,9 @@ from twisted.internet.task import Clock
 from chat_protocol.domain.messages import Batch
 from chat_protocol.domain.ports import IStore
 from chat_protocol.domain.queries import Query
+from chat_protocol.stores.memory import store as memory_store
 from chat_protocol.stores.memory.store import MemoryStore
-from chat_protocol.stores.sqlite import memtable
+from chat_protocol.stores.sqlite import database, memtable
 from chat_protocol.stores.sqlite.store import SQLiteStore
 
 T = TypeVar("T")
@@ -107,6 +108,9 @@ def make_store(
     """Makes a store with a mailbox limit; what it is depends on the parameter."""
     if request.param == "sqlite, flushed at once":
         monkeypatch.setattr(memtable, "ENTRIES", 1)
+    # A step that forgets devices looks at all users, however slow the machine is.
+    for module in (database, memory_store):
+        monkeypatch.setattr(module, "_FORGET_SECONDS", 60)
     url = None
     if request.param == "postgresql":
         postgres = request.getfixturevalue("postgres")

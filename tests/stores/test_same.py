@@ -14,6 +14,7 @@ from chat_protocol.domain.messages import Batch, PositionKey, Registration
 from chat_protocol.domain.ports import IStore
 from chat_protocol.domain.queries import Account, Conversation, Page, UserList
 from chat_protocol.domain.users import Session, User
+from chat_protocol.stores.memory import store as memory_store
 from chat_protocol.stores.memory.store import MemoryStore
 from chat_protocol.stores.sqlite import database, memtable, segments
 from chat_protocol.stores.sqlite.store import SQLiteStore
@@ -220,7 +221,8 @@ def test_both_say_the_same(
     monkeypatch.setattr(memtable, "ENTRIES", rnd.choice([3, 10, 50]))
     monkeypatch.setattr(database, "_PURGE_SECONDS", rnd.choice([0, 0.002]))
     # A step looks at all users, however slow the machine is.
-    monkeypatch.setattr(database, "_FORGET_SECONDS", 60)
+    for module in (database, memory_store):
+        monkeypatch.setattr(module, "_FORGET_SECONDS", 60)
     monkeypatch.setattr(segments, "SEGMENT_BYTES", rnd.choice([1, 200, 3500]))
     store = sqlite_store(sqlite_path, LIMIT, wall_clock)
     now(store.open())

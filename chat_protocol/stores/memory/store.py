@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable, Collection, Iterator, Sequence
 from heapq import merge
 from itertools import islice
+from time import perf_counter
 
 from twisted.internet.defer import Deferred, succeed
 from twisted.logger import Logger
@@ -16,7 +17,7 @@ from zope.interface import implementer
 from chat_protocol.domain.admission import admit, publish
 from chat_protocol.domain.entries import Entry
 from chat_protocol.domain.login_rules import SENDER_SECONDS, is_device
-from chat_protocol.domain.messages import Batch, Message, PositionKey, Registration
+from chat_protocol.domain.messages import Batch, Message, PositionKey, Registration, by_user
 from chat_protocol.domain.ports import IStore
 from chat_protocol.domain.queries import Account, Conversation, Lookup, Page, Query, UserList
 from chat_protocol.domain.ranges import Ranges
@@ -39,8 +40,8 @@ _MOMENTS = 10_000
 _FORGOTTEN_AT_ONCE = 1000
 """Mailboxes and pieces of history that one step of the removal looks at."""
 
-_USERS_AT_ONCE = 1000
-"""Users with several devices that one step looks at."""
+_FORGET_SECONDS = 0.005
+"""How long one step looks at users with several devices."""
 
 TO_EVERYONE_BYTES = 16 * 1024 * 1024
 """Bytes of messages to everyone that are kept for users who are offline. Above it the oldest are
@@ -234,10 +235,14 @@ class MemoryStore:
         self, when: int, absent: int, online: Collection[PositionKey]
     ) -> Deferred[list[PositionKey]]:
         overrun: list[PositionKey] = []
-        for user_id in list(islice(self._with_devices, _USERS_AT_ONCE)):
+        online_of = by_user(online)
+        deadline = perf_counter() + _FORGET_SECONDS
+        for user_id in list(self._with_devices):
+            if perf_counter() > deadline:
+                break
             # Behind the others, which come first in the next step.
             account = self._with_devices.pop(user_id)
-            here = {device_id for user, device_id in online if user == user_id}
+            here = online_of.get(user_id, set())
             overrun += self._forget_overrun(account, when, here)
             account.forget_absent(when - absent, when, here)
             account.forget_senders(when - SENDER_SECONDS * 10**9)

@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 
 from chat_protocol.domain.admission import admit
 from chat_protocol.domain.login_rules import is_device
-from chat_protocol.domain.messages import Batch, Message, PositionKey, Registration
+from chat_protocol.domain.messages import Batch, Message, PositionKey, Registration, by_user
 from chat_protocol.domain.queries import Query
 from chat_protocol.errors import OutcomeUnknown, StoreUnusable, Unavailable
 from chat_protocol.stores.broadcast_index import BroadcastIndex
@@ -344,7 +344,7 @@ class Database:
     ) -> list[PositionKey]:
         deadline = perf_counter() + _FORGET_SECONDS
         overrun: list[PositionKey] = []
-        devices = self._devices
+        devices, online_of = self._devices, by_user(online)
         while perf_counter() < deadline:
             row = self._one(_NEXT_WITH_DEVICES, self._looked_at)
             if row is None:
@@ -352,7 +352,7 @@ class Database:
                 break
             (user_id,) = row
             self._looked_at = user_id
-            here = {device_id for user, device_id in online if user == user_id}
+            here = online_of.get(user_id, set())
             overrun += [(user_id, one) for one in devices.forget_overrun(user_id, when, here)]
             devices.forget_absent(user_id, when - absent, when, here)
             devices.forget_senders(user_id, when)
