@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,20 @@ import pytest
 from tests.blackbox.client import Client
 from tests.blackbox.server import Server
 from tests.cli.program import COMMAND
-from tests.web.people import PATIENCE, People, log_in, person, picture, say, shows, stored, wait_for
+from tests.cli.screen.picture import picture as drawing
+from tests.cli.screen.tmux import CHATCLIENT, NO_TMUX, Tmux, has_tmux
+from tests.web.people import (
+    PATIENCE,
+    PICTURES,
+    People,
+    log_in,
+    person,
+    picture,
+    say,
+    shows,
+    stored,
+    wait_for,
+)
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -53,8 +67,6 @@ def test_another_browser_is_added_by_a_link(people: People) -> None:
             shows(page, "from the laptop", "from the phone", "to both")
             stored(page, 2)
         assert laptop.title() == "Console Chat"
-        picture(laptop, "devices-laptop")
-        picture(phone, "devices-phone")
 
 
 def test_without_the_link_a_name_in_use_is_refused(people: People) -> None:
@@ -97,6 +109,57 @@ def test_with_the_password_a_second_browser_just_works(chromium: Any, tmp_path: 
         third.goto(link)
         third.reload()
         third.wait_for_selector("#chat:not([hidden])")
+        people.close()
+
+
+@pytest.mark.skipif(not has_tmux(), reason=NO_TMUX)
+def test_two_pages_a_terminal_and_a_script_of_one_person(chromium: Any, tmp_path: Path) -> None:
+    (tmp_path / "passwords").write_text("alice:secret\n")
+    options = ["--auth", "file:passwords", "--trust-version-1"]
+    with Server(tmp_path, options) as server, Client(server.address, "bob") as bob:
+        people = People(chromium, server)
+        laptop, phone = people.page(), people.page(viewport={"width": 390, "height": 780})
+        for page in (laptop, phone):
+            page.fill("#name", "alice")
+            page.click("#enter")
+            page.wait_for_selector("#password-field:not([hidden])")
+            page.fill("#password", "secret")
+            log_in(page, "alice")
+        where = f"127.0.0.1:{server.address[1]}"
+        login = ["--server", where, "--user", "alice"]
+        with Tmux(tmp_path) as tmux:
+            state = {"XDG_STATE_HOME": str(tmp_path / "state"), "CHAT_PASSWORD": "secret"}
+            terminal = tmux.open("alice", [*CHATCLIENT, *login], 90, 20, **state)
+            terminal.wait_for("● bob")
+            terminal.enter("/query bob")
+            terminal.wait_for("bob │ online")
+            person(laptop, "bob")
+            say(laptop, "from the laptop")
+            terminal.wait_for("alice ✓ from the laptop")
+            phone.click('#conversations [data-key="bob"]')
+            say(phone, "from the phone")
+            terminal.wait_for("alice ✓ from the phone")
+            terminal.enter("from the terminal")
+            shows(phone, "from the laptop", "from the phone", "from the terminal")
+            subprocess.run(
+                [*CHATCLIENT, *login, "send", "bob", "from a script"],
+                env=os.environ | state,
+                timeout=PATIENCE / 1000,
+                check=True,
+            )
+            assert bob.send("I see", "alice") == 1
+            expected = [*(f"from {one}" for one in ("the laptop", "the phone", "the terminal"))]
+            expected += ["from a script", "I see"]
+            for page in (laptop, phone):
+                shows(page, *expected)
+                stored(page, 4)
+            terminal.wait_for("alice ✓ from a script", "bob   I see")
+            assert [bob.receive().text for _ in range(4)] == expected[:4]
+            for picture_of, page in (("laptop", laptop), ("phone", phone)):
+                picture(page, f"devices-{picture_of}")
+            if PICTURES:
+                screens = [terminal.screen("the same person in a terminal")]
+                Path(PICTURES, "devices-terminal.svg").write_text(drawing([screens]))
         people.close()
 
 
