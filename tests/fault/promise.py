@@ -17,6 +17,8 @@ for it are terminated or canceled. In the end the primary is killed and the stan
 
 With ``--devices`` users have one, two and more devices. Each device gets what its user sends from
 the others as well. All but the first of a user are absent now and then.
+
+With ``--version-1`` some users receive with version 1, past the proxy: each message at least once.
 """
 
 from __future__ import annotations
@@ -29,18 +31,25 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from random import Random
 from typing import Any
 
 from twisted.internet.defer import Deferred, DeferredSemaphore, gatherResults
-from twisted.internet.endpoints import TCP4ClientEndpoint, TCP4ServerEndpoint
+from twisted.internet.endpoints import TCP4ClientEndpoint, TCP4ServerEndpoint, connectProtocol
+from twisted.internet.error import ConnectError
+from twisted.internet.protocol import connectionDone
 from twisted.internet.task import deferLater, react
 from twisted.internet.threads import deferToThread
+from twisted.protocols.basic import Int32StringReceiver
 from twisted.python.failure import Failure
 
 from chat_protocol.client import ChatClient, ReceivedMessage, State
 from chat_protocol.errors import OutOfOrder, Unavailable
+from chat_protocol.wire.codec import decode, encode
+from chat_protocol.wire.codes import Code
+from chat_protocol.wire.commands import Login, Message
 from tests.blackbox.server import free_port
 from tests.fault.proxy import ChaosProxy
 from tests.stores.postgres.server import PostgresServer
@@ -177,6 +186,83 @@ class User:
         self._slots.release()
 
 
+class OldUser(Int32StringReceiver):
+    """A connection of a user of version 1, who only receives."""
+
+    def __init__(self, name: str, got: list[tuple[str, int]]) -> None:
+        self._name = name
+        self._got = got
+        self.lost: Deferred[None] = Deferred()
+
+    def connectionMade(self) -> None:
+        self.sendString(encode(Login(self._name), 1)[4:])
+
+    def stringReceived(self, string: bytes) -> None:
+        _, command = decode(string)
+        if isinstance(command, Message):
+            sender, _, number = command.message.partition(":")
+            if number != "hello":
+                self._got.append((sender, int(number)))
+        elif command.code != Code.OK:
+            # The server has not noticed yet that the former session is over.
+            self.leave()
+
+    def leave(self) -> None:
+        if self.transport is not None:
+            self.transport.loseConnection()
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self.lost.callback(None)
+
+
+class OldUsers:
+    """Users of version 1, who connect again and again."""
+
+    def __init__(self, reactor: Any, servers: Sequence[Server], count: int, random: Random) -> None:
+        self._reactor = reactor
+        self._servers = servers
+        self._random = random
+        self._connections: dict[str, OldUser] = {}
+        self._runs = True
+        self.got: dict[str, list[tuple[str, int]]] = {f"old{n}": [] for n in range(count)}
+        self._staying = [Deferred.fromCoroutine(self._stay(name)) for name in self.got]
+
+    async def _stay(self, name: str) -> None:
+        while self._runs:
+            port = self._random.choice(self._servers).port
+            protocol = self._connections[name] = OldUser(name, self.got[name])
+            with suppress(ConnectError):
+                await connectProtocol(TCP4ClientEndpoint(self._reactor, HOST, port), protocol)
+                await protocol.lost
+            await deferLater(self._reactor, 0.1)
+
+    @property
+    def are_online(self) -> bool:
+        return all(name in self._connections for name in self.got)
+
+    async def stop(self) -> None:
+        self._runs = False
+        for connection in self._connections.values():
+            connection.leave()
+        await gatherResults(self._staying)
+
+    def verdict(self, users: list[User]) -> list[str]:
+        """What is wrong: something is missing, or was first received out of order."""
+        faults = []
+        for name, got in self.got.items():
+            for sender in users:
+                expected = [
+                    number
+                    for number, to in sender.sent
+                    if name in to and number not in sender.unavailable
+                ]
+                found = dict.fromkeys(number for label, number in got if label == sender.label)
+                if list(found) != expected:
+                    lost = sorted(set(expected) - set(found))[:5]
+                    faults.append(f"{sender.label} -> {name}: lost {lost}, or not in order")
+        return faults
+
+
 def is_copied(sender: User, recipient: User) -> bool:
     """Whether what one device sends comes to the other one because both are of the same user."""
     return sender.name == recipient.name and sender is not recipient
@@ -209,7 +295,7 @@ def verdict(users: list[User]) -> list[str]:
 def ask_for_passwords(folder: str, names: list[str]) -> Sequence[str]:
     """Return the options of a server that does, so that further devices may log in."""
     Path(folder, "passwords").write_text("".join(f"{name}:{PASSWORD}\n" for name in names))
-    return "--auth", "file:passwords"
+    return "--auth", "file:passwords", "--trust-version-1"
 
 
 async def run(reactor: Any, options: argparse.Namespace) -> None:
@@ -228,8 +314,19 @@ async def run(reactor: Any, options: argparse.Namespace) -> None:
     endpoints = [TCP4ClientEndpoint(reactor, HOST, server.port) for server in servers]
     proxy = ChaosProxy(reactor, endpoints, random, options.no_ids)
     port: Any = await TCP4ServerEndpoint(reactor, 0, interface=HOST).listen(proxy)
+    old = OldUsers(reactor, servers, options.version_1, random)
+    while not old.are_online:
+        await deferLater(reactor, 0.05)
+    await deferLater(reactor, 0.5 if old.got else 0)
     users = [
-        User(name, f"device{device}" if device else "", names, reactor, port.getHost().port, random)
+        User(
+            name,
+            f"device{device}" if device else "",
+            [*names, *old.got],
+            reactor,
+            port.getHost().port,
+            random,
+        )
         for number, name in enumerate(names)
         for device in range(1 + number % options.devices)
     ]
@@ -298,14 +395,15 @@ async def run(reactor: Any, options: argparse.Namespace) -> None:
     await gatherResults(sending)
     settled = time.monotonic() + SETTLE_SECONDS
     while time.monotonic() < settled and (
-        any(user.unanswered for user in users) or (verdict(users) and not options.no_ids)
+        any(user.unanswered for user in users)
+        or ((verdict(users) or old.verdict(users)) and not options.no_ids)
     ):
         await deferLater(reactor, 0.2)
     await deferLater(reactor, 1)
 
     total = sum(len(user.sent) for user in users)
     arrived = sum(len(user.got) for user in users)
-    wrong = verdict(users)
+    wrong = verdict(users) + old.verdict(users)
     wrong += [
         f"{user.label}: {len(user.unanswered)} unanswered" for user in users if user.unanswered
     ]
@@ -315,6 +413,7 @@ async def run(reactor: Any, options: argparse.Namespace) -> None:
         f" as the database was away, {arrived} arrivals in {time.monotonic() - started:.0f} s"
         + (f"; {interrupted} waits for the standby interrupted" if standby is not None else "")
     )
+    await old.stop()
     await gatherResults([user.service.stopService() for user in users], consumeErrors=True)
     await port.stopListening()
     proxy.stop()
@@ -347,6 +446,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--harms", type=int, default=100, help="acts of the proxy [100]")
     parser.add_argument("--users", type=int, default=6, help="users that send and receive [6]")
     parser.add_argument("--devices", type=int, default=1, help="devices of a user, at most [1]")
+    parser.add_argument("--version-1", type=int, default=0, help="users of version 1 [0]")
     parser.add_argument("--rate", type=float, default=40, help="messages a second of each [40]")
     parser.add_argument("--store", choices=(*STORES, "postgresql"), default="sqlite")
     parser.add_argument("--nodes", type=int, default=1, help="servers over one postgresql [1]")

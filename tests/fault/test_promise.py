@@ -24,7 +24,7 @@ def promise(*arguments: str) -> subprocess.CompletedProcess[str]:
     "arguments",
     [
         ("--kills", "5", "--harms", "15"),
-        ("--kills", "5", "--harms", "15", "--devices", "4", "--rate", "10"),
+        ("--kills", "5", "--harms", "15", "--devices", "4", "--version-1", "2", "--rate", "10"),
         ("--store", "memory", "--kills", "0", "--harms", "30"),
     ],
 )
