@@ -94,6 +94,51 @@ def test_a_user_has_one_session_in_all(two: list[Node]) -> None:
     third.close()
 
 
+def test_devices_of_one_user_at_two_nodes(two: list[Node]) -> None:
+    laptop, phone, script, other = (Client(two[n]) for n in (0, 1, 1, 0))
+    watcher = Client(two[1])
+    assert watcher.log_in("wanda", presence="1").code == Code.OK
+    token = laptop.log_in("petra", device="laptop").properties["session"]
+    assert read_with_presence_of(watcher, "petra").online
+    # The rules of login hold whatever the node.
+    for asked in ({"device": "phone"}, {"receive": "0"}, {}):
+        assert phone.log_in("petra", **asked).code == Code.USER_ALREADY_LOGGED
+    assert phone.log_in_1("petra") == Code.USER_ALREADY_LOGGED
+    assert phone.log_in("petra", device="phone", session=token).code == Code.OK
+    assert script.log_in("petra", receive="0", device="s", session=token).code == Code.OK
+    # Each gets what the user sends elsewhere, and what others send.
+    assert phone.publish(1, "from the phone", "wanda") == Code.OK
+    assert script.publish(1, "from a script", "wanda") == Code.OK
+    expected = ["from the phone", "from a script", "to petra"]
+    assert [read_with_presence_of(watcher, "petra").message for _ in range(2)] == expected[:2]
+    assert watcher.publish(1, "to petra", "petra") == Code.OK
+    assert [laptop.read().message for _ in range(3)] == expected
+    assert [phone.read().message for _ in range(2)] == expected[1:]
+    # A take-over at another node tells nobody; the last device that leaves tells all.
+    assert other.log_in("petra", device="phone", session=token).code == Code.USER_ALREADY_LOGGED
+    taken = Client(two[1])
+    assert taken.log_in("petra", device="laptop", session=token).code == Code.OK
+    closed = laptop.read()
+    assert (type(closed), closed.code) == (Close, Code.REPLACED)
+    assert phone.ask(Close(1, "")) == Response2(Code.OK)
+    assert taken.ask(Close(1, "")) == Response2(Code.OK)
+    assert not read_with_presence_of(watcher, "petra").online
+    for client in (script, other, watcher):
+        client.close()
+
+
+def test_who_came_without_proof_is_ended_at_any_node(two: list[Node]) -> None:
+    intruder, owner = Client(two[0]), Client(two[1])
+    token = intruder.log_in("quinn", receive="0").properties["session"]
+    assert owner.log_in("quinn", device="laptop").code == Code.OK
+    closed = intruder.read()
+    assert (type(closed), closed.code) == (Close, Code.REPLACED)
+    late = Client(two[0])
+    assert late.log_in("quinn", device="x", session=token).code == Code.USER_ALREADY_LOGGED
+    for client in (intruder, owner, late):
+        client.close()
+
+
 def test_what_is_not_acknowledged_comes_again_at_the_other_node(two: list[Node]) -> None:
     sender, first = Client(two[0]), Client(two[0])
     sender.log_in("frank")
