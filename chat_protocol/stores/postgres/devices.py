@@ -17,6 +17,7 @@ from chat_protocol.domain.login_rules import (
     is_device,
 )
 from chat_protocol.domain.messages import PositionKey, Registration
+from chat_protocol.stores.postgres.columns import columns_of
 
 __all__ = ["Devices"]
 
@@ -243,7 +244,7 @@ class Devices:
 
     def end(self, sessions: Iterable[PositionKey], when: int) -> None:
         """Note that sessions of devices have ended."""
-        users, ids = _columns(sessions, 2)
+        users, ids = columns_of(sessions, 2)
         if users:
             self._execute(_END, (when, users, ids))
 
@@ -258,7 +259,7 @@ class Devices:
         Returns:
             Users, and how many messages no device of theirs has received.
         """
-        columns = _columns(moves, 3)
+        columns = columns_of(moves, 3)
         self._execute(_MOVE, columns)
         return self._trim(sorted(set(columns[0])))
 
@@ -360,12 +361,3 @@ class Devices:
 
 def _ended(device: _Device) -> int:
     return device.ended or 0
-
-
-def _columns(rows: Iterable[tuple[int, ...]], count: int) -> tuple[list[int], ...]:
-    """Return rows as columns, for unnest()."""
-    columns: tuple[list[int], ...] = tuple([] for _ in range(count))
-    for row in rows:
-        for column, value in zip(columns, row, strict=True):
-            column.append(value)
-    return columns

@@ -13,6 +13,7 @@ from chat_protocol.domain.login_rules import NO_NAME, is_device
 from chat_protocol.domain.messages import Batch, Message, Registration
 from chat_protocol.domain.users import Session
 from chat_protocol.errors import Unavailable
+from chat_protocol.stores.postgres.columns import columns_of
 from chat_protocol.stores.postgres.devices import Devices
 from chat_protocol.stores.postgres.known import Known, Published
 from chat_protocol.stores.postgres.ledger import Ledger
@@ -307,9 +308,9 @@ class Transaction:
         keys = sorted({(one.user.id, one.device_id) for one in unknown})
         count = sum(len(message.texts) for message in batch.messages)
         locked = execute(_LOCK_ACCOUNTS, (sorted(changing),))
-        moved = execute(_MOVE, _columns(moves, 3)) if moves else None
+        moved = execute(_MOVE, columns_of(moves, 3)) if moves else None
         sessions = execute(_SESSIONS, (sorted(concerned),))
-        published = execute(_PUBLISHED, _columns(keys, 2)) if keys else None
+        published = execute(_PUBLISHED, columns_of(keys, 2)) if keys else None
         offset = execute(_DRAW_OFFSETS, (count,)) if count else None
         held = self._read_sessions() if batch.registrations else None
         self._sync()
@@ -453,16 +454,16 @@ class Transaction:
             (_INSERT_INBOX, rows.inbox),
             (_INSERT_COPIES, rows.copies),
             (_INSERT_CONVERSATIONS, rows.conversations),
-            (_INSERT_PEERS, _columns(sorted(set(rows.peers)), 2)),
-            (_ADD_WAITING, _columns(added.items(), 2)),
-            (_PUBLISH, _columns(published, 4)),
-            (_UNPUBLISH, _columns(unpublished, 3)),
+            (_INSERT_PEERS, columns_of(sorted(set(rows.peers)), 2)),
+            (_ADD_WAITING, columns_of(added.items(), 2)),
+            (_PUBLISH, columns_of(published, 4)),
+            (_UNPUBLISH, columns_of(unpublished, 3)),
         ):
             if columns[0]:
                 execute(statement, columns)
         if rows.copies[0] and self._limit:
             senders = set(zip(rows.copies[0], rows.copies[2], strict=True))
-            execute(_DROP_COPIES, (*_columns(sorted(senders), 2), self._limit))
+            execute(_DROP_COPIES, (*columns_of(sorted(senders), 2), self._limit))
         self._end_sessions()
         if self._logins is not None and self._logins.accepted:
             self._begin_sessions(self._logins.accepted)
@@ -479,7 +480,7 @@ class Transaction:
         if not ended:
             return
         seconds = self._token_seconds
-        execute(_END_SESSIONS, (*_columns(ended, 2), seconds, seconds))
+        execute(_END_SESSIONS, (*columns_of(ended, 2), seconds, seconds))
         numbers = {number for _, number in ended}
         begun = {(one.user_id, one.device_id) for one in self._accepted}
         begun_numbers = {one.number for one in self._accepted}
@@ -510,13 +511,4 @@ class Transaction:
             )
             for one in accepted
         )
-        execute(_BEGIN_SESSIONS, (self._node, *_columns(rows, 7)))
-
-
-def _columns(rows: Iterable[tuple[Any, ...]], count: int) -> tuple[list[Any], ...]:
-    """Return rows as columns, for unnest()."""
-    columns: tuple[list[Any], ...] = tuple([] for _ in range(count))
-    for row in rows:
-        for column, value in zip(columns, row, strict=True):
-            column.append(value)
-    return columns
+        execute(_BEGIN_SESSIONS, (self._node, *columns_of(rows, 7)))
