@@ -1,7 +1,7 @@
 """The device that this machine is for a user at a server, kept in the state directory.
 
-For each user and server there is a folder. It has the name of the device, and for each process that
-receives messages at the same time a number. A process holds the lock of its number as long as it
+For each user and server there is a folder. It has the name of this machine's device; processes that
+receive messages at the same time number it. A process holds the lock of its device as long as it
 runs, and keeps the token of its session beside it. So another process of this machine can log in
 beside it, and the next one goes on where this one ends.
 """
@@ -12,7 +12,9 @@ import errno
 import fcntl
 import json
 import os
+import pwd
 import secrets
+import tempfile
 from collections.abc import Mapping
 from contextlib import suppress
 from hashlib import sha256
@@ -20,6 +22,7 @@ from pathlib import Path
 
 from twisted.python.usage import UsageError
 
+from chat_protocol.domain.login_rules import is_device_name
 from chat_protocol.domain.names import canonical_username
 from chat_protocol.errors import InvalidUsername
 
@@ -30,11 +33,20 @@ _NUMBERS = 100
 
 
 def state_directory(environ: Mapping[str, str]) -> Path:
-    """Return the directory for state: see the XDG Base Directory Specification."""
-    base = environ.get("XDG_STATE_HOME", "")
+    """Return the directory for state: see the XDG Base Directory Specification.
+
+    Raises:
+        OSError: the environment names none, and this user has no home directory.
+    """
     # A relative path has to be ignored.
-    home = Path(base) if base.startswith("/") else Path(environ.get("HOME", "~")).expanduser()
-    return (home if base.startswith("/") else home / ".local" / "state") / "chat-protocol"
+    if (base := environ.get("XDG_STATE_HOME", "")).startswith("/"):
+        return Path(base) / "chat-protocol"
+    home = environ.get("HOME", "")
+    with suppress(KeyError):
+        home = home or pwd.getpwuid(os.getuid()).pw_dir
+    if not home.startswith("/"):
+        raise OSError(errno.ENOENT, "there is no home directory")
+    return Path(home) / ".local" / "state" / "chat-protocol"
 
 
 class Device:
@@ -80,7 +92,8 @@ class Device:
         """Keep the token of the session. If that fails, the next login is without it."""
         if token and self._folder is not None and self._label:
             with suppress(OSError):
-                _write(self._folder / f"{self._label}.token", token)
+                path = self._folder / f"{self._label}.token"
+                _write_beside(path, token).replace(path)
 
     def close(self) -> None:
         """Let another process be this device."""
@@ -106,23 +119,21 @@ def open_device(
     try:
         folder = _folder(server, username, environ)
         if name is not None:
-            label = f"device-{sha256(name.encode()).hexdigest()[:16]}"
-            lock = _take(folder / f"{label}.lock")
-            if lock is None:
+            device = _lock(folder, name)
+            if device is None:
                 raise UsageError(
                     f"--device {name}: another chatclient is this device now; choose another name"
                 )
-            return Device(name, folder, label, lock)
+            return device
         base = _base_name(folder, server, username)
         for number in range(1, _NUMBERS + 1):
-            lock = _take(folder / f"{number}.lock")
-            if lock is not None:
-                return Device(
-                    base if number == 1 else f"{base}-{number}", folder, str(number), lock
-                )
+            device = _lock(folder, base if number == 1 else f"{base}-{number}")
+            if device is not None:
+                return device
         raise UsageError(f"{_NUMBERS} chatclients of this machine receive messages for this user")
     except OSError as error:
-        return Device(name or "", problem=_problem(error, environ))
+        become = f"it is {name or 'the unnamed device'} now, and "
+        return Device(name or "", problem=_problem(error, become))
 
 
 def open_sender(server: str, username: str, environ: Mapping[str, str]) -> Device:
@@ -130,9 +141,8 @@ def open_sender(server: str, username: str, environ: Mapping[str, str]) -> Devic
     fresh = f"cli-{secrets.token_hex(8)}"
     try:
         return Device(fresh, _folder(server, username, environ))
-    except OSError:
-        # What it would show it has not got; without the directory there is nothing to lose.
-        return Device(fresh)
+    except OSError as error:
+        return Device(fresh, problem=_problem(error))
 
 
 def _folder(server: str, username: str, environ: Mapping[str, str]) -> Path:
@@ -151,19 +161,28 @@ def _base_name(folder: Path, server: str, username: str) -> str:
     path = folder / "device.json"
     while True:
         with suppress(FileNotFoundError):
-            return str(json.loads(path.read_text(encoding="utf-8"))["device"])
+            return _stored_name(path)
         chosen = {"server": server, "user": username, "device": f"cli-{secrets.token_hex(6)}"}
-        new = folder / f"device.json.{os.getpid()}"
-        _write(new, json.dumps(chosen))
+        new = _write_beside(path, json.dumps(chosen))
         with suppress(FileExistsError):
             # Unlike a rename, it does not replace what another process has chosen.
             os.link(new, path)
         new.unlink()
 
 
-def _take(path: Path) -> int | None:
-    """Take a lock; None if another process has it."""
-    lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+def _stored_name(path: Path) -> str:
+    name = None
+    with suppress(ValueError, KeyError, TypeError):
+        name = json.loads(path.read_text(encoding="utf-8"))["device"]
+    if not isinstance(name, str) or not is_device_name(f"{name}-{_NUMBERS}"):
+        raise OSError(errno.EINVAL, "it is damaged; remove it to get a new device", str(path))
+    return name
+
+
+def _lock(folder: Path, name: str) -> Device | None:
+    """Return the device of that name with its lock; None if another process has it."""
+    label = sha256(name.encode()).hexdigest()[:16]
+    lock = os.open(folder / f"{label}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
@@ -171,18 +190,17 @@ def _take(path: Path) -> int | None:
         if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
             return None
         raise
-    return lock
+    return Device(name, folder, label, lock)
 
 
-def _write(path: Path, text: str) -> None:
-    """Write a file so that it has all of the text or is as it was."""
-    new = path.with_name(f"{path.name}.{os.getpid()}.new")
-    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+def _write_beside(path: Path, text: str) -> Path:
+    """Write a new file, readable by its user only, beside the path."""
+    descriptor, new = tempfile.mkstemp(".new", f"{path.name}.", path.parent)
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
         file.write(text)
         file.flush()
         os.fsync(descriptor)
-    new.replace(path)
+    return Path(new)
 
 
 def _modified(path: Path) -> float:
@@ -191,9 +209,9 @@ def _modified(path: Path) -> float:
     return 0.0
 
 
-def _problem(error: OSError, environ: Mapping[str, str]) -> str:
+def _problem(error: OSError, become: str = "") -> str:
     return (
-        f"cannot keep the name of this device in {state_directory(environ)}: {error.strerror};"
-        " another chatclient for the same user cannot run beside this one. Set XDG_STATE_HOME to a"
-        " directory that you can write to"
+        f"cannot keep the name of this device{f' in {error.filename}' if error.filename else ''}:"
+        f" {error.strerror}; {become}the server may refuse it beside another chatclient for the"
+        " same user. Set XDG_STATE_HOME to a directory that you can write to"
     )

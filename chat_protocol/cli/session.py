@@ -79,6 +79,7 @@ class ClientSession:
         """Called with the protocol version at each login."""
         self.online_since = 0.0
         """Time of the last login, in seconds of the reactor's clock."""
+        self._receive = receive
         self._reactor = reactor
         self._settings = settings
         self._notify = notify
@@ -95,11 +96,14 @@ class ClientSession:
         Raises:
             CommandFailed: the login failed; the connection is closed.
         """
-        if self._device.problem:
+        # A session that only sends needs no more of its device than to be let in.
+        if self._device.problem and self._receive:
             self._notify(self._device.problem)
         try:
             await self._log_in()
         except BaseException as error:
+            if self._device.problem and not self._receive:
+                self._notify(self._device.problem)
             await self.client.stopService()
             self._device.close()
             if isinstance(error, ChatError):

@@ -72,13 +72,29 @@ def test_a_script_works_beside_an_open_terminal(alive: Alive) -> None:
 
 def test_a_second_terminal_is_another_device(alive: Alive, tmp_path: Path) -> None:
     alive.register("alice")
+
+    def tokens() -> int:
+        return len(list((tmp_path / "state").rglob("*.token")))
+
     with listening(alive) as first:
+        before = tokens()
         with alive.start("-u", "alice", "listen", "--count", "1") as second:
-            wait_for(lambda: len(list((tmp_path / "state").rglob("2.token"))) == 1)
+            wait_for(lambda: tokens() > before)
             alive.run("-u", "bob", "send", "alice", "to both")
             out, _ = second.communicate(timeout=20)
             assert out.endswith("bob\tto both\n")
         assert line_of(first).endswith("bob\tto both\n")
+
+
+def test_a_script_that_cannot_read_the_token_says_so(alive: Alive, tmp_path: Path) -> None:
+    alive.register("alice")
+    (file := tmp_path / "file").touch()
+    without = {"XDG_STATE_HOME": str(file)}
+    assert alive.run("-u", "alice", "send", "bob", "alone", **without).stderr == ""
+    with listening(alive):
+        done = alive.run("-u", "alice", "send", "bob", "x", **without)
+    assert done.returncode == 1
+    assert "Set XDG_STATE_HOME to a directory that you can write to" in done.stderr
 
 
 def test_from_another_machine_a_name_in_use_is_refused_on_an_open_server(

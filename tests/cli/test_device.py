@@ -89,6 +89,31 @@ def test_a_name_of_ones_own_is_held_by_one_process(machine: Machine) -> None:
     assert machine.device(name="desk").name == "desk"
 
 
+def test_a_numbered_name_can_be_given_and_is_held_by_one_process(machine: Machine) -> None:
+    machine.device()
+    second = machine.device()
+    with pytest.raises(UsageError, match="another chatclient is this device now"):
+        machine.device(name=second.name)
+    second.close()
+    given = machine.device(name=second.name)
+    assert given.name == second.name
+    assert machine.device().name.endswith("-3")
+
+
+@pytest.mark.parametrize("text", ["", "{", "{}", "[]", '{"device": 1}', '{"device": "a b"}'])
+def test_a_damaged_file_is_said_and_kept(machine: Machine, text: str) -> None:
+    machine.device().close()
+    (path,) = state_directory(machine.environ).glob("*/device.json")
+    path.write_text(text)
+    device = machine.device()
+    assert device.name == ""
+    assert f"{path}: it is damaged; remove it to get a new device" in device.problem
+    assert "it is the unnamed device now" in device.problem
+    assert path.read_text() == text
+    path.unlink()
+    assert machine.device().name.startswith("cli-")
+
+
 def test_tokens_are_the_own_one_and_then_the_newest_of_the_others(machine: Machine) -> None:
     one, two, three = machine.device(), machine.device(), machine.device()
     assert one.tokens() == []
@@ -132,7 +157,23 @@ def test_without_a_state_directory_it_is_the_unnamed_device(tmp_path: Path) -> N
     assert "Set XDG_STATE_HOME to a directory that you can write to" in device.problem
     device.keep("token")
     assert device.tokens() == []
-    assert open_sender("host:5555", "alice", environ).name
+    sender = open_sender("host:5555", "alice", environ)
+    assert sender.name
+    assert "the server may refuse it beside another chatclient" in sender.problem
+
+
+@pytest.mark.parametrize("home", ["", "relative", None])
+def test_without_a_home_directory_it_is_the_unnamed_device(
+    monkeypatch: pytest.MonkeyPatch, home: str | None
+) -> None:
+    def getpwuid(uid: int) -> None:
+        raise KeyError(uid)
+
+    monkeypatch.setattr("pwd.getpwuid", getpwuid)
+    environ = {} if home is None else {"HOME": home}
+    device = open_device("host:5555", "alice", environ, "desk")
+    assert device.name == "desk"
+    assert "there is no home directory" in device.problem
 
 
 @pytest.mark.parametrize(
