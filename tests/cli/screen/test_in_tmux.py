@@ -101,9 +101,7 @@ def test_history_is_loaded_at_the_next_start(chat: Chat) -> None:
     alice.wait_for("3 ○ bob")
     alice.press("M-3")
     alice.wait_for("line 300")
-    for _ in range(30):
-        alice.press("PageUp")
-    alice.wait_for_match(r"line 1\n")
+    alice.press_until_match("PageUp", r"line 1\n")
     alice.wait_for("more below")
     alice.press("End")
     alice.wait_for("line 300")

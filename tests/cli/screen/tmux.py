@@ -177,6 +177,17 @@ class Pane:
         """Wait until a regular expression matches the screen."""
         return self._wait(lambda screen: re.search(pattern, screen) is not None, pattern)
 
+    def press_until_match(self, key: str, pattern: str) -> None:
+        """Press a key again and again, until a regular expression matches the screen."""
+
+        def matches(screen: str) -> bool:
+            found = re.search(pattern, screen) is not None
+            if not found:
+                self.press(key)
+            return found
+
+        self._wait(matches, pattern)
+
     def wait_until_gone(self, text: str) -> str:
         """Wait until a text is no longer on the screen."""
         return self._wait(lambda screen: text not in screen, f"the end of {text}")
