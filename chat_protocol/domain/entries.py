@@ -82,11 +82,12 @@ class Entry(NamedTuple):
         route = encode_route(self.sender, username)
         return [encode_delivered(text_of(frame), route, time_of(frame)) for frame in self.frames]
 
-    def delivers(self, texts: list[bytes] | None = None) -> bytes:
+    def delivers(self, texts: list[bytes] | None = None, route: bytes = b"") -> bytes:
         """Return the Deliver frames that version 2 sessions get, one behind the other.
 
         Args:
             texts: what :meth:`texts` returns, if it is known already. There may be more behind it.
+            route: see wire.frames.encode_deliver_route, if it is known already.
         """
-        route = encode_deliver_route(self.sender, encode_address(self.scope, self.to))
+        route = route or encode_deliver_route(self.sender, encode_address(self.scope, self.to))
         return b"".join(encode_delivers(self.offset, texts or self.texts(), route, self.frames))

@@ -67,6 +67,7 @@ class Exchange:
         online: returns the users that are online.
         check_lease: called first at the end of each turn; None: there is no lease.
         meter: measures the batches.
+        nobody_waits: tells whether no connection waits for the reactor; None: it is not known.
     """
 
     log = Logger()
@@ -80,6 +81,7 @@ class Exchange:
         online: Callable[[], Iterable[User]],
         check_lease: Callable[[], None] | None = None,
         meter: Meter | None = None,
+        nobody_waits: Callable[[], bool] | None = None,
     ) -> None:
         self._store = store
         self._shared = ISharedStore.providedBy(store)
@@ -89,6 +91,7 @@ class Exchange:
         self._online = online
         self._check_lease = check_lease
         self._meter = meter
+        self._nobody_waits = nobody_waits
         self._outage = Outage(clock)
         self._phase = _Phase.IDLE
         self.backlog = 0
@@ -114,10 +117,11 @@ class Exchange:
 
     def submit(self, message: Message) -> None:
         """Store messages, deliver them, and answer each when its outcome is known."""
-        if self._meter is not None and not self._messages:
-            self._meter.came()
+        if not self._messages:
+            self._turn.request()
+            if self._meter is not None:
+                self._meter.came()
         self._messages.append(message)
-        self._turn.request()
         session = message.sender
         session.outstanding += message.size
         self.backlog += message.size
@@ -224,6 +228,8 @@ class Exchange:
         batch = committing = None
         if self._has_changes():
             batch = self._gather()
+            if self._nobody_waits is not None:
+                batch.nobody_waits = self._nobody_waits
             committing = self._commit(batch)
             if self._succeeded(committing) and not (self._pages or self._queries):
                 # Without a coroutine: it would cost more than the rest of a turn with one message.
@@ -421,7 +427,7 @@ class Exchange:
                         frames = entry.messages_for(user.name)
                         data = frames[0] if len(frames) == 1 else b"".join(frames)
                     else:
-                        data = delivers = delivers or entry.delivers(message.texts)
+                        data = delivers = delivers or message.delivers()
                     count += session.delivery.deliver(entry, data)
                 except Exception:
                     self._fault(session, "A delivery to {peer} met a fault")
@@ -439,7 +445,7 @@ class Exchange:
                 if session.version == 1:
                     session.delivery.pass_over(entry)
                 else:
-                    delivers = delivers or entry.delivers(message.texts)
+                    delivers = delivers or message.delivers()
                     count += session.delivery.deliver(entry, delivers)
             except Exception:
                 self._fault(session, "A delivery to {peer} met a fault")

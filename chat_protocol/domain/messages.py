@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TypeAlias
 
 from chat_protocol.domain.entries import Entry
@@ -123,6 +123,11 @@ class Message:
             )
         return entry
 
+    def delivers(self) -> bytes:
+        """Return the Deliver frames of the accepted messages; see :meth:`Entry.delivers`."""
+        route = self.sender.encoded_name + self.audience.address
+        return self.entry().delivers(self.texts, route)
+
 
 class Registration:
     """A login. The store registers the user if it is new, and keeps the time of the login.
@@ -192,7 +197,7 @@ class Registration:
 class Batch:
     """Changes that are stored together or not at all."""
 
-    __slots__ = ("messages", "positions", "registrations", "released")
+    __slots__ = ("messages", "nobody_waits", "positions", "registrations", "released")
 
     def __init__(
         self,
@@ -206,6 +211,12 @@ class Batch:
         self.positions = positions
         """For each device, the offset of the last message that it has received. A position never
         moves back. A message that all devices of the user have received leaves the mailbox."""
+        self.nobody_waits: Callable[[], bool] = _unknown
+        """Tells whether nobody else waits for the reactor. Then a store may block for a moment."""
         self.released = released or []
         """Sessions that have ended, and logins that were given up. A store that is not shared gets
         those only whose device it knows by name, or whose user has several devices."""
+
+
+def _unknown() -> bool:
+    return False

@@ -127,6 +127,7 @@ class Session:
         "delivery",
         "device",
         "device_id",
+        "encoded_name",
         "number",
         "output",
         "outstanding",
@@ -148,6 +149,8 @@ class Session:
         self.output = output
         self.connection = connection
         self.delivery = delivery
+        self.encoded_name = STRING.encode(claim.user.name)
+        """The name of the user, as a string of the protocol."""
         self.version = claim.login.version
         """Of the login, and of everything that the server sends on its own."""
         self.device = claim.device

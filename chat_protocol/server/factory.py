@@ -60,7 +60,6 @@ from chat_protocol.wire.bulk import ACK_SIZE, scan_acks, scan_messages, scan_pub
 from chat_protocol.wire.codec import MAX_FRAME, MIN_FRAME, encode
 from chat_protocol.wire.codes import Code
 from chat_protocol.wire.commands import Scope
-from chat_protocol.wire.types import STRING
 
 __all__ = ["ChatFactory"]
 
@@ -176,7 +175,14 @@ class ChatFactory(ServerFactory):
         )
 
         self.exchange = Exchange(
-            store, self.turn, limits, clock, lambda: self.directory.online, check_lease, meter
+            store,
+            self.turn,
+            limits,
+            clock,
+            lambda: self.directory.online,
+            check_lease,
+            meter,
+            self._nobody_waits,
         )
         self._login = LoginProcedure(
             self.directory,
@@ -250,6 +256,15 @@ class ChatFactory(ServerFactory):
         connection = self.connection_type()
         connection.factory = self
         return connection
+
+    def _nobody_waits(self) -> bool:
+        """Return whether no connection that is read by epoll has anything for the reactor."""
+        readers, newcomers = self.readers, self.newcomers
+        if readers is None or newcomers is None:
+            return False
+        # Last what asks the kernel.
+        backlogs = self.backlog.idle and self.newcomers_backlog.idle
+        return backlogs and readers.idle and newcomers.idle
 
     def backlog_for(self, peer: Peer) -> Backlog:
         """Return where a connection leaves work for later turns."""
@@ -447,8 +462,9 @@ class ChatFactory(ServerFactory):
         session = peer.session
         assert session is not None
         most = None if peer.allowance is None else peer.bulk_bytes
-        sender = STRING.encode(session.user.name)
-        scan = scan_publishes(data, position, session.published, sender, session.routes, most)
+        scan = scan_publishes(
+            data, position, session.published, session.encoded_name, session.routes, most
+        )
         if scan is None:
             return position
         end, audience, correlation_ids, texts, frames, first = scan

@@ -46,6 +46,11 @@ class Backlog:
         if self._call is None:
             self._call = self._clock.callLater(0, self._run)
 
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is left over."""
+        return not self._left
+
     def cancel(self) -> None:
         """Drop everything."""
         self._left.clear()

@@ -143,6 +143,11 @@ class EpollReader:
             self._paused[descriptor] = reader
             self._epoll.modify(descriptor, 0)
 
+    @property
+    def idle(self) -> bool:
+        """Whether no socket waits to be read."""
+        return not self._waiting and not self._epoll.poll(0, 1)
+
     # IReadDescriptor
 
     def fileno(self) -> int:

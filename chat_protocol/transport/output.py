@@ -108,12 +108,6 @@ class Output:
         """Write what was gathered; for Turn."""
         raise NotImplementedError
 
-    def _gathered(self) -> bytes:
-        """Return what was gathered, and begin anew."""
-        chunks, self._chunks = self._chunks, []
-        self._answering = self._delivering = False
-        return chunks[0] if len(chunks) == 1 else b"".join(chunks)
-
     def abort(self) -> None:
         """End the connection: it could not be flushed."""
         self._transport.abortConnection()
@@ -149,7 +143,10 @@ class DirectOutput(Output):
 
     def flush(self) -> None:
         """Write what was gathered, or put it behind what waits."""
-        data = self._gathered()
+        chunks = self._chunks
+        data = chunks[0] if len(chunks) == 1 else b"".join(chunks)
+        chunks.clear()
+        self._answering = self._delivering = False
         if not data or self._owner is _NO_OWNER:
             return
         if self._waiting is not None:
@@ -170,17 +167,16 @@ class DirectOutput(Output):
 
     def _send(self, data: bytes) -> int:
         """Write to the socket; return how many bytes the kernel took."""
-        total, size = 0, len(data)
         try:
-            while total < size:
-                total += self._socket.send(data[total:] if total else data)
+            sent: int = self._socket.send(data)
         except BlockingIOError:
-            pass
+            return 0
         except OSError as error:
             if error.errno != ENOBUFS:
                 # The socket is broken: reading may be paused, so nobody else would notice.
                 self._transport.abortConnection()
-        return total
+            return 0
+        return sent
 
     def resumeProducing(self) -> None:
         """Go on with what waits: the kernel has room again."""
@@ -229,7 +225,9 @@ class BufferedOutput(Output):
 
     def flush(self) -> None:
         """Give what was gathered to the transport, and have it written at once."""
-        data = self._gathered()
+        data = b"".join(self._chunks)
+        self._chunks.clear()
+        self._answering = self._delivering = False
         if not data or self._owner is _NO_OWNER:
             return
         self.backlog += len(data)

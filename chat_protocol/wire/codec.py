@@ -106,8 +106,11 @@ def encode(command: Any, correlation_id: int = 0, version: int | None = None) ->
 
 
 _RESPONSE_KEY = 0x0003
-_RESPONSE_HEAD = struct.pack(">IBH", MIN_FRAME + 2, 1, _RESPONSE_KEY)
+_RESPONSE_HEAD = struct.Struct(">IBH")
+_RESPONSE_HEAD_1 = _RESPONSE_HEAD.pack(MIN_FRAME + 2, 1, _RESPONSE_KEY)
+_CODES_1 = {code: struct.pack(">H", code.version_1) for code in Code}
 _CODES = {code: struct.pack(">H", code) for code in Code}
+_NO_DETAIL = STRING.encode("")
 
 
 def encode_answers(
@@ -122,8 +125,8 @@ def encode_answers(
         detail: text for people; not sent to version 1.
     """
     if version == 1:
-        head, tail = _RESPONSE_HEAD, _CODES[code.version_1]
+        head, tail = _RESPONSE_HEAD_1, _CODES_1[code]
     else:
-        tail = _CODES[code] + STRING.encode(detail)
-        head = struct.pack(">IBH", MIN_FRAME + len(tail), version, _RESPONSE_KEY)
+        tail = _CODES[code] + (STRING.encode(detail) if detail else _NO_DETAIL)
+        head = _RESPONSE_HEAD.pack(MIN_FRAME + len(tail), version, _RESPONSE_KEY)
     return head + (tail + head).join(correlation_ids) + tail

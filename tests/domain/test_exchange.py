@@ -317,3 +317,22 @@ def test_a_session_keeps_its_recipients_at_hand(version: int) -> None:
     assert list(dict.fromkeys(session.routes.values())) == audiences[:3]
     session.remember(audiences[3], limits)
     assert set(session.routes.values()) == {audiences[3]}
+
+
+def test_the_store_can_ask_whether_nobody_waits() -> None:
+    clock, asked = Clock(), []
+
+    class AskingStore(MemoryStore):
+        def commit(self, batch: Batch) -> Deferred[None]:
+            asked.append(batch.nobody_waits())
+            return super().commit(batch)
+
+    store = AskingStore()
+    (bob,) = register(store, "bob")
+    for nobody_waits in (None, lambda: True):
+        exchange = Exchange(store, Turn(clock), Limits(), clock, list, nobody_waits=nobody_waits)
+        move(exchange, bob, 1)
+        clock.advance(POSITION_SECONDS)
+        clock.advance(0)
+    # At the registration, and without an answer, it is not known.
+    assert asked == [False, False, True]

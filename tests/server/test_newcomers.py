@@ -143,3 +143,21 @@ def test_few_newcomers_are_read_in_a_turn_and_all_users(line: Line) -> None:
     for _ in range(20):
         line.turn()
     assert {line.reads(end) for end, _ in newcomers} == {"with the users"}
+
+
+def test_somebody_waits_while_anybody_has_sent_something(line: Line) -> None:
+    nobody_waits = line.factory._nobody_waits
+    (_, newcomer), (_, alice) = line.connect(), line.connect()
+    alice.sendall(login("alice"))
+    line.turn()
+    assert nobody_waits()
+    for sender in (newcomer, alice):
+        sender.sendall(bytes((0, 0, 0)))
+        assert not nobody_waits()
+        line.turn()
+        assert nobody_waits()
+    for backlog in (line.factory.backlog, line.factory.newcomers_backlog):
+        backlog.add("", list)
+        assert not nobody_waits()
+        line.turn()
+        assert nobody_waits()

@@ -22,10 +22,13 @@ def made(seconds: float = 3) -> tuple[Backlog, Reactor, list[str]]:
 
 def test_work_is_done_in_a_later_turn_which_then_ends() -> None:
     backlog, reactor, done = made()
+    assert backlog.idle
     backlog.add("a", partial(_work, backlog, done, "a"))
     assert done == []
+    assert not backlog.idle
     reactor.advance(0)
     assert done == ["a"]
+    assert backlog.idle
     assert reactor.getDelayedCalls() == []
 
 

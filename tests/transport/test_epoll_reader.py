@@ -120,6 +120,23 @@ def test_sockets_are_read_while_there_is_time_and_none_is_left_out(line: Line) -
         assert sum(peer.received == [b"x"] for peer in peers) == expected
 
 
+def test_it_is_idle_when_no_socket_waits(line: Line) -> None:
+    few = line.another(1)
+    peers = [line.peer() for _ in range(2)]
+    for peer in peers:
+        few.adopt(peer.connection)
+    assert few.idle
+    peers[0].theirs.send(b"x")
+    assert not few.idle
+    peers[1].theirs.send(b"x")
+    line.reactor.step = 1
+    few.doRead()
+    # The other one was left over.
+    assert not few.idle
+    few.doRead()
+    assert few.idle
+
+
 def test_sockets_that_are_left_over_are_read_for_each_key_in_turn(line: Line) -> None:
     few = line.another(1)
     crowd = [line.peer() for _ in range(10)]

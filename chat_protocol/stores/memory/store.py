@@ -170,11 +170,17 @@ class MemoryStore:
         limit = self.mailbox_limit
         if not limit:
             return sys.maxsize
-        room = limit - self._mailbox(self._by_id[user_id - 1]).count
+        record = self._by_id[user_id - 1]
+        mailbox = self._mailbox(record) if self._forgotten else record.mailbox
+        room = limit - mailbox.count
         return room if room > 0 else 0
 
     def published(self, sender: Session) -> Ranges:
-        return self._by_id[sender.user.id - 1].device(sender.device).publishing_ids
+        record = self._by_id[sender.user.id - 1]
+        device = record.devices.get(sender.device_id)
+        if device is None or device.name != sender.device:
+            device = record.device(sender.device)
+        return device.publishing_ids
 
     def draw(self, count: int) -> int:
         first = self._last_offset + 1

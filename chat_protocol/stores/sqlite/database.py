@@ -31,6 +31,22 @@ from chat_protocol.stores.sqlite.wal import is_refused, overwrite_last_commit
 
 __all__ = ["Database"]
 
+QUICK_SECONDS = 0.001
+"""A sync that takes less is a quick one."""
+
+_QUICK_SYNCS = 256
+"""So many quick syncs in a row, and the next one is expected to be quick as well."""
+
+_CHECKPOINT_PAGES = 2000
+"""Pages in the write-ahead log at which they are moved into the file, about."""
+
+_PAGES_OF_BATCH, _BYTES_OF_PAGE = 8, 2048
+"""Pages that a batch writes at most to the log if it is small, and the bytes that take a page more.
+SQLite does not tell how many there are."""
+
+_PAGES_OF_STEP = 100
+"""Pages that a step of removing what is expired, or absent devices, writes to the log, about."""
+
 _BYTES_AT_HAND = 1024 * 1024
 """A larger batch takes milliseconds to be copied."""
 
@@ -57,7 +73,8 @@ _BROADCASTS = "SELECT offset, sender FROM everyone WHERE offset > ? AND offset >
 class Database:
     """The open file; used by one thread at a time.
 
-    A batch is stored by :meth:`write` and :meth:`sync`, or by :meth:`commit`, which does both.
+    A batch is stored by :meth:`write` and :meth:`sync_and_checkpoint`, or by :meth:`commit`, which
+    does both.
 
     Args:
         path: of the file; beside it stand ``-wal``, ``-shm`` and ``-lock``.
@@ -88,6 +105,10 @@ class Database:
         self._looked_at = 0
         """The user at whose devices :meth:`forget_devices` has looked last."""
         self._broadcasts: BroadcastIndex[int] = BroadcastIndex()
+        self._quick_syncs = 0
+        """In a row."""
+        self._logged_pages = _CHECKPOINT_PAGES
+        """Pages in the write-ahead log, at most; at first it is not known."""
         self._unknown = False
         """Whether the outcome of the last commit is unknown: see stores/sqlite/wal.py."""
         self._path = path
@@ -183,10 +204,10 @@ class Database:
             self._write(batch)
         except BaseException as error:
             self._undo(error)
-        self.sync()
+        self.sync_and_checkpoint()
 
     def write(self, batch: Batch) -> bool:
-        """Write a batch that is at hand to the caches; :meth:`sync` follows.
+        """Write a batch that is at hand to the caches; a sync follows.
 
         Returns:
             False if another program has the file locked: nothing is written then.
@@ -202,8 +223,28 @@ class Database:
             self._undo(error)
         return True
 
+    @property
+    def syncs_quickly(self) -> bool:
+        """Whether :meth:`sync` is expected to block for less than QUICK_SECONDS."""
+        return self._quick_syncs >= _QUICK_SYNCS and self._logged_pages < _CHECKPOINT_PAGES
+
+    def sync_and_checkpoint(self) -> None:
+        """Commit what was written, sync it, and move a long write-ahead log into the file."""
+        self.sync()
+        if self._logged_pages >= _CHECKPOINT_PAGES:
+            # What cannot be moved stays in the log until the next time.
+            with suppress(sqlite3.Error):
+                self._connection.execute("PRAGMA wal_checkpoint").fetchall()
+            self._logged_pages = 0
+
     def sync(self) -> None:
         """Commit what was written, and sync it."""
+        started = perf_counter()
+        self._commit()
+        is_quick = perf_counter() - started < QUICK_SECONDS
+        self._quick_syncs = self._quick_syncs + 1 if is_quick else 0
+
+    def _commit(self) -> None:
         try:
             self._connection.execute("COMMIT")
         except sqlite3.Error as error:
@@ -265,7 +306,9 @@ class Database:
         for session in batch.released:
             self._devices.ended(session.user.id, session.device_id, self._wall_clock())
         rows = self._writer.rows()
-        self._memtable.wrote(sum(len(records) for _, records, _ in rows))
+        size = sum(len(records) for _, records, _ in rows)
+        self._memtable.wrote(size)
+        self._logged_pages += _PAGES_OF_BATCH + size // _BYTES_OF_PAGE
         self._connection.executemany(_WRITE_SEGMENT, rows)
 
     def _register(self, registration: Registration) -> None:
@@ -308,6 +351,7 @@ class Database:
 
     def _flush(self) -> None:
         """Write to the tables what so far only the segments and the memtable know."""
+        self._logged_pages = _CHECKPOINT_PAGES
         try:
             self._writer.end_segment()
             self._ledger.flushing()
@@ -333,7 +377,8 @@ class Database:
             if unchanged:
                 self._connection.execute("ROLLBACK")
             else:
-                self.sync()
+                self._logged_pages += _PAGES_OF_STEP
+                self.sync_and_checkpoint()
         except OutcomeUnknown as error:
             # Whatever the outcome, a later step goes on from there.
             raise Unavailable(str(error)) from error
@@ -368,7 +413,8 @@ class Database:
                 more = self._expire(before)
             except BaseException as error:
                 self._undo(error)
-            self.sync()
+            self._logged_pages += _PAGES_OF_STEP
+            self.sync_and_checkpoint()
             self._broadcasts.discard_below(self._mailboxes.expired)
         except OutcomeUnknown as error:
             # Whatever the outcome, the next step goes on from there.

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Collection, Sequence
 from typing import Any, TypeVar
 
-from twisted.internet.defer import Deferred, fail
+from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
@@ -107,10 +107,15 @@ class SQLiteStore:
         try:
             free = not self._purging and database.at_hand(batch)
             written = free and database.write(batch)
+            if written and database.syncs_quickly and batch.nobody_waits():
+                # The only call that blocks in this thread: the way to the worker and back takes
+                # longer than the sync.
+                database.sync()
+                return succeed(None)
         except Exception:
             return fail()
         if written:
-            return self._worker.run(database.sync)
+            return self._worker.run(database.sync_and_checkpoint)
         return self._worker.run(lambda: database.commit(batch))
 
     def read(self, queries: Sequence[Query]) -> Deferred[None]:
