@@ -10,7 +10,10 @@ from chat_protocol.domain.tokens import EndedTokens
 from chat_protocol.domain.users import Claim, Session, User
 from chat_protocol.errors import UserAlreadyLogged
 
-__all__ = ["Directory"]
+__all__ = ["MAX_REPLACED", "Directory"]
+
+MAX_REPLACED = 10_000
+"""Replaced sessions that are remembered, the newest ones: a login takes less time than so many."""
 
 
 class Directory:
@@ -28,6 +31,8 @@ class Directory:
         self._decides = decides
         self._users: WeakValueDictionary[str, User] = WeakValueDictionary()
         self._claims: dict[User, list[Claim]] = {}
+        self._replaced: dict[int, None] = {}
+        """Numbers of sessions that others have replaced, while logins are under way."""
         self._online: dict[User, None] = {}
 
     def user(self, name: str) -> User:
@@ -76,6 +81,28 @@ class Directory:
                 return session
         return None
 
+    def replaced(self, number: int) -> None:
+        """Note that a session of a shared store was replaced, which may not have begun yet."""
+        if self._claims:
+            self._replaced[number] = None
+            if len(self._replaced) > MAX_REPLACED:
+                del self._replaced[next(iter(self._replaced))]
+
+    def check(self, claim: Claim) -> None:
+        """Check that no later login would have ended the session of a claim.
+
+        Raises:
+            UserAlreadyLogged: one would.
+        """
+        user = claim.user
+        is_replaced = claim.number in self._replaced
+        if not (claim.trusted or is_device(claim.device)):
+            is_replaced |= bool(user.sessions) or any(
+                is_device(one.device) for one in self._claims[user]
+            )
+        if is_replaced:
+            raise UserAlreadyLogged(f"{user.name} has logged in elsewhere meanwhile")
+
     def begin(self, claim: Claim, session: Session) -> bool:
         """Note that the session of a claim has begun; return whether the user came online."""
         self.give_up(claim)
@@ -92,6 +119,8 @@ class Directory:
         claims.remove(claim)
         if not claims:
             del self._claims[claim.user]
+        if not self._claims:
+            self._replaced.clear()
 
     def end(self, session: Session) -> bool:
         """Note that a session has ended; return whether the user went offline."""

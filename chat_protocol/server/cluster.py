@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from twisted.logger import Logger
 from zope.interface import implementer
 
+from chat_protocol.domain.directory import Directory
 from chat_protocol.domain.ports import IClusterListener, ISharedStore
 from chat_protocol.domain.users import Session, User
 from chat_protocol.server.peer import Observer, Peer
@@ -22,14 +23,22 @@ class ClusterSessions(Observer):
 
     Args:
         store: this attaches itself to it at once.
+        directory: is told of sessions that are replaced before they have begun.
         presence: is told who comes online and goes offline.
         token_seconds: see Limits.
     """
 
     log = Logger()
 
-    def __init__(self, store: ISharedStore, presence: PresenceFeed, token_seconds: float) -> None:
+    def __init__(
+        self,
+        store: ISharedStore,
+        directory: Directory,
+        presence: PresenceFeed,
+        token_seconds: float,
+    ) -> None:
         self._store = store
+        self._directory = directory
         self._presence = presence
         self._users: dict[int, User] = {}
         """The users that have a session here, by their ids."""
@@ -54,6 +63,7 @@ class ClusterSessions(Observer):
                 session.delivery.notified()
 
     def replaced(self, user_id: int, number: int) -> None:
+        self._directory.replaced(number)
         for session in self._sessions_of(user_id):
             if session.number == number:
                 session.connection.end(Code.REPLACED, "a new connection of yours took over")

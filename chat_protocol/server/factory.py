@@ -159,7 +159,9 @@ class ChatFactory(ServerFactory):
         ]
         check_lease = None
         if self._shared is not None:
-            cluster = ClusterSessions(self._shared, self.presence, limits.token_seconds)
+            cluster = ClusterSessions(
+                self._shared, self.directory, self.presence, limits.token_seconds
+            )
             self._observers.insert(0, cluster)
             check_lease = cluster.check_lease
         self._vanished = VanishedPeers(

@@ -135,6 +135,8 @@ class LoginProcedure:
             claim.ends = tuple(
                 one for one in user.sessions + user.senders if one.number in registration.ends
             )
+            for number in registration.ends:
+                self._directory.replaced(number)
         return claim, registration
 
     async def _verify(
@@ -191,11 +193,17 @@ class LoginProcedure:
 
         Raises:
             Unavailable: the connection has ended in the meantime. The claim is given up.
+            UserAlreadyLogged: so has the session, by a later login. The claim is given up.
         """
         user = claim.user
         if peer.state is not ConnectionState.LOGGING_IN:
             self.give_up(peer, claim)
             raise Unavailable(_ENDED)
+        try:
+            self._directory.check(claim)
+        except UserAlreadyLogged:
+            self.give_up(peer, claim)
+            raise
         delivery = Delivery(
             user.name, (user.id, claim.device_id), peer.output, self._limits, self._exchange, window
         )

@@ -12,6 +12,7 @@ from chat_protocol.domain.limits import Limits
 from chat_protocol.domain.login_rules import MAX_DEVICES, MAX_SENDERS
 from chat_protocol.server.authentication import IReloadable
 from chat_protocol.stores.memory.store import MemoryStore
+from chat_protocol.wire.codec import encode
 from chat_protocol.wire.codes import Code
 from chat_protocol.wire.commands import (
     Ack,
@@ -19,6 +20,7 @@ from chat_protocol.wire.commands import (
     Deliver,
     Heartbeat,
     History,
+    Login,
     Login2,
     LoginAnswer,
     Presence,
@@ -458,3 +460,28 @@ def test_tokens_end_when_the_passwords_are_read_again(
         assert found == Code.AUTHENTICATION_FAILED
     assert phone.say(Heartbeat()) == [OK]
     assert code(guarded, "alice", device="laptop", password="secret") == Code.OK
+
+
+@pytest.mark.parametrize("version", [1, 2])
+@pytest.mark.parametrize("first", ["sender", "owner"])
+def test_a_sender_that_nobody_knows_is_not_let_in_beside_the_owner(
+    server: Server2, first: str, version: int
+) -> None:
+    """However the steps of their logins mix."""
+    for device in ({}, {"device": "script"}):
+        mallory, alice = server.connect(), server.connect()
+        logins: list[tuple[Peer2, Any]] = [
+            (mallory, Login2("alice", {"receive": "0", **device})),
+            (alice, Login2("alice", {}) if version == 2 else Login("alice")),
+        ]
+        for peer, login in logins if first == "sender" else logins[::-1]:
+            peer.protocol.dataReceived(encode(login, 1))
+        server.turn()
+        assert [one.code for one in alice.heard()] == [Code.OK]
+        (refused,) = mallory.heard()
+        assert refused.code == IN_USE
+        assert mallory.say(History("", 0, 10))[0].code == Code.NOT_LOGGED_IN
+        assert code(server, "alice", receive="0") == IN_USE
+        alice.say(Close(Code.OK, ""))
+        server.turn()
+        assert code(server, "alice", receive="0") == Code.OK

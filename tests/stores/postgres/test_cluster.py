@@ -14,6 +14,7 @@ from chat_protocol.wire.commands import (
     Close,
     Deliver,
     History,
+    Login2,
     Message,
     Presence,
     Response,
@@ -137,6 +138,23 @@ def test_who_came_without_proof_is_ended_at_any_node(two: list[Node]) -> None:
     assert late.log_in("quinn", device="x", session=token).code == Code.USER_ALREADY_LOGGED
     for client in (intruder, owner, late):
         client.close()
+
+
+@pytest.mark.parametrize("other", [0, 1])
+def test_who_comes_without_proof_at_the_same_time_is_ended_too(two: list[Node], other: int) -> None:
+    for number in range(20):
+        name = f"rosa{other}{number}"
+        intruder, owner = Client(two[0]), Client(two[other])
+        intruder.send(Login2(name, {"receive": "0"}))
+        owner.send(Login2(name, {"device": "laptop"}))
+        answer = owner.read()
+        if answer.code == Code.OK:
+            assert intruder.read().code in (Code.OK, Code.USER_ALREADY_LOGGED)
+            intruder.send(History("", 0, 10))
+            ended = intruder.read()
+            assert ended is None or ended.code in (Code.REPLACED, Code.NOT_LOGGED_IN)
+        intruder.close()
+        owner.close()
 
 
 def test_what_is_not_acknowledged_comes_again_at_the_other_node(two: list[Node]) -> None:
