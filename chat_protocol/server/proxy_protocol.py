@@ -81,8 +81,9 @@ def _read_version_1(data: bytes) -> Header | None:
         return Header(size, None)
     try:
         source, _, port, _ = values
-        if not port.isdecimal():
-            raise ValueError(port)
+        # A scope id, which has no meaning beyond the proxy's machine, can be any text.
+        if not port.isdecimal() or "%" in source:
+            raise ValueError(line)
         version = {"TCP4": 4, "TCP6": 6}[family]
         if ip_address(source).version != version or int(port) >= 1 << 16:
             raise ValueError(source)

@@ -16,6 +16,7 @@ from twisted.logger import (
 )
 from twisted.python.logfile import LogFile
 
+from chat_protocol.service.fault_limiter import FaultLimiter
 from chat_protocol.service.json_log import as_json
 from chat_protocol.service.log_writer import LogWriter
 
@@ -34,7 +35,7 @@ def make_log(path: str, log_format: str) -> LogWriter:
     """
     formats: dict[str, Callable[[LogEvent], str | None]] = {"text": _as_text, "json": as_json}
     output = StandardOutput() if path == "-" else LogFileOutput(path)
-    return LogWriter(output, formats[log_format])
+    return LogWriter(output, FaultLimiter(formats[log_format]))
 
 
 def _as_text(event: LogEvent) -> str | None:

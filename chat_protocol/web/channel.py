@@ -66,6 +66,15 @@ class Channel(HTTPChannel):
         self.transport.write(_BAD_REQUEST)
         self.loseConnection()  # type: ignore[no-untyped-call]
 
+    def headerReceived(self, line: bytes) -> bool:
+        """Take a header; return whether it can be parsed."""
+        try:
+            return bool(super().headerReceived(line))  # type: ignore[no-untyped-call]
+        except ValueError:
+            # Of a length with thousands of digits.
+            self._respondToBadRequestAndDisconnect()
+            return False
+
     def allHeadersReceived(self) -> None:
         """Refuse a request with a body, which twisted.web would keep in a file."""
         if self.length != 0:

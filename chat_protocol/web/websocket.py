@@ -172,12 +172,13 @@ class WebSocketTransport(ProtocolWrapper):
             self._write(self._websocket.send(close.response()))
             self.wrappedProtocol.end_behind_held(self.wrappedProtocol.close)
         else:
-            self._fail(close.code, close.reason or "malformed frame", close.reason)
+            # The peer gets the code only: the reason may be the text of an exception.
+            self._fail(close.code, close.reason or "malformed frame")
 
-    def _fail(self, code: int, why: str, reason: str | None = None) -> None:
+    def _fail(self, code: int, why: str) -> None:
         """End the WebSocket after what the ChatProtocol still has to send."""
         self._failed = True
-        self._close = CloseConnection(code, reason)
+        self._close = CloseConnection(code)
         chat = self.wrappedProtocol
         if chat.reads:
             self._log.about(

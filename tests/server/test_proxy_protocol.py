@@ -327,6 +327,7 @@ def test_headers(data: bytes, source: object) -> None:
         ),
         (b"PROXY TCP4 192.0.2.256 192.0.2.2 1 2\r\n", "PROXY header is malformed"),
         (b"PROXY TCP4 ::1 ::1 1 2\r\n", "PROXY header is malformed"),
+        (b"PROXY TCP6 fe80::1%\x1b[31m\n\tx ::1 1 2\r\n", "PROXY header is malformed"),
         (b"PROXY TCP4 192.0.2.1 192.0.2.2 65536 2\r\n", "PROXY header is malformed"),
         (b"PROXY TCP4 192.0.2.1 192.0.2.2 -1 2\r\n", "PROXY header is malformed"),
         (b"PROXY UDP4 192.0.2.1 192.0.2.2 1 2\r\n", "PROXY header is malformed"),

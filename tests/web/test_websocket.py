@@ -128,6 +128,19 @@ def test_text_is_refused(log: list[str]) -> None:
     assert not browser.server.factory.directory.online
 
 
+@pytest.mark.parametrize(
+    ("broken", "code"),
+    [
+        (frame(b"\xff", TEXT), 1007),
+        (frame(b"\x03\xe8\xff", CLOSE), 1007),
+        (frame(b"\x03", CLOSE), 1002),
+        (frame(b"x" * 126, PING), 1002),
+    ],
+)
+def test_a_peer_is_told_a_code_and_no_text_of_an_exception(broken: bytes, code: int) -> None:
+    assert logged_in("alice").send(broken) == [close(code)]
+
+
 @pytest.mark.parametrize(("most", "known"), [(MAX_FRAME_BEFORE_LOGIN, False), (MAX_FRAME, True)])
 @pytest.mark.parametrize("pieces", [1, 2])
 def test_a_message_that_is_too_large_is_refused(most: int, known: bool, pieces: int) -> None:
