@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from itertools import accumulate
 from typing import NamedTuple
 
@@ -70,6 +70,14 @@ class Entry(NamedTuple):
             sizes = accumulate(len(frame) + names for frame in self.frames)
             count = min(count, 1 + bisect_left(list(sizes), size))
         return self if count >= len(self.frames) else self.between(self.offset, self.offset + count)
+
+    def back(self, count: int, size: int) -> Entry:
+        """Return at most ``count`` of the last messages, of at most ``size`` bytes; maybe none."""
+        if self.size > size:
+            names = self._names_size
+            sizes = accumulate(len(frame) + names for frame in reversed(self.frames))
+            count = min(count, bisect_right(list(sizes), size))
+        return self if count >= len(self.frames) else self.between(self.end - count, self.end)
 
     def texts(self) -> list[bytes]:
         """Return the text of each message, in UTF-8."""

@@ -15,8 +15,9 @@ Only the store's part runs in other threads.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from enum import Enum, auto
+from typing import TypeAlias
 
 from twisted.internet.defer import Deferred, fail
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
@@ -25,6 +26,7 @@ from twisted.python.failure import Failure
 
 from chat_protocol.domain.delivery import Delivery
 from chat_protocol.domain.entries import Entry
+from chat_protocol.domain.fair_queue import FairQueue
 from chat_protocol.domain.limits import Limits
 from chat_protocol.domain.logins import Logins
 from chat_protocol.domain.messages import Batch, Message, PositionKey
@@ -39,6 +41,8 @@ from chat_protocol.wire.codec import encode_answers
 from chat_protocol.wire.codes import Code
 
 __all__ = ["POSITION_SECONDS", "Exchange"]
+
+_Asked: TypeAlias = "tuple[Query, Deferred[None]]"
 
 POSITION_SECONDS = 0.1
 """Longest time in seconds until a position that has moved goes to the store. A batch takes it along
@@ -107,7 +111,9 @@ class Exchange:
         """By the key of a delivery whose session has ended, and whose connection still takes what
         was written: pages that wait for that."""
         self._failed_pages: list[Delivery] = []
-        self._queries: list[tuple[Query, Deferred[None]]] = []
+        self._queries: list[_Asked] = []
+        """Those that are answered quickly."""
+        self._long_queries: FairQueue[_Asked] = FairQueue()
         self._idle: list[Deferred[None]] = []
         self._position_timer: IDelayedCall | None = None
         self._retry_timer: IDelayedCall | None = None
@@ -159,13 +165,21 @@ class Exchange:
         """Return the position of a delivery if it has moved and is not stored yet; else 0."""
         return self._positions.get(key, 0)
 
-    def query(self, query: Query) -> Deferred[None]:
+    def query(self, query: Query, share: Hashable = None) -> Deferred[None]:
         """Read the answer to a query after all that was submitted before is stored.
+
+        Args:
+            query: it is filled in.
+            share: None: the answer is short. Otherwise it can be long, and waits for its turn: the
+                shares, which are users, are served in turn, one query between two commits.
 
         Fires when the query is filled in. Fails with Unavailable if the store cannot be read.
         """
         answered: Deferred[None] = Deferred()
-        self._queries.append((query, answered))
+        if share is None:
+            self._queries.append((query, answered))
+        else:
+            self._long_queries.push(share, (query, answered))
         self._turn.request()
         return answered
 
@@ -215,11 +229,15 @@ class Exchange:
         if self.logins.leaving:
             return True
         # A login counts the messages behind the position, and a stop leaves no position unstored.
-        due = self._position_timer is None or self._queries or self._idle
+        due = self._position_timer is None or self._has_queries or self._idle
         return bool(self._positions and due)
 
     def _has_work(self) -> bool:
-        return bool(self._pages or self._queries) or self._has_changes()
+        return bool(self._pages or self._has_queries) or self._has_changes()
+
+    @property
+    def _has_queries(self) -> bool:
+        return bool(self._queries or self._long_queries)
 
     def _begin(self) -> None:
         """Start to store the next batch, and to read what was asked for."""
@@ -231,7 +249,7 @@ class Exchange:
             if self._nobody_waits is not None:
                 batch.nobody_waits = self._nobody_waits
             committing = self._commit(batch)
-            if self._succeeded(committing) and not (self._pages or self._queries):
+            if self._succeeded(committing) and not (self._pages or self._has_queries):
                 # Without a coroutine: it would cost more than the rest of a turn with one message.
                 self._committed(batch)
                 if self._has_work():
@@ -266,7 +284,7 @@ class Exchange:
             self._phase = _Phase.READING
             if self._pages:
                 await self._read_pages()
-            if self._queries:
+            if self._has_queries:
                 await self._answer_queries()
         finally:
             self._phase = _Phase.IDLE
@@ -548,6 +566,8 @@ class Exchange:
     async def _answer_queries(self) -> None:
         count = self._limits.pages_at_once
         asked, self._queries = self._queries[:count], self._queries[count:]
+        if self._long_queries:
+            asked.append(self._long_queries.pop())
         errors = await self._read([query for query, _ in asked])
         for (_, answered), error in zip(asked, errors, strict=True):
             if error is None:

@@ -62,9 +62,12 @@ class Conversation:
     """Asks for the newest messages between a user and another one, or all users.
 
     A message is between its sender and each of its recipients.
+
+    To fill it in, the store calls :meth:`clear`, then :meth:`add` for each entry, the newest first,
+    until that returns False.
     """
 
-    __slots__ = ("before", "entries", "limit", "max_bytes", "user_id", "with_id")
+    __slots__ = ("_count", "_newest", "_size", "before", "limit", "max_bytes", "user_id", "with_id")
 
     def __init__(self, user_id: int, with_id: int, before: int, limit: int, max_bytes: int) -> None:
         self.user_id = user_id
@@ -77,8 +80,28 @@ class Conversation:
         self.max_bytes = max_bytes
         """Approximate size of the answer. Older messages that would exceed it are left out; the
         newest message never is."""
-        self.entries: list[Entry] = []
-        """Oldest first."""
+        self.clear()
+
+    def clear(self) -> None:
+        """Remove the answer."""
+        self._newest: list[Entry] = []
+        self._count = self._size = 0
+
+    def add(self, entry: Entry) -> bool:
+        """Put as much of an entry in front as there is room for; return whether more may fit."""
+        part = entry.back(self.limit - self._count, self.max_bytes - self._size)
+        if not part.frames and not self._newest:
+            part = entry.between(entry.end - 1, entry.end)
+        if part.frames:
+            self._newest.append(part)
+            self._count += len(part.frames)
+            self._size += part.size
+        return part is entry and self._count < self.limit
+
+    @property
+    def entries(self) -> list[Entry]:
+        """The answer, oldest first."""
+        return self._newest[::-1]
 
 
 class Page:

@@ -31,6 +31,7 @@ from chat_protocol.wire.codec import (
     decode_header,
     encode,
     encode_answers,
+    encode_body,
 )
 from chat_protocol.wire.codes import Code
 from chat_protocol.wire.commands import (
@@ -67,12 +68,14 @@ class Request(NamedTuple):
     """Four bytes, as received."""
     version: int
     """The version to answer in."""
-    answer: type[Any] | None
-    """The declared answer; None: a Response."""
+    answer: Any
+    """The class of the declared answer; None: a Response."""
 
     def encode(self, outcome: Any, detail: str = "") -> bytes:
         """Return the frame of the answer."""
         detail = detail[:MAX_DETAIL]
+        if isinstance(outcome, bytes):
+            return encode_body(self.answer, outcome, int.from_bytes(self.correlation_id, "big"))
         if not isinstance(outcome, Code):
             return encode(outcome, int.from_bytes(self.correlation_id, "big"))
         if self.answer is not None:
@@ -81,8 +84,8 @@ class Request(NamedTuple):
 
 
 Outcome: TypeAlias = "Code | Any | Deferred[Any] | None"
-"""What a handler returns: a code, the declared answer, or a Deferred of one of them. None: the
-handler has the answer written by other means."""
+"""What a handler returns: a code, the declared answer or the bytes of its fields, or a Deferred of
+one of them. None: the handler has the answer written by other means."""
 
 Handler: TypeAlias = "Callable[[Any, Any, Request], Outcome]"
 """Called with the connection, the command and the request. The preconditions of the declaration

@@ -45,7 +45,7 @@ from chat_protocol.server.login import LoginProcedure
 from chat_protocol.server.peer import Connection, Observer, Peer
 from chat_protocol.server.presence import PresenceFeed
 from chat_protocol.server.rate_limiter import RateLimiter
-from chat_protocol.server.requests import ANSWER_BYTES, LoginProperties, newest_messages, page_size
+from chat_protocol.server.requests import ANSWER_BYTES, LoginProperties, history_answer, page_size
 from chat_protocol.server.sniffer import Sniffer
 from chat_protocol.server.timeouts import Timeouts
 from chat_protocol.server.trusted_proxies import ClientOfProxy, TrustedProxies
@@ -576,11 +576,11 @@ class ChatFactory(ServerFactory):
 
     def handle_history(
         self, peer: Peer, command: commands.History, request: Request
-    ) -> Deferred[commands.HistoryAnswer]:
+    ) -> Deferred[bytes]:
         """Answer with messages between the user and another one, or all users."""
         return Deferred.fromCoroutine(self._read_history(peer, command))
 
-    async def _read_history(self, peer: Peer, command: commands.History) -> commands.HistoryAnswer:
+    async def _read_history(self, peer: Peer, command: commands.History) -> bytes:
         assert peer.session is not None
         with_id = 0
         if command.with_:
@@ -593,20 +593,20 @@ class ChatFactory(ServerFactory):
         limit = page_size(command.limit)
         user_id = peer.session.user.id
         asked = Conversation(user_id, with_id, command.before, limit, ANSWER_BYTES)
-        await self.exchange.query(asked)
-        return commands.HistoryAnswer(Code.OK, "", newest_messages(asked.entries))
+        await self.exchange.query(asked, peer.share)
+        return history_answer(asked.entries)
 
     def handle_users(
         self, peer: Peer, command: commands.Users, request: Request
     ) -> Deferred[commands.UsersAnswer]:
         """Answer with registered users and their state."""
-        return Deferred.fromCoroutine(self._read_users(command))
+        return Deferred.fromCoroutine(self._read_users(peer, command))
 
-    async def _read_users(self, command: commands.Users) -> commands.UsersAnswer:
+    async def _read_users(self, peer: Peer, command: commands.Users) -> commands.UsersAnswer:
         # No name has a control character, and PostgreSQL takes no NUL.
         after = command.after.partition("\0")[0]
         asked = UserList(after, page_size(command.limit))
-        await self.exchange.query(asked)
+        await self.exchange.query(asked, peer.share)
         users = []
         size = 0
         for name, last_login in asked.users:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -10,8 +11,8 @@ from chat_protocol.domain.limits import Limits
 from chat_protocol.domain.login_rules import is_device_name, sender_name
 from chat_protocol.errors import Malformed
 from chat_protocol.wire.codec import MAX_FRAME
-from chat_protocol.wire.commands import StoredMessage
-from chat_protocol.wire.frames import text_of, time_of
+from chat_protocol.wire.codes import Code
+from chat_protocol.wire.frames import encode_address, encode_deliver_route, encode_stored
 
 __all__ = [
     "ANSWER_BYTES",
@@ -20,7 +21,7 @@ __all__ = [
     "MAX_HEARTBEAT",
     "MAX_PAGE",
     "LoginProperties",
-    "newest_messages",
+    "history_answer",
     "page_size",
 ]
 
@@ -40,28 +41,35 @@ ANSWER_BYTES = MAX_FRAME - 1024
 """Size in bytes that an answer does not exceed, whatever the client asked for."""
 
 
+_HISTORY = struct.Struct(">HHI")
+"""Code, an empty detail, and the number of messages."""
+
+
 def page_size(limit: int) -> int:
     """Return how many users or messages are granted to a client that asks for ``limit``."""
     return min(limit or DEFAULT_PAGE, MAX_PAGE)
 
 
-def newest_messages(entries: Sequence[Entry]) -> tuple[StoredMessage, ...]:
-    """Return the newest messages of entries, as many as fit into an answer, oldest first."""
-    newest_first: list[StoredMessage] = []
+def history_answer(entries: Sequence[Entry]) -> bytes:
+    """Return the fields of a HistoryAnswer with the newest messages of entries that fit into it.
+
+    They are encoded as they are stored: an answer can have a thousand messages.
+    """
+    routes: dict[tuple[str, int, tuple[str, ...]], bytes] = {}
+    newest_first: list[bytes] = []
     size = 0
     for entry in reversed(entries):
-        sender, scope, to = entry.sender, entry.scope, entry.to
-        fixed = sum(4 + len(name.encode()) for name in (sender, *to)) + 30
-        for offset in range(entry.end - 1, entry.offset - 1, -1):
-            frame = entry.frames[offset - entry.offset]
-            text = text_of(frame)
-            size += fixed + len(text)
+        key = entry.sender, entry.scope, entry.to
+        route = routes.get(key)
+        if route is None:
+            route = encode_deliver_route(entry.sender, encode_address(entry.scope, entry.to))
+            routes[key] = route
+        for item in reversed(encode_stored(entry.offset, route, entry.frames)):
+            size += len(item)
             if newest_first and size > ANSWER_BYTES:
-                return tuple(reversed(newest_first))
-            newest_first.append(
-                StoredMessage(offset, text.decode(), sender, scope, to, time_of(frame))
-            )
-    return tuple(reversed(newest_first))
+                return _HISTORY.pack(Code.OK, 0, len(newest_first)) + b"".join(newest_first[::-1])
+            newest_first.append(item)
+    return _HISTORY.pack(Code.OK, 0, len(newest_first)) + b"".join(newest_first[::-1])
 
 
 class LoginProperties(NamedTuple):

@@ -11,8 +11,8 @@ from collections.abc import Callable, Hashable
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
+from chat_protocol.domain.fair_queue import FairQueue
 from chat_protocol.domain.turn import Turn
-from chat_protocol.transport.fair_queue import FairQueue
 
 __all__ = ["Backlog"]
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Hashable
 from typing import Generic, TypeVar
 
-from chat_protocol.transport.fair_queue import FairQueue
+from chat_protocol.domain.fair_queue import FairQueue
 
 __all__ = ["SparseFirstQueue"]
 

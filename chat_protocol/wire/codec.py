@@ -26,6 +26,7 @@ __all__ = [
     "decode_header",
     "encode",
     "encode_answers",
+    "encode_body",
 ]
 
 MIN_FRAME = 7
@@ -95,7 +96,15 @@ def encode(command: Any, correlation_id: int = 0, version: int | None = None) ->
         ValueError: a value does not fit its field, or correlation_id is not a uint32.
     """
     declared = REGISTRY.of(type(command))
-    body = declared.encode(command)
+    return _frame(declared, declared.encode(command), correlation_id, version)
+
+
+def encode_body(command: type[Any], body: bytes, correlation_id: int = 0) -> bytes:
+    """Encode a command whose fields are encoded already."""
+    return _frame(REGISTRY.of(command), body, correlation_id, None)
+
+
+def _frame(declared: Declaration, body: bytes, correlation_id: int, version: int | None) -> bytes:
     try:
         head = _FRAME.pack(
             MIN_FRAME + len(body), version or declared.versions[0], declared.key, correlation_id

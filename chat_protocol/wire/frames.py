@@ -13,6 +13,7 @@ __all__ = [
     "encode_delivered",
     "encode_delivers",
     "encode_route",
+    "encode_stored",
     "names_of",
     "recipient_of",
     "text_of",
@@ -27,6 +28,7 @@ _TEXT = _MESSAGE.size
 _TEXT_SIZE = slice(_TEXT - 2, _TEXT)
 _TIME = slice(-8, None)
 
+_OFFSET = struct.Struct(">Q")
 _DELIVER = struct.Struct(">I7sQH")
 _DELIVER_KIND = struct.pack(">BHI", 2, 0x0108, 0)
 
@@ -104,4 +106,22 @@ def encode_delivers(
     return [
         pack(fixed + len(text), _DELIVER_KIND, number, len(text)) + text + route + frame[_TIME]
         for number, (text, frame) in enumerate(zip(texts, frames, strict=False), offset)
+    ]
+
+
+def encode_stored(offset: int, route: bytes, frames: Sequence[bytes]) -> list[bytes]:
+    """Encode the items of a HistoryAnswer: messages with consecutive offsets to one audience.
+
+    Args:
+        offset: of the first message.
+        route: see :func:`encode_deliver_route`.
+        frames: the messages as version 1 frames.
+    """
+    pack, from_bytes = _OFFSET.pack, int.from_bytes
+    return [
+        pack(number)
+        + frame[_TEXT - 2 : _TEXT + from_bytes(frame[_TEXT_SIZE], "big")]
+        + route
+        + frame[_TIME]
+        for number, frame in enumerate(frames, offset)
     ]

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chat_protocol.domain.entries import Entry
-from chat_protocol.domain.queries import Page
+from chat_protocol.domain.queries import Conversation, Page
 from chat_protocol.wire.codec import decode, encode
 from chat_protocol.wire.commands import Deliver, Message, Scope
 
@@ -116,3 +116,36 @@ def test_a_page_ends_where_it_is_full(
     assert page.complete is complete
     page.clear()
     assert (page.entries, page.count, page.complete) == ([], 0, True)
+
+
+@given(st.lists(st.tuples(TO, TEXTS), max_size=5), st.integers(1, 12), st.integers(1, 800))
+def test_a_conversation_has_the_newest_that_fit(
+    parts: list[tuple[tuple[str, ...], list[str]]], limit: int, size: int
+) -> None:
+    asked, offset = Conversation(1, 2, 0, limit, size), 1
+    given_entries = []
+    for to, texts in parts:
+        given_entries.append(entry(offset, "alice", to, texts))
+        offset += len(texts)
+    more = True
+    for one in reversed(given_entries):
+        more = asked.add(one)
+        if not more:
+            break
+    expected: list[Entry] = []
+    left = size
+    singles = [
+        whole.between(offset, offset + 1)
+        for whole in given_entries
+        for offset in range(whole.offset, whole.end)
+    ]
+    for single in reversed(singles):
+        left -= single.size
+        if len(expected) == limit or (expected and left < 0):
+            break
+        expected.insert(0, single)
+    assert ones(*asked.entries) == ones(*expected)
+    if more:
+        assert asked.entries == given_entries
+    asked.clear()
+    assert asked.entries == []

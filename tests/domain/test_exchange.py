@@ -19,7 +19,7 @@ from chat_protocol.domain.login_rules import LoginRequest
 from chat_protocol.domain.messages import Batch, Message, Registration
 from chat_protocol.domain.outage import REMIND_SECONDS
 from chat_protocol.domain.ports import ISharedStore
-from chat_protocol.domain.queries import Lookup, Query
+from chat_protocol.domain.queries import Conversation, Lookup, Query
 from chat_protocol.domain.turn import Turn
 from chat_protocol.domain.users import Audience, Claim, Session, User
 from chat_protocol.errors import OutcomeUnknown, Unavailable
@@ -207,6 +207,53 @@ def test_a_query_that_cannot_be_answered_does_not_concern_the_others() -> None:
     assert [lookup.user_id for lookup in lookups] == [1, 0, 2]
     failed = [isinstance(one, Failure) and one.check(Unavailable) is not None for one in outcomes]
     assert failed == [False, True, False]
+    exchange.stop()
+
+
+class PatientStore(MemoryStore):
+    """Notes what it is asked between two commits, and answers when it is told to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: list[list[Query]] = []
+        self.answers: list[Deferred[None]] = []
+
+    def read(self, queries: Sequence[Query]) -> Deferred[None]:
+        self.asked.append(list(queries))
+        answered: Deferred[None] = Deferred()
+        answered.addCallback(lambda _: super(PatientStore, self).read(queries))
+        self.answers.append(answered)
+        return answered
+
+
+def test_long_queries_are_answered_for_each_user_in_turn_one_between_two_commits() -> None:
+    clock, store = Clock(), PatientStore()
+    alice, bob = register(store, "alice", "bob")
+    exchange = made(store, clock)
+
+    def ask(user: User) -> Conversation:
+        query = Conversation(user.id, 0, 0, 10, 10_000)
+        exchange.query(query, user)
+        return query
+
+    of_alice = [ask(alice) for _ in range(3)]
+    of_bob = ask(bob)
+    clock.advance(0)
+    # Who logs in waits for one of them at most.
+    lookups: list[Query] = [Lookup("alice"), Lookup("bob")]
+    for lookup in lookups:
+        exchange.query(lookup)
+    sent = run(alice, bob, "hi")
+    sent.sender = cast(Session, Connected(alice))
+    exchange.submit(sent)
+    assert not sent.accepted
+    store.answers[0].callback(None)
+    clock.advance(0)
+    assert sent.accepted
+    for number in (1, 2, 3):
+        store.answers[number].callback(None)
+        clock.advance(0)
+    assert store.asked == [[of_alice[0]], [*lookups, of_bob], [of_alice[1]], [of_alice[2]]]
     exchange.stop()
 
 

@@ -29,10 +29,13 @@ from chat_protocol.stores.memory.user_record import Device, UserRecord
 from chat_protocol.wire.codes import Code
 from chat_protocol.wire.commands import Scope
 
-__all__ = ["MemoryStore"]
+__all__ = ["HISTORY_BYTES", "HISTORY_LOOKS", "TO_EVERYONE_BYTES", "MemoryStore"]
 
 HISTORY_BYTES = 16 * 1024 * 1024
 """Bytes of messages that are kept as history. Above it the oldest are dropped."""
+
+HISTORY_LOOKS = 20_000
+"""Pieces of history, the newest ones, that one question looks at: everybody else waits for it."""
 
 _MOMENTS = 10_000
 """Such times that are kept. Above it every second one is dropped."""
@@ -340,24 +343,17 @@ class MemoryStore:
     def _read_conversation(self, asked: Conversation) -> None:
         me = self._by_id[asked.user_id - 1]
         other = self._by_id[asked.with_id - 1] if asked.with_id else None
-        newest: list[Entry] = []
-        left, size = asked.limit, 0
-        for _, kept in reversed(self._history):
-            if not left or kept.end - 1 <= self._forgotten:
-                break
-            if not _between(kept, me, other):
-                continue
+        asked.clear()
+        for _, kept in islice(reversed(self._history), HISTORY_LOOKS):
+            if kept.end - 1 <= self._forgotten:
+                return
             end = min(kept.end, asked.before) if asked.before else kept.end
-            begin = max(kept.offset, self._forgotten + 1, end - left)
-            for offset in range(end - 1, begin - 1, -1):
-                one = kept.between(offset, offset + 1)
-                size += one.size
-                if newest and size > asked.max_bytes:
-                    left = 0
-                    break
-                newest.append(one)
-                left -= 1
-        asked.entries = newest[::-1]
+            begin = max(kept.offset, self._forgotten + 1)
+            if begin >= end or not _between(kept, me, other):
+                continue
+            is_whole = (begin, end) == (kept.offset, kept.end)
+            if not asked.add(kept if is_whole else kept.between(begin, end)):
+                return
 
 
 def _between(message: Entry, me: UserRecord, other: UserRecord | None) -> bool:

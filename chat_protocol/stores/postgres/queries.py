@@ -277,19 +277,14 @@ class Queries:
 
     def _read_conversation(self, asked: Conversation) -> None:
         offsets = sorted(self._find(asked), reverse=True)[: asked.limit]
-        size = 0
-        newest: list[Entry] = []
+        asked.clear()
         for start in range(0, len(offsets), _STEP):
             rows = [_Row(*row) for row in self._rows(_MESSAGES, (offsets[start : start + _STEP],))]
             self._learn_names(rows)
             for row in reversed(rows):
                 for entry in self._entry([row]):
-                    size += entry.size
-                    if newest and size > asked.max_bytes:
-                        asked.entries = newest[::-1]
+                    if not asked.add(entry):
                         return
-                    newest.append(entry)
-        asked.entries = newest[::-1]
 
     def _find(self, asked: Conversation) -> set[int]:
         """Return the newest offsets of a conversation, and perhaps more of them."""

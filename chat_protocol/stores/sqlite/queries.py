@@ -144,14 +144,12 @@ class Queries:
                 raise SegmentDamaged(first)
             begin = following
 
-    def _newest_messages(self, begin: int, end: int) -> Iterator[Entry]:
-        """Yield the same one by one, from the last to the first."""
+    def _newest_entries(self, begin: int, end: int) -> Iterator[Entry]:
+        """Yield the same from the last to the first."""
         while begin < end:
             first, records = self._segment(end - 1)
             entries = entries_between(first, records, begin, end, self._device_name)
-            for entry in reversed(list(entries)):
-                for offset in range(entry.end - 1, entry.offset - 1, -1):
-                    yield entry.between(offset, offset + 1)
+            yield from reversed(list(entries))
             end = first
 
     def _segment(self, offset: int) -> tuple[int, bytes]:
@@ -200,16 +198,11 @@ class Queries:
     # Conversations.
 
     def _read_conversation(self, asked: Conversation) -> None:
-        newest: list[Entry] = []
-        size = 0
+        asked.clear()
         for begin, end in reversed(list(_joined(self._find_conversation(asked)))):
-            for message in self._newest_messages(begin, end):
-                size += message.size
-                if len(newest) == asked.limit or (newest and size > asked.max_bytes):
-                    asked.entries = newest[::-1]
+            for entry in self._newest_entries(begin, end):
+                if not asked.add(entry):
                     return
-                newest.append(message)
-        asked.entries = newest[::-1]
 
     def _find_conversation(self, asked: Conversation) -> list[tuple[int, int]]:
         """Return ranges of offsets, the newest ``limit`` among them."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from chat_protocol.transport.fair_queue import FairQueue
+from chat_protocol.domain.fair_queue import FairQueue
 
 
 def test_the_items_of_one_key_come_in_order() -> None:
