@@ -370,7 +370,7 @@ class ChatProtocol(FrameReceiver):
 
     def _linger_if_answered(self) -> None:
         owed = self.session.outstanding if self.session is not None else 0
-        if owed or self.unanswered or not self.output.empty:
+        if owed or self.unanswered or self.correlation_tests or not self.output.empty:
             return
         self.step(ConnectionEvent.ANSWERED)
         self.output.finish()

@@ -11,7 +11,6 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IAddress, IReactorTime
 from twisted.internet.protocol import Protocol, ServerFactory
-from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -29,7 +28,7 @@ from chat_protocol.domain.queries import Account, Conversation, Lookup, UserList
 from chat_protocol.domain.tokens import EndedTokens
 from chat_protocol.domain.turn import Turn
 from chat_protocol.domain.users import EVERYONE, Audience, Session, User
-from chat_protocol.errors import InvalidUsername, Malformed, RateLimited, UserNotFound
+from chat_protocol.errors import InvalidUsername, Malformed, UserNotFound
 from chat_protocol.server.absent_devices import AbsentDevices
 from chat_protocol.server.addresses import Addresses
 from chat_protocol.server.admission import Admission
@@ -37,6 +36,7 @@ from chat_protocol.server.authentication import Authenticator
 from chat_protocol.server.cluster import ClusterSessions
 from chat_protocol.server.connection import ChatProtocol
 from chat_protocol.server.connection_log import ConnectionLog
+from chat_protocol.server.correlation_tests import CorrelationTests
 from chat_protocol.server.dispatcher import Dispatcher, Request, Route
 from chat_protocol.server.first_bytes import FirstBytes
 from chat_protocol.server.heartbeats import Heartbeats
@@ -71,9 +71,6 @@ LEFT_OVER_SECONDS = 0.001
 
 NEWCOMER_SECONDS = 0.001
 """Each of the two for the connections without a session. Users wait meanwhile."""
-
-CORRELATION_TEST_SECONDS = 4.0
-"""The longest delay of the answer to a CorrelationIdTest."""
 
 _ANSWER_OVERHEAD = 40
 """Bytes of the payload of a HistoryAnswer with one message, without its text and names. A Deliver
@@ -124,7 +121,6 @@ class ChatFactory(ServerFactory):
     ) -> None:
         self.clock = clock
         self.limits = limits
-        self._random = random or Random()
         self.sniffer = sniffer or Sniffer()
         self.trusted_proxies = trusted_proxies or TrustedProxies()
         self.counters = Counters()
@@ -148,6 +144,9 @@ class ChatFactory(ServerFactory):
         self.admission = Admission(
             limits, self.connections, self._addresses, self.rate_limiter, clock
         )
+        self._correlation_tests = CorrelationTests(
+            clock, random or Random(), limits.correlation_tests
+        )
         self._connection_log = ConnectionLog(self.log_limiter)
         self._observers: list[Observer] = [
             self._addresses,
@@ -155,6 +154,7 @@ class ChatFactory(ServerFactory):
             self.timeouts,
             self.heartbeats,
             self.presence,
+            self._correlation_tests,
             self._connection_log,
         ]
         check_lease = None
@@ -368,6 +368,7 @@ class ChatFactory(ServerFactory):
         self.exchange.stop()
         self.backlog.cancel()
         self.newcomers_backlog.cancel()
+        self._correlation_tests.stop()
         self.turn.cancel()
 
     # Login and logout.
@@ -624,19 +625,12 @@ class ChatFactory(ServerFactory):
 
     def handle_correlation_id_test(
         self, peer: Peer, command: commands.CorrelationIdTest, request: Request
-    ) -> Deferred[Code] | None:
+    ) -> None:
         """Answer after a random delay."""
         if peer.session is None and peer.correlation_tests >= self.limits.tests_before_login:
             self.too_much_before_login(peer, "tests_before_login")
-            return None
-        limit = self.limits.correlation_tests
-        if peer.correlation_tests >= limit:
-            raise RateLimited(
-                f"{limit} tests of this connection are unanswered already", "correlation_tests"
-            )
-        peer.correlation_tests += 1
-        delay = self._random.uniform(0, CORRELATION_TEST_SECONDS)
-        return deferLater(self.clock, delay, _tested, peer)
+        else:
+            self._correlation_tests.add(peer, request.correlation_id, request.version)
 
     def handle_heartbeat(self, peer: Peer, command: commands.Heartbeat, request: Request) -> Code:
         """Answer OK."""
@@ -647,11 +641,6 @@ class ChatFactory(ServerFactory):
 def _version() -> str:
     # Cached: it is read from a file, which takes a fraction of a millisecond.
     return version("chat-protocol")
-
-
-def _tested(peer: Peer) -> Code:
-    peer.correlation_tests -= 1
-    return Code.OK
 
 
 def _heartbeat_missed(peer: Peer) -> None:

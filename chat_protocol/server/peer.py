@@ -93,7 +93,7 @@ class Peer(Connection, Protocol):
     session: Session | None
     unanswered: set[Deferred[Any]]
     correlation_tests: int
-    """How many of the unanswered requests are CorrelationIdTests."""
+    """Unanswered CorrelationIdTests."""
     heard: float
     """When bytes last arrived, or reading resumed, in seconds of the server's clock."""
     rate_refusals: int

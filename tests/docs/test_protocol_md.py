@@ -19,7 +19,7 @@ from chat_protocol.domain.rates import Rate
 from chat_protocol.domain.users import EVERYONE, Session, User
 from chat_protocol.errors import InvalidUsername
 from chat_protocol.server import connection, factory, rejected, requests, throttle
-from chat_protocol.server.factory import CORRELATION_TEST_SECONDS
+from chat_protocol.server.correlation_tests import CORRELATION_TEST_SECONDS, TESTS
 from chat_protocol.service import password_checks
 from chat_protocol.service.tap import Options
 from chat_protocol.stores.memory import store as memory
@@ -255,6 +255,7 @@ CONSTANTS = {
     "MAX_FRAME": codec.MAX_FRAME,
     "MAX_USERNAME": MAX_USERNAME,
     "CORRELATION_TEST_SECONDS": CORRELATION_TEST_SECONDS,
+    "TESTS": TESTS,
     "IDLE_SECONDS": keepalive.IDLE_SECONDS,
     "INTERVAL_SECONDS": keepalive.INTERVAL_SECONDS,
     "PROBES": keepalive.PROBES,
