@@ -34,9 +34,17 @@ guesses of others."""
 GUESSES_SECONDS = 900.0
 """Time in seconds after the last wrong password in which wrong passwords count."""
 
+RESERVED_SECONDS = 10.0
+"""Time in seconds, after the wait of a name, that is kept for addresses without wrong passwords for
+it, if one was refused during the wait."""
+
 GUESSERS = 10_000
-"""Addresses and names with wrong passwords that the server keeps, and as many with the right one.
-Above it the server drops the oldest."""
+"""Addresses and names with wrong passwords that the server keeps, and as many names with the right
+one. Above it the server drops the oldest."""
+
+KNOWN_ADDRESSES = 32
+"""Addresses from which the right password of one name came. Above it the server drops the oldest.
+"""
 
 
 class _Limit(NamedTuple):
@@ -59,7 +67,7 @@ _OF_NAME = _Limit(
 class _Guesses:
     """The wrong passwords that count for one limit."""
 
-    __slots__ = ("at", "free_at", "refused", "wrong")
+    __slots__ = ("at", "free_at", "refused", "reserved", "wrong")
 
     def __init__(self, now: float) -> None:
         self.wrong = 0
@@ -69,6 +77,8 @@ class _Guesses:
         """When the next one may be tried."""
         self.refused = 0
         """Passwords that were not tried since the last one."""
+        self.reserved = now
+        """Until then only addresses without wrong passwords may try."""
 
 
 class Throttle:
@@ -76,6 +86,7 @@ class Throttle:
 
     After a wait, whoever tries first would win, and that is always the fastest guesser. Therefore
     the next password is drawn: each try has the same chance, and about one passes in each wait.
+    For a name, addresses that have sent no wrong password for it come before all others.
 
     Args:
         clock: measures the waits.
@@ -86,8 +97,8 @@ class Throttle:
         self._clock = clock
         self._draw = draw
         self._guesses: OrderedDict[tuple[_Limit, str, str], _Guesses] = OrderedDict()
-        self._known: OrderedDict[tuple[str, str], None] = OrderedDict()
-        """Addresses from which the right password of a name came, with that name."""
+        self._known: OrderedDict[str, OrderedDict[str, None]] = OrderedDict()
+        """By name: addresses from which the right password came."""
 
     def attempt(self, host: str, name: str) -> None:
         """Count a password that is about to be checked as wrong.
@@ -99,6 +110,7 @@ class Throttle:
         """
         now = self._clock.seconds()
         counted = self._counted(host, name)
+        is_new = True
         for key in counted:
             guesses = self._guesses.get(key)
             if guesses is None:
@@ -107,9 +119,14 @@ class Throttle:
                 del self._guesses[key]
                 continue
             limit = key[0]
-            wait = guesses.free_at - now
-            if wait > 0 or self._is_unlucky(guesses, limit, now):
+            if limit is _OF_BOTH:
+                is_new = False
+            first = limit is _OF_NAME and is_new
+            wait = (guesses.free_at if first else max(guesses.free_at, guesses.reserved)) - now
+            if wait > 0 or (not first and self._is_unlucky(guesses, limit, now)):
                 guesses.refused += 1
+                if first:
+                    guesses.reserved = guesses.free_at + RESERVED_SECONDS
                 raise RateLimited(
                     f"too many wrong passwords{limit.whose.format(name=name)}: {limit.free} are"
                     f" free ({limit.name}); try again in {int(max(wait, 0)) + 1} s",
@@ -132,6 +149,7 @@ class Throttle:
         guesses.wrong += 1
         guesses.at = now
         guesses.refused = 0
+        guesses.reserved = now
         over = guesses.wrong - key[0].free
         if over >= 0:
             guesses.free_at = now + min(2.0 ** min(over, 10), key[0].longest_wait)
@@ -153,16 +171,20 @@ class Throttle:
         as a whole still do: it may know one password and guess others.
         """
         self.undecided(host, name)
-        pair = (address_of(host), name)
-        self._guesses.pop((_OF_BOTH, *pair), None)
-        self._known.pop(pair, None)
-        self._known[pair] = None
+        address = address_of(host)
+        self._guesses.pop((_OF_BOTH, address, name), None)
+        addresses = self._known.pop(name, None) or OrderedDict()
+        self._known[name] = addresses
+        addresses.pop(address, None)
+        addresses[address] = None
+        if len(addresses) > KNOWN_ADDRESSES:
+            addresses.popitem(last=False)
         if len(self._known) > GUESSERS:
             self._known.popitem(last=False)
 
     def knows(self, host: str, name: str) -> bool:
         """Return whether the right password of a name came from an address lately."""
-        return (address_of(host), name) in self._known
+        return address_of(host) in self._known.get(name, ())
 
     def _counted(self, host: str, name: str) -> list[tuple[_Limit, str, str]]:
         """Return what a password counts for, by limit, address and name.

@@ -14,8 +14,10 @@ from chat_protocol.server.throttle import (
     FREE_GUESSES_OF_NAME,
     GUESSERS,
     GUESSES_SECONDS,
+    KNOWN_ADDRESSES,
     LONGEST_SHARED_WAIT,
     LONGEST_WAIT,
+    RESERVED_SECONDS,
     Throttle,
 )
 
@@ -107,6 +109,42 @@ def test_many_addresses_cannot_guess_one_name_or_lock_out_its_user() -> None:
     throttle.attempt(_ELSEWHERE, "alice")
 
 
+@pytest.mark.parametrize("guessers", [60, 1000])
+def test_a_user_at_a_new_address_comes_before_those_who_have_guessed(guessers: int) -> None:
+    """After a restart, no address is known."""
+    clock = Clock()
+    throttle = Throttle(clock, Random(1).random)
+    guessed = 0
+    for turn in range(20_000 if guessers == 1000 else 2_000):
+        guessed += not refused(throttle, address(turn % guessers), "alice")
+        clock.advance(0.5)
+    assert guessed < FREE_GUESSES_OF_NAME + turn * 0.5 / LONGEST_SHARED_WAIT + 2
+    waited = 0
+    while refused(throttle, _HERE, "alice"):
+        waited += 2
+        for _ in range(20):
+            for number in range(3):
+                refused(throttle, address((waited + number) % guessers), "alice")
+            clock.advance(0.1)
+    assert waited <= LONGEST_SHARED_WAIT + RESERVED_SECONDS
+    # What was kept for the new address is over when it has tried, or if it does not come.
+    throttle.right(_HERE, "alice")
+    clock.advance(LONGEST_SHARED_WAIT)
+    assert any(not refused(throttle, address(number), "alice") for number in range(guessers))
+
+
+def test_what_is_kept_for_a_new_address_ends() -> None:
+    clock = Clock()
+    throttle = Throttle(clock, draw=lambda: 0.0)
+    for number in range(FREE_GUESSES_OF_NAME):
+        throttle.attempt(address(number), "alice")
+    assert refused(throttle, _HERE, "alice") == "FREE_GUESSES_OF_NAME"
+    clock.advance(1 + RESERVED_SECONDS - 0.1)
+    assert refused(throttle, address(1), "alice") == "FREE_GUESSES_OF_NAME"
+    clock.advance(0.2)
+    throttle.attempt(address(1), "alice")
+
+
 def test_a_guesser_does_not_lock_out_those_who_were_let_in_from_its_address() -> None:
     throttle = Throttle(Clock())
     throttle.right(_HERE, "alice")
@@ -176,6 +214,11 @@ def test_the_oldest_are_dropped_above_a_limit() -> None:
     throttle.right(_HERE, "alice")
     for number in range(GUESSERS):
         throttle.right(address(number), "bob")
+    assert throttle.knows(_HERE, "alice"), "one name does not push out another"
+    assert sum(map(len, throttle._known.values())) == 1 + KNOWN_ADDRESSES
+    assert throttle.knows(address(GUESSERS - 1), "bob")
+    for number in range(GUESSERS):
+        throttle.right(address(number), str(number))
     assert len(throttle._known) == GUESSERS
     for number in range(FREE_GUESSES_OF_NAME):
         throttle.attempt(address(number), "alice")
