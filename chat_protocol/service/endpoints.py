@@ -11,7 +11,11 @@ from twisted.python import usage
 from chat_protocol.service.server import PROXY_PREFIX
 from chat_protocol.service.systemd_sockets import inherited_sockets, only_socket
 
-__all__ = ["parse_endpoint"]
+__all__ = ["BACKLOG", "parse_endpoint"]
+
+BACKLOG = 1024
+"""Connections that wait to be accepted at an endpoint whose string has no ``backlog``; see
+listen(2). Twisted's own 50 are too few when all clients come back at once."""
 
 
 def parse_endpoint(reactor: Any, description: str, option: str = "listen") -> Any:
@@ -38,7 +42,7 @@ def parse_endpoint(reactor: Any, description: str, option: str = "listen") -> An
 
 def _parse(reactor: Any, description: str) -> Any:
     try:
-        return serverFromString(reactor, description)  # type: ignore[no-untyped-call]
+        return serverFromString(reactor, _with_backlog(description))  # type: ignore[no-untyped-call]
     except LookupError:
         # Twisted finds no sockets of systemd if these have no names.
         if not re.search(r":index=[1-9]", description):
@@ -46,6 +50,12 @@ def _parse(reactor: Any, description: str) -> Any:
             if endpoint is not None:
                 return endpoint
         raise
+
+
+def _with_backlog(description: str) -> str:
+    has_one = re.search(r"(?<!\\):backlog=", description)
+    takes_one = re.match(r"(tcp|tcp6|ssl|unix):", description)
+    return f"{description}:backlog={BACKLOG}" if takes_one and not has_one else description
 
 
 def _reason(error: Exception) -> str:
