@@ -74,7 +74,7 @@ class Case:
     """The figure that is compared with the floor's."""
     label: str = ""
     """Header of the column with the labels of the samples."""
-    takes: Callable[[Contender], bool] = lambda contender: True
+    takes: Callable[[Contender], bool] = lambda contender: contender.protocol is None
 
 
 def _prefix() -> str:
@@ -99,9 +99,10 @@ def _loaded(load: Load, **plan: Any) -> Callable[[Contender, Settings], Measured
 
     def measure(contender: Contender, settings: Settings) -> Measured:
         # The floor supports version 1 only, and is compared with version 2 all the same.
-        version = plan.get("version", 1) if contender.name != FLOOR else 1
+        version = plan.get("version", 1) if 2 in contender.versions else 1
+        chosen = {**plan, "version": version, "protocol": contender.protocol}
         with contender.running() as target:
-            return {"": of_load(*_run(load, target, settings, **{**plan, "version": version}))}
+            return {"": of_load(*_run(load, target, settings, **chosen))}
 
     return measure
 
@@ -182,6 +183,12 @@ _TURN_AROUND = (
     "answered", "cpu", "answer p50", "answer p99",
     "delivery p50", "delivery p90", "delivery p99", "delivery p99.9", "delivery max",
 )  # fmt: skip
+_TURN_AROUND_BUSY = (*_TURN_AROUND, "busy")
+
+
+def _takes_2_or_broker(contender: Contender) -> bool:
+    return 2 in contender.versions or contender.name == FLOOR or contender.protocol is not None
+
 
 CASES = {
     case.name: case
@@ -197,6 +204,13 @@ CASES = {
             "64 pairs, each with one message in flight",
             _TURN_AROUND,
             _loaded(loads.pairs, pairs=64, window=1, record=True),
+        ),
+        Case(
+            "pairs-1-2",
+            "50 pairs of version 2, and of brokers, each with one message in flight",
+            _TURN_AROUND_BUSY,
+            _loaded(loads.pairs, pairs=50, window=1, record=True, version=2),
+            takes=_takes_2_or_broker,
         ),
         Case(
             "latency",
@@ -227,10 +241,10 @@ CASES = {
         ),
         Case(
             "latency-2",
-            "1 pair of version 2 with one message in flight",
+            "1 pair of version 2, and of brokers, with one message in flight",
             _TURN_AROUND,
             _loaded(loads.pairs, pairs=1, window=1, record=True, version=2),
-            takes=lambda contender: 2 in contender.versions or contender.name == FLOOR,
+            takes=_takes_2_or_broker,
         ),
         Case(
             "rates",

@@ -38,6 +38,8 @@ __all__ = [
     "login_answer",
     "messages",
     "publications",
+    "stream_of",
+    "text_of",
 ]
 
 CYCLE = 256
@@ -73,13 +75,14 @@ class Traffic(NamedTuple):
     deliveries: Stream
 
 
-def _stream(frames: list[bytes]) -> Stream:
+def stream_of(frames: list[bytes]) -> Stream:
+    """Return the stream of frames of the same size."""
     sizes = {len(frame) for frame in frames}
     assert len(sizes) == 1, "the frames of a stream must have the same size"
     return Stream(b"".join(frames), sizes.pop())
 
 
-def _text(index: int, number: int, size: int) -> str:
+def text_of(index: int, number: int, size: int) -> str:
     """Return a text that identifies the sender by its first character, then the frame."""
     letter = chr(ord("a") + number % 26)
     return f"{chr(33 + index % 94)}{number:03d}".ljust(size, letter)[:size]
@@ -88,7 +91,7 @@ def _text(index: int, number: int, size: int) -> str:
 @lru_cache
 def _answers(version: int) -> Stream:
     answer = Response(Code.OK) if version == 1 else Response2(Code.OK)
-    return _stream([encode(answer, number + 1, version) for number in range(CYCLE)])
+    return stream_of([encode(answer, number + 1, version) for number in range(CYCLE)])
 
 
 def messages(index: int, sender: str, recipient: str, size: int) -> Traffic:
@@ -98,11 +101,11 @@ def messages(index: int, sender: str, recipient: str, size: int) -> Traffic:
         index: number of the sender among the senders to one recipient, below 94.
         size: size of the text in bytes, at least 4.
     """
-    made = [Message(_text(index, n, size), sender, recipient, _TIME + n) for n in range(CYCLE)]
+    made = [Message(text_of(index, n, size), sender, recipient, _TIME + n) for n in range(CYCLE)]
     return Traffic(
-        _stream([encode(message, n + 1, 1) for n, message in enumerate(made)]),
+        stream_of([encode(message, n + 1, 1) for n, message in enumerate(made)]),
         _answers(1),
-        _stream([encode(message, 0, 1) for message in made]),
+        stream_of([encode(message, 0, 1) for message in made]),
     )
 
 
@@ -113,17 +116,17 @@ def publications(index: int, sender: str, recipient: str, size: int) -> Traffic:
     the other bytes (PUBLISHING_ID), and the recipient must set the offset (OFFSET) to 0 before the
     comparison.
     """
-    made = [(_text(index, n, size), _TIME + n) for n in range(CYCLE)]
+    made = [(text_of(index, n, size), _TIME + n) for n in range(CYCLE)]
     to = (recipient,)
     return Traffic(
-        _stream(
+        stream_of(
             [
                 encode(Publish(n, text, Scope.USERS, to, time), n + 1)
                 for n, (text, time) in enumerate(made)
             ]
         ),
         _answers(2),
-        _stream([encode(Deliver(0, text, sender, Scope.USERS, to, time)) for text, time in made]),
+        stream_of([encode(Deliver(0, text, sender, Scope.USERS, to, time)) for text, time in made]),
     )
 
 

@@ -6,16 +6,17 @@ A load calls ``control.ready()`` before each measured phase, and returns its res
 from __future__ import annotations
 
 import sys
+import typing
 from array import array
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from time import monotonic, process_time
-from typing import Protocol
 
-from benchmarks.frames import CheckFailed, messages, publications
+from benchmarks.frames import CheckFailed, messages
 from benchmarks.loop import Address, Arrivals, Loop, drain, log_in
-from benchmarks.peers import Publisher, Sender
-from benchmarks.receivers import AckingReceiver, IReceiver, Receiver, SharedReceiver
+from benchmarks.peers import Sender
+from benchmarks.protocols import VERSIONS, Protocol
+from benchmarks.receivers import IReceiver, Receiver, SharedReceiver
 from benchmarks.schedule import Schedule
 
 __all__ = [
@@ -51,6 +52,8 @@ class Plan:
     size: int = 64
     """Size of the texts in bytes."""
     version: int = 1
+    protocol: Protocol | None = None
+    """The protocol of a broker; None: that of this project, in the given version."""
     idle: int = 0
     """Number of additional users who are online and idle."""
     rate: float = 0.0
@@ -106,7 +109,7 @@ class Result:
         self.delivery_latencies += other.delivery_latencies
 
 
-class Control(Protocol):
+class Control(typing.Protocol):
     """The connection from a load to the measuring process."""
 
     def ready(self) -> None:
@@ -185,21 +188,20 @@ class _Group:
 def _pairs(plan: Plan, loop: Loop, window: int) -> tuple[list[Sender], list[IReceiver]]:
     """Log in senders and receivers."""
     couples = plan.couples()
-    version_1 = plan.version == 1
-    make = messages if version_1 else publications
-    traffic = [make(n, one, other, plan.size) for n, (one, other) in enumerate(couples)]
-    receiving = log_in(plan.address, [other for _, other in couples], plan.version)
-    sending = log_in(plan.address, [one for one, _ in couples], plan.version)
+    protocol = plan.protocol or VERSIONS[plan.version]
+    traffic = [protocol.traffic(n, one, other, plan.size) for n, (one, other) in enumerate(couples)]
+    receiving = protocol.receive(plan.address, [other for _, other in couples])
+    sending = protocol.send(plan.address, [one for one, _ in couples])
     if plan.waiting is not None:
         for one, other, (name, to) in zip(sending, receiving, couples, strict=True):
             drain(one, plan.waiting(name), name)
             drain(other, plan.waiting(to), to)
     receivers: list[IReceiver] = [
-        (Receiver if version_1 else AckingReceiver)(loop, sock, one.deliveries, other, plan.record)
+        protocol.receiver(loop, sock, one.deliveries, other, plan.record)
         for sock, one, (_, other) in zip(receiving, traffic, couples, strict=True)
     ]
     senders = [
-        (Sender if version_1 else Publisher)(loop, sock, one, name, window, plan.record)
+        protocol.sender(loop, sock, one, name, window, plan.record)
         for sock, one, (name, _) in zip(sending, traffic, couples, strict=True)
     ]
     return senders, receivers

@@ -11,7 +11,18 @@ from benchmarks.frames import CheckFailed, login, login_answer
 from chat_protocol.wire.codec import decode
 from chat_protocol.wire.codes import Code
 
-__all__ = ["ANSWERS", "DELIVERIES", "Address", "Arrivals", "Loop", "drain", "log_in", "read"]
+__all__ = [
+    "ANSWERS",
+    "DELIVERIES",
+    "Address",
+    "Arrivals",
+    "Loop",
+    "connect",
+    "drain",
+    "exactly",
+    "log_in",
+    "read",
+]
 
 Address = tuple[str, int]
 Arrivals = list[tuple[float, int]]
@@ -45,8 +56,7 @@ def log_in(address: Address, names: Iterable[str], version: int = 1) -> list[soc
         batch, waiting = waiting[:_CONCURRENT_LOGINS], waiting[_CONCURRENT_LOGINS:]
         fresh = []
         for name in batch:
-            sock = _connect(address)
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            sock = connect(address)
             sock.sendall(login(name, version))
             fresh.append(sock)
         for name, sock in zip(batch, fresh, strict=True):
@@ -56,21 +66,28 @@ def log_in(address: Address, names: Iterable[str], version: int = 1) -> list[soc
     return sockets
 
 
-def _connect(address: Address) -> socket.socket:
+def connect(address: Address) -> socket.socket:
+    """Return a connected socket with a timeout of 60 s.
+
+    Raises:
+        CheckFailed: the connection fails.
+    """
     try:
-        return socket.create_connection(address, _TIMEOUT)
+        sock = socket.create_connection(address, _TIMEOUT)
     except OSError as error:
         raise CheckFailed(f"cannot connect to {address[0]}:{address[1]}: {error}") from None
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return sock
 
 
 def _await_login(name: str, sock: socket.socket, version: int) -> None:
     try:
         if version == 1:
             wanted = login_answer()
-            answer = _exactly(sock, len(wanted))
+            answer = exactly(sock, len(wanted))
             good = answer == wanted
         else:
-            answer = _exactly(sock, int.from_bytes(_exactly(sock, 4), "big"))
+            answer = exactly(sock, int.from_bytes(exactly(sock, 4), "big"))
             good = decode(answer)[1].code == Code.OK
     except OSError as error:
         raise CheckFailed(f"the server did not answer the login of {name}: {error}") from None
@@ -86,17 +103,26 @@ def drain(sock: socket.socket, wanted: bytes, label: str) -> None:
     """
     sock.settimeout(_TIMEOUT)
     try:
-        if _exactly(sock, len(wanted)) != wanted:
+        if exactly(sock, len(wanted)) != wanted:
             raise CheckFailed(f"{label}: the mailbox contained other messages than expected")
     except OSError as error:
         raise CheckFailed(f"{label}: not all waiting messages arrived: {error}") from None
     sock.setblocking(False)
 
 
-def _exactly(sock: socket.socket, count: int) -> bytes:
-    data = sock.recv(count, socket.MSG_WAITALL)
-    if len(data) < count:
-        raise ConnectionError("the server closed the connection")
+def exactly(sock: socket.socket, count: int) -> bytes:
+    """Receive ``count`` bytes from a blocking socket.
+
+    Raises:
+        OSError: the connection ended before.
+    """
+    data = b""
+    # With a timeout, MSG_WAITALL does not wait for all.
+    while len(data) < count:
+        piece = sock.recv(count - len(data))
+        if not piece:
+            raise ConnectionError("the server closed the connection")
+        data += piece
     return data
 
 

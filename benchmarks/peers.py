@@ -79,11 +79,9 @@ class Sender:
 
     def _ready(self, events: int) -> None:
         if events & ~select.EPOLLOUT:
-            view = self._loop.answers
-            count = read(self.sock, view, self._label)
             answers = self._answers
             before = answers.count
-            answers.take(view[:count])
+            answers.take(self._read())
             if answers.received > self._allowed // self._size * answers.size:
                 raise CheckFailed(f"{self._label}: an answer without a request")
             if self.arrivals is not None:
@@ -92,6 +90,11 @@ class Sender:
                 self._allowed += (answers.count - before) * self._size
         if self._sent < self._allowed:
             self._send()
+
+    def _read(self) -> memoryview:
+        """Receive the next part of the answers."""
+        view = self._loop.answers
+        return view[: read(self.sock, view, self._label)]
 
     def _send(self) -> None:
         cycle = self._cycle

@@ -16,7 +16,7 @@ from benchmarks.choices import names_of
 from benchmarks.picture import CURVES, draw_suite
 from benchmarks.progress import Progress
 from benchmarks.report import as_json, conditions, tables, write_into
-from benchmarks.servers import Contender, External, Floor, ProjectServer
+from benchmarks.servers import BROKERS, Contender, External, Floor, ProjectServer
 from benchmarks.suite import run_suite
 
 __all__ = ["main", "parser"]
@@ -108,6 +108,12 @@ def main(arguments: Sequence[str]) -> int:
         contenders: list[Contender] = [ProjectServer(store, directory) for store in options.stores]
         contenders.append(Floor(directory))
         contenders += map(_server, options.server)
+        for broker in BROKERS:
+            if missing := broker.missing():
+                print(missing, file=sys.stderr)
+            else:
+                broker.directory = directory
+                contenders.append(broker)
         outcomes = run_suite(
             [CASES[name] for name in options.cases],
             contenders,

@@ -10,7 +10,7 @@ from typing import Protocol
 from benchmarks.frames import OFFSET, CheckFailed, Expected, Stream, ack
 from benchmarks.loop import DELIVERIES, Arrivals, Loop, read
 
-__all__ = ["AckingReceiver", "IReceiver", "Receiver", "SharedReceiver"]
+__all__ = ["AckingReceiver", "FrameReceiver", "IReceiver", "Receiver", "SharedReceiver"]
 
 
 class IReceiver(Protocol):
@@ -50,14 +50,16 @@ class Receiver:
         return self._expected.received % self._expected.size != 0
 
     def _ready(self, events: int) -> None:
-        view = self._view
-        count = read(self.sock, view, self._label)
-        self._expected.take(view[:count])
+        self._expected.take(self._read())
         if self.arrivals is not None:
             self.arrivals.append((monotonic(), self._expected.count))
 
+    def _read(self) -> memoryview:
+        """Receive the next part of the deliveries."""
+        return self._view[: read(self.sock, self._view, self._label)]
 
-class _FrameReceiver:
+
+class FrameReceiver:
     """Receives frames of one size, and buffers an incomplete frame."""
 
     def __init__(
@@ -92,11 +94,18 @@ class _FrameReceiver:
         self._rest = filled - whole
         self._buffer[: self._rest] = self._buffer[whole:filled]
 
+    def answer(self, data: bytes | bytearray) -> None:
+        """Send an acknowledgement."""
+        try:
+            self.sock.send(data)
+        except OSError as error:
+            raise CheckFailed(f"{self._label}: {error}") from None
+
     def _take(self, frames: memoryview, count: int) -> None:
         raise NotImplementedError
 
 
-class SharedReceiver(_FrameReceiver):
+class SharedReceiver(FrameReceiver):
     """Receives the messages of several senders, and checks the order of each, version 1.
 
     Args:
@@ -129,7 +138,7 @@ class SharedReceiver(_FrameReceiver):
             position, marks = end, others
 
 
-class AckingReceiver(_FrameReceiver):
+class AckingReceiver(FrameReceiver):
     """Receives, checks and acknowledges the messages of one sender, version 2."""
 
     def __init__(
@@ -149,7 +158,4 @@ class AckingReceiver(_FrameReceiver):
         for index in range(OFFSET.start, OFFSET.stop):
             frames[index :: self._size] = zeros
         self._expected.take(frames)
-        try:
-            self.sock.send(ack(self._last))
-        except OSError as error:
-            raise CheckFailed(f"{self._label}: {error}") from None
+        self.answer(ack(self._last))

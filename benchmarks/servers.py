@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 import shutil
 import socket
 import subprocess
@@ -16,9 +17,22 @@ from time import monotonic, sleep
 
 from benchmarks.frames import CheckFailed
 from benchmarks.loop import Address
+from benchmarks.mqtt import MQTT
+from benchmarks.nats import NATS
 from benchmarks.procfs import Reading, listener, read_costs
+from benchmarks.protocols import Protocol
 
-__all__ = ["FLOOR", "Contender", "External", "Floor", "ProjectServer", "Target", "free_port"]
+__all__ = [
+    "BROKERS",
+    "FLOOR",
+    "Broker",
+    "Contender",
+    "External",
+    "Floor",
+    "ProjectServer",
+    "Target",
+    "free_port",
+]
 
 FLOOR = "floor"
 """The name of the contender with which the others are compared."""
@@ -51,6 +65,8 @@ class Contender:
     name: str
     versions: tuple[int, ...] = (1,)
     """The supported versions of the protocol."""
+    protocol: Protocol | None = None
+    """The protocol of a broker; None: that of this project."""
     durable = False
     """Whether it can start with a given SQLite file."""
 
@@ -188,3 +204,82 @@ class External(Contender):
     def running(self, database: Path | None = None) -> Iterator[Target]:
         local = socket.gethostbyname(self._address[0]).startswith("127.")
         yield Target(self._address, listener(self._address[1]) if local else None)
+
+
+class Broker(Contender):
+    """Another program that delivers messages, measured in the cases with one message in flight.
+
+    Args:
+        program: the name of the program, which is looked for on PATH.
+        protocol: the protocol of its clients.
+        options: the options of the program, in front of the name of its configuration file.
+        configuration: the text of this file, with {port} and {directory}.
+        needs: the oldest version that does what the configuration demands.
+    """
+
+    versions = ()
+
+    def __init__(
+        self,
+        name: str,
+        program: str,
+        protocol: Protocol,
+        options: Sequence[str],
+        configuration: str,
+        needs: tuple[int, int] = (0, 0),
+    ) -> None:
+        self.name = name
+        self.program = program
+        self.protocol = protocol
+        self._options = options
+        self._configuration = configuration
+        self._needs = needs
+
+    def missing(self) -> str:
+        """Return a sentence that says why the broker cannot be measured; empty if it can."""
+        path = shutil.which(self.program)
+        if path is None:
+            return f"{self.name} is not measured: {self.program} is not on PATH."
+        if self._needs == (0, 0):
+            return ""
+        shown = subprocess.run([path, "--version"], capture_output=True, text=True).stdout
+        found = re.search(r"(\d+)\.(\d+)", shown)
+        if found and (int(found[1]), int(found[2])) >= self._needs:
+            return ""
+        needed = ".".join(map(str, self._needs))
+        return f"{self.name} is not measured: {path} is {shown.strip()}, {needed} is needed."
+
+    @contextmanager
+    def running(self, database: Path | None = None) -> Iterator[Target]:
+        with tempfile.TemporaryDirectory(prefix="broker-", dir=self.directory) as name:
+            folder, port = Path(name), free_port()
+            file = folder / "configuration"
+            file.write_text(self._configuration.format(port=port, directory=folder))
+            command = [self.program, *self._options, str(file)]
+            with _process(command, port, folder / "log", folder) as target:
+                yield target
+
+    directory: Path | None = None
+    """A directory on the disk to measure; None: the one for temporary files."""
+
+
+BROKERS = (
+    Broker(
+        "mosquitto",
+        "mosquitto",
+        MQTT,
+        ("-c",),
+        "listener {port} 127.0.0.1\nallow_anonymous true\npersistence false\n"
+        "set_tcp_nodelay true\n",
+    ),
+    Broker(
+        "nats, sync always",
+        "nats-server",
+        NATS,
+        ("-c",),
+        'listen: "127.0.0.1:{port}"\n'
+        'jetstream {{ store_dir: "{directory}", sync_interval: always }}\n',
+        (2, 15),
+    ),
+)
+"""The brokers that are measured if they are installed."""
