@@ -144,8 +144,8 @@ class _SharedOptions(usage.Options):
             "device",
             None,
             None,
-            "Receive messages as this device of yours [default: a name that was chosen once for "
-            "this machine; further terminals get numbers]",
+            "With listen or a conversation: receive messages as this device of yours [default: a "
+            "name that was chosen once for this machine; further terminals get numbers]",
         ],
         [
             "ca",

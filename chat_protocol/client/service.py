@@ -330,8 +330,9 @@ class ChatClient(ReceiveMethods, QueryMethods, ClientService):
 
         It fails with UserNotFound, MailboxFull and other refusals, also with Malformed if no
         publishing id is left; with ValueError if the text or a name has more than 65,535 bytes of
-        UTF-8; and with TooManyUnsent if UNSENT_LIMIT messages are waiting. In version 1 it can also
-        fail with NotConnected or RequestTimeout; then the message may have been stored.
+        UTF-8, or if a client with ``receive=False`` has no device; and with TooManyUnsent if
+        UNSENT_LIMIT messages are waiting. In version 1 it can also fail with NotConnected or
+        RequestTimeout; then the message may have been stored.
 
         Args:
             to: a name, or several.
@@ -353,6 +354,10 @@ class ChatClient(ReceiveMethods, QueryMethods, ClientService):
     def _send(self, scope: int, to: tuple[str, ...], text: str, id_: int) -> Deferred[None]:
         if self._state in ENDED_STATES:
             return fail(self._end_error())
+        if not (self._receives or self._device):
+            return fail(
+                ValueError("a client with receive=False sends under a device: give device=")
+            )
         return self._outbox.add(
             OutgoingMessage(self.username, text, scope, to, self._wall_clock(), id_)
         )

@@ -28,11 +28,16 @@ class ConnectionLog(Observer):
         self._limiter = limiter
 
     def logged_in(self, peer: Peer, session: Session) -> None:
-        self._log.info("{peer} logged in", peer=peer.peer)
+        self._log.info("{peer} logged in{device}", peer=peer.peer, device=_device(session))
 
     def logged_out(self, peer: Peer, session: Session, why: str) -> None:
         reason = f": {why}" if why else ""
-        self._log.info("{user!a} left{reason}", user=session.user.name, reason=reason)
+        self._log.info(
+            "{user!a} left{device}{reason}",
+            user=session.user.name,
+            device=_device(session),
+            reason=reason,
+        )
 
     def refused(self, peer: Peer, code: Code, detail: str) -> None:
         """Log the first request of a connection that was refused with a code."""
@@ -69,3 +74,10 @@ class ConnectionLog(Observer):
                 LogLevel.info,
                 refusals=", ".join(f"{n} x {code.name}" for code, n in refusals.items()),
             )
+
+
+def _device(session: Session) -> str:
+    """Return what tells a session from the user's others."""
+    if not session.receives:
+        return " (sends only)"
+    return f" (device {session.device!a})" if session.device else ""

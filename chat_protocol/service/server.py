@@ -185,7 +185,7 @@ class ChatService(Service):
                 self.log.warn(
                     "Anybody who reaches {endpoint} can take any name that is offline, because no"
                     " login needs a password. Give --auth, or for this machine only --listen"
-                    " tcp:5555:interface=127.0.0.1.",
+                    " {endpoint}:interface=127.0.0.1.",
                     endpoint=description,
                 )
 

@@ -23,6 +23,7 @@ from chat_protocol.server.connection import ChatProtocol
 from chat_protocol.server.dispatcher import Request
 from chat_protocol.server.factory import ChatFactory
 from chat_protocol.server.peer import Peer
+from chat_protocol.stores.memory.store import MemoryStore
 from chat_protocol.wire.commands import Message, Publish, StoredMessage
 from chat_protocol.wire.frames import text_of, time_of
 
@@ -48,7 +49,7 @@ def messages_of(entry: Entry) -> list[StoredMessage]:
 class RecordingStore:
     """Wraps a store and records its messages."""
 
-    def __init__(self, store: IStore) -> None:
+    def __init__(self, store: MemoryStore) -> None:
         self._store = store
         self.messages: list[StoredMessage] = []
         """All committed messages, in the order of their offsets."""
@@ -66,6 +67,9 @@ class RecordingStore:
 
     def close(self) -> Deferred[None]:
         return self._store.close()
+
+    def devices(self, user_id: int) -> list[int]:
+        return self._store.devices(user_id)
 
     def read(self, queries: Sequence[Query]) -> Deferred[None]:
         return self._store.read(queries)

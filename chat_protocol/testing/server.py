@@ -182,7 +182,8 @@ class MemoryServer:
     def mailbox(self, user: str) -> list[StoredMessage]:
         """Return the pending messages of a user.
 
-        A message is pending until it is delivered to version 1, or acknowledged by version 2.
+        A message is pending until it is delivered to version 1, or acknowledged by version 2, on
+        each device of the user.
 
         Raises:
             LookupError: the user is not registered.
@@ -191,12 +192,17 @@ class MemoryServer:
         self._store.read([lookup])
         if not lookup.user_id:
             raise LookupError(f"{user} is not registered")
-        after = 0
-        if self._process is not None:
-            after = self._process.factory.exchange.unstored_position((lookup.user_id, 0))
-        page = Page(lookup.user_id, after, sys.maxsize, sys.maxsize)
-        self._store.read([page])
-        return [message for entry in page.entries for message in messages_of(entry)]
+        pending: dict[int, StoredMessage] = {}
+        for device_id in self._store.devices(lookup.user_id):
+            after = 0
+            if self._process is not None:
+                key = lookup.user_id, device_id
+                after = self._process.factory.exchange.unstored_position(key)
+            page = Page(lookup.user_id, after, sys.maxsize, sys.maxsize, device_id)
+            self._store.read([page])
+            found = [message for entry in page.entries for message in messages_of(entry)]
+            pending.update((message.offset, message) for message in found)
+        return [pending[offset] for offset in sorted(pending)]
 
     # Faults of the network.
 

@@ -138,3 +138,33 @@ def test_devices_of_one_user_on_a_server_in_memory() -> None:
         server.run(stranger.when_online())
     for one in (laptop, phone, script, bob):
         server.run(one.stopService())
+
+
+def test_a_mailbox_has_what_some_device_has_not_acknowledged() -> None:
+    server = MemoryServer()
+    phone = client(server, "alice", device="phone")
+    server.run(phone.when_online())
+    bob = client(server, "bob")
+    server.run(bob.send("alice", "one"))
+    assert [message.message for message in server.mailbox("alice")] == ["one"]
+    token = phone.resume_state.session
+    laptop = client(server, "alice", device="laptop", resume=ResumeState(session=token))
+    server.run(laptop.when_online())
+    server.run(bob.send("alice", "two"))
+    for receiver, left in ((phone, ["one", "two"]), (laptop, [])):
+        for expected in ("one", "two"):
+            message = server.run(receiver.receive())
+            assert message.text == expected
+        receiver.acknowledge(message)
+        server.flush()
+        assert [message.message for message in server.mailbox("alice")] == left
+
+
+def test_without_a_device_a_client_that_receives_nothing_sends_nothing() -> None:
+    server = MemoryServer()
+    bob = client(server, "bob")
+    asking = client(server, "alice", receive=False)
+    server.run(bob.when_online())
+    for sending in (asking.send("bob", "x"), asking.send_to_all("x")):
+        with pytest.raises(ValueError, match="sends under a device: give device="):
+            server.run(sending)

@@ -16,7 +16,6 @@ from chat_protocol.service.endpoints import BACKLOG, parse_endpoint
         ("tcp6:5555", BACKLOG),
         ("haproxy:tcp:5555", BACKLOG),
         ("unix:/run/chat", BACKLOG),
-        ("unix:/run/a\\:backlog=7", BACKLOG),
         ("tcp:5555:backlog=7", 7),
         ("tcp:5555:backlog=7:interface=127.0.0.1", 7),
     ],

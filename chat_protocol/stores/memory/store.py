@@ -240,6 +240,10 @@ class MemoryStore:
 
     # Devices.
 
+    def devices(self, user_id: int) -> list[int]:
+        """Return the ids of a user's devices."""
+        return [device.id for device in self._by_id[user_id - 1].receiving]
+
     def forget_devices(
         self, when: int, absent: int, online: Collection[PositionKey]
     ) -> Deferred[list[PositionKey]]:

@@ -107,8 +107,8 @@ class Database:
         self._broadcasts: BroadcastIndex[int] = BroadcastIndex()
         self._quick_syncs = 0
         """In a row."""
-        self._logged_pages = _CHECKPOINT_PAGES
-        """Pages in the write-ahead log, at most; at first it is not known."""
+        self._logged_pages = 0
+        """Pages that this process has written to the write-ahead log since it was moved, at most."""
         self._unknown = False
         """Whether the outcome of the last commit is unknown: see stores/sqlite/wal.py."""
         self._path = path
