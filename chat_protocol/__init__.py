@@ -9,3 +9,7 @@ The packages build on each other in one direction only:
 ``web`` to browsers. ``service`` runs a server under twistd. ``client`` and ``cli`` are the other
 end. ``testing`` is a server in memory for the tests of other programs.
 """
+
+from chat_protocol.version import __version__
+
+__all__ = ["__version__"]

@@ -7,7 +7,6 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from importlib.metadata import version
 from typing import Any
 
 from twisted.python import usage
@@ -16,6 +15,7 @@ from chat_protocol.cli.exit_codes import EXIT_CODES
 from chat_protocol.cli.server_address import ServerAddress, TLSOptions, parse_server
 from chat_protocol.client import DEFAULT_TIMEOUT
 from chat_protocol.domain.login_rules import is_device_name
+from chat_protocol.version import __version__
 
 __all__ = [
     "DEFAULT_RECONNECT_TIMEOUT",
@@ -193,7 +193,7 @@ class _SharedOptions(usage.Options):
 
     def opt_version(self) -> None:
         """Show the version and exit."""
-        print(f"chatclient {version('chat-protocol')}")
+        print(f"chatclient {__version__}")
         raise SystemExit(0)
 
     def getUsage(self, width: int | None = None) -> str:

@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
-from importlib.metadata import version
 from random import Random
 from typing import Any
 
@@ -43,6 +42,7 @@ from chat_protocol.errors import (
     Replaced,
     RequestTimeout,
 )
+from chat_protocol.version import __version__
 from chat_protocol.wire.codes import Code
 from chat_protocol.wire.commands import (
     Ack,
@@ -163,7 +163,7 @@ class ChatClient(ReceiveMethods, QueryMethods, ClientService):
         random = random or Random()
         self._properties = {
             "product": "chat-protocol",
-            "version": version("chat-protocol"),
+            "version": __version__,
             "heartbeat": str(heartbeat),
             "window": str(window),
             **({"presence": "1"} if presence else {}),

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache
-from importlib.metadata import version
 from random import Random
 
 from twisted.internet.defer import Deferred, succeed
@@ -55,6 +53,7 @@ from chat_protocol.transport.backlog import Backlog
 from chat_protocol.transport.epoll_reader import readers_for
 from chat_protocol.transport.keepalive import keep_alive
 from chat_protocol.transport.loss import why_lost
+from chat_protocol.version import __version__
 from chat_protocol.wire import commands
 from chat_protocol.wire.bulk import ACK_SIZE, scan_acks, scan_messages, scan_publishes
 from chat_protocol.wire.codec import MAX_FRAME, MIN_FRAME, encode
@@ -412,7 +411,7 @@ class ChatFactory(ServerFactory):
         self.counters.login(2)
         granted = {
             "product": "chat-protocol",
-            "version": _version(),
+            "version": __version__,
             "heartbeat": str(properties.heartbeat),
             "window": str(properties.window),
             "max-frame-length": str(MAX_FRAME),
@@ -635,12 +634,6 @@ class ChatFactory(ServerFactory):
     def handle_heartbeat(self, peer: Peer, command: commands.Heartbeat, request: Request) -> Code:
         """Answer OK."""
         return Code.OK
-
-
-@cache
-def _version() -> str:
-    # Cached: it is read from a file, which takes a fraction of a millisecond.
-    return version("chat-protocol")
 
 
 def _heartbeat_missed(peer: Peer) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator
-from importlib.metadata import version
 from itertools import accumulate
 
 from prometheus_client import CollectorRegistry, GCCollector, ProcessCollector
@@ -25,6 +24,7 @@ from chat_protocol.domain.delivery import DeliveryState
 from chat_protocol.domain.metrics import Histogram, Meter
 from chat_protocol.domain.ports import IStore
 from chat_protocol.server.factory import ChatFactory
+from chat_protocol.version import __version__
 from chat_protocol.wire.codes import Code
 
 __all__ = ["ServerCollector", "registry_for"]
@@ -74,7 +74,7 @@ class ServerCollector(Collector):
         self._factory = factory
         self._store = store
         self._meter = meter
-        self._version = version("chat-protocol")
+        self._version = __version__
 
     def collect(self) -> Iterator[Metric]:
         kind = self._store.description.partition(":")[0]

@@ -76,7 +76,7 @@ def test_the_server_does_what_the_examples_of_version_1_show() -> None:
 def test_the_server_does_what_the_examples_of_version_2_show(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(factory, "_version", lambda: "2.0")
+    monkeypatch.setattr(factory, "__version__", "2.0")
     monkeypatch.setattr("secrets.token_urlsafe", lambda size: "0J7mYf2cQ9tK")
     shown = examples(TEXT)
     server = Server()

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-from importlib.metadata import version
 
 from chat_protocol.domain.durations import parse_duration
 from chat_protocol.service.config import DEFAULT_STORE
 from chat_protocol.service.password_hash import default_scheme
 from chat_protocol.stores.registry import STORES
+from chat_protocol.version import __version__
 
 __all__ = ["EXIT_CODES", "build_parser"]
 
@@ -48,9 +48,7 @@ def build_parser() -> argparse.ArgumentParser:
         epilog=EXIT_CODES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument(
-        "--version", action="version", version=f"chatadmin {version('chat-protocol')}"
-    )
+    parser.add_argument("--version", action="version", version=f"chatadmin {__version__}")
     parser.add_argument(
         "--store",
         "-s",

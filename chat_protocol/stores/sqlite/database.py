@@ -108,7 +108,7 @@ class Database:
         self._quick_syncs = 0
         """In a row."""
         self._logged_pages = 0
-        """Pages that this process has written to the write-ahead log since it was moved, at most."""
+        """Pages, about, in the write-ahead log: those that this process has written."""
         self._unknown = False
         """Whether the outcome of the last commit is unknown: see stores/sqlite/wal.py."""
         self._path = path
