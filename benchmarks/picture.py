@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks.figures import Row, spread
+from benchmarks.figures import FIGURES, Row, spread
 from benchmarks.suite import CaseResult
 
 if TYPE_CHECKING:
@@ -85,12 +86,38 @@ def _cost_of_users(outcome: CaseResult, axes: Axes) -> None:
     axes.set_ylim(bottom=0)
 
 
-CURVES = {"rates": _latency_under_load, "users": _cost_of_users}
-"""The functions that draw the curves of a case. Other cases have no curves."""
+def _bars(outcome: CaseResult, axes: Axes, key: str) -> None:
+    """Draw the median of a figure for each contender, with the minimum and the maximum."""
+    figure = FIGURES[key]
+    for rows in outcome.samples.values():
+        for number, (contender, row) in enumerate(rows.items()):
+            values = [sample[key] * figure.factor for sample in row if key in sample]
+            if values:
+                middle, low, high = spread(values)
+                error = [[middle - low], [high - middle]]
+                axes.barh(contender, middle, xerr=error, color=f"C{number}")
+    axes.invert_yaxis()
+    axes.set(xlabel=figure.title, title=f"{outcome.case.name}: {figure.meaning}")
+
+
+def _rate(outcome: CaseResult, axes: Axes) -> None:
+    _bars(outcome, axes, "answered")
+
+
+def _cost(outcome: CaseResult, axes: Axes) -> None:
+    _bars(outcome, axes, "cpu")
+
+
+CURVES = {
+    "rates": (_latency_under_load,),
+    "users": (_cost_of_users,),
+    **dict.fromkeys(("pairs-1", "pairs-1-2", "latency", "latency-2"), (_rate, _cost)),
+}
+"""The functions that draw the curves or the bars of a case. Other cases have none."""
 
 
 def draw(path: Path, panels: Sequence[Panel]) -> None:
-    """Write an SVG file with panels side by side.
+    """Write an SVG file with panels, two in a row.
 
     Raises:
         ImportError: matplotlib is not installed.
@@ -99,23 +126,28 @@ def draw(path: Path, panels: Sequence[Panel]) -> None:
     from matplotlib.figure import Figure
 
     matplotlib.rcParams["svg.fonttype"] = "none"
-    figure = Figure(figsize=(7 * len(panels), 5), layout="constrained")
-    axes = figure.subplots(1, len(panels), squeeze=False)
-    for panel, one in zip(panels, axes[0], strict=True):
+    columns = min(2, len(panels))
+    lines = -(-len(panels) // columns)
+    figure = Figure(figsize=(7 * columns, 5 * lines), layout="constrained")
+    axes = figure.subplots(lines, columns, squeeze=False).flat
+    for panel, one in zip(panels, axes, strict=False):
         panel(one)
         one.grid(True, which="major", alpha=0.3)
-        one.legend()
+        if one.get_legend_handles_labels()[0]:
+            one.legend()
+    for one in axes[len(panels) :]:
+        one.remove()
     figure.savefig(path, format="svg", metadata={"Date": None})
 
 
 def draw_suite(path: Path, outcomes: Iterable[CaseResult]) -> bool:
     """Draw the curves of a run; return False if no case of the run has curves."""
 
-    def panel(outcome: CaseResult) -> Panel:
-        return lambda axes: CURVES[outcome.case.name](outcome, axes)
-
-    panels = [
-        panel(outcome) for outcome in outcomes if outcome.case.name in CURVES and outcome.samples
+    panels: list[Panel] = [
+        partial(drawing, outcome)
+        for outcome in outcomes
+        if outcome.samples
+        for drawing in CURVES.get(outcome.case.name, ())
     ]
     if panels:
         draw(path, panels)

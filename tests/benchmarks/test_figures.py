@@ -70,3 +70,18 @@ def test_curves(tmp_path: Path) -> None:
     assert draw_suite(picture, outcomes)
     assert "memory: p99" in picture.read_text()
     assert not draw_suite(picture, [CaseResult(CASES["latency"])])
+
+
+def test_bars_of_the_cases_with_one_in_flight(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    picture = tmp_path / "bars.svg"
+    outcome = CaseResult(CASES["pairs-1-2"])
+    outcome.add("memory:", {"": {"answered": 1e3, "cpu": 2e-5}})
+    outcome.add("mosquitto", {"": {"answered": 2e3}})
+    assert draw_suite(picture, [outcome])
+    text = picture.read_text()
+    assert "CPU us" in text
+    assert "answered/s" in text
+    # The broker without a CPU time has a bar of its rate only.
+    assert text.count(">memory:<") == 2
+    assert text.count(">mosquitto<") == 1
