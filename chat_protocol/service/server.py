@@ -297,8 +297,9 @@ async def _listen(
         ) from error
     except Exception as error:
         # An endpoint of a plugin may raise any exception. Its text is what the operator needs.
+        reason = str(error).rstrip(".")
         raise CannotServe(
-            f"cannot listen on {description}: {error}. Give another {option}."
+            f"cannot listen on {description}: {reason}. Give another {option}."
         ) from error
     return port
 

@@ -88,7 +88,8 @@ def connect(path: str, say: Callable[[str], object] = str) -> sqlite3.Connection
         if isinstance(error, StoreUnusable):
             raise
         raise StoreUnusable(
-            f"cannot use {describe(error, path)}; or give another file with --store sqlite:PATH"
+            f"cannot use the store: {describe(error, path)}; or give another file with --store"
+            " sqlite:PATH"
         ) from error
     return connection
 
