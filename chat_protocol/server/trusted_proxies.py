@@ -61,7 +61,7 @@ class TrustedProxies:
     def _trusts(self, host: str) -> bool:
         if not host:
             return self._unix
-        found = _parse(host)
+        found = _parse(host) if self._networks else None
         return found is not None and any(found in network for network in self._networks)
 
     def may_announce(self, address: object) -> bool:

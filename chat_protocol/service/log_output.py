@@ -6,6 +6,7 @@ import os
 import select
 import stat
 from collections.abc import Callable
+from functools import lru_cache
 
 from twisted.logger import (
     LogEvent,
@@ -39,9 +40,17 @@ def make_log(path: str, log_format: str) -> LogWriter:
 
 
 def _as_text(event: LogEvent) -> str | None:
-    return formatEventAsClassicLogText(
-        event, formatTime=lambda when: formatTime(when, timeFormatRFC3339)
-    )
+    return formatEventAsClassicLogText(event, formatTime=_format_time)
+
+
+def _format_time(when: float | None) -> str:
+    return _format_second(None if when is None else int(when))
+
+
+@lru_cache(maxsize=1)
+def _format_second(when: int | None) -> str:
+    """Return a time in RFC 3339, which has whole seconds: many events happen in one."""
+    return formatTime(when, timeFormatRFC3339)
 
 
 class StandardOutput:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from ipaddress import IPv6Address, ip_address
 from typing import Any
 
@@ -13,6 +14,7 @@ def host_of(address: Any) -> str:
     return str(getattr(address, "host", ""))
 
 
+@lru_cache(maxsize=4096)
 def address_of(host: str) -> str:
     """Return the address that a host counts for in limits; for IPv6, its /64.
 
