@@ -25,6 +25,8 @@ from chat_protocol.wire.commands import (
 
 VERSION_1 = {"E1", "E2", "E3", "E4", "E5", "E6", "E7", "E8", "E9", "E14"}
 
+FIRST_OFFSET = 1_700_000_000_000_001
+
 
 EXAMPLES: dict[str, tuple[bytes, int, Any]] = {
     "E1": (
@@ -154,7 +156,7 @@ EXAMPLES: dict[str, tuple[bytes, int, Any]] = {
         b"\x02"
         b"\x01\x08"
         b"\x00\x00\x00\x00"
-        b"\x00\x00\x00\x00\x00\x00\x00\x01"
+        b"\x00\x06\x0a\x24\x18\x1e\x40\x01"
         b"\x00\x02\x68\x69"
         b"\x00\x05user1"
         b"\x00"
@@ -163,7 +165,7 @@ EXAMPLES: dict[str, tuple[bytes, int, Any]] = {
         b"\x00\x05user3"
         b"\x00\x00\x00\x00\x65\x53\xf1\x00",
         0,
-        Deliver(1, "hi", "user1", 0, ("user2", "user3"), 1_700_000_000),
+        Deliver(FIRST_OFFSET, "hi", "user1", 0, ("user2", "user3"), 1_700_000_000),
     ),
     "E14": (
         b"\x00\x00\x00\x21"
@@ -183,9 +185,9 @@ EXAMPLES: dict[str, tuple[bytes, int, Any]] = {
         Response2(1),
     ),
     "E16": (
-        b"\x00\x00\x00\x0f\x02\x01\x0a\x00\x00\x00\x02\x00\x00\x00\x00\x00\x00\x00\x01",
+        b"\x00\x00\x00\x0f\x02\x01\x0a\x00\x00\x00\x02\x00\x06\x0a\x24\x18\x1e\x40\x01",
         2,
-        Ack(1),
+        Ack(FIRST_OFFSET),
     ),
     "E17": (
         b"\x00\x00\x00\x10\x02\x01\x0f\x00\x00\x00\x03\x00\x05user1\x00\x02",
@@ -235,7 +237,7 @@ EXAMPLES: dict[str, tuple[bytes, int, Any]] = {
         b"\x00\x01"
         b"\x00\x00"
         b"\x00\x00\x00\x01"
-        b"\x00\x00\x00\x00\x00\x00\x00\x01"
+        b"\x00\x06\x0a\x24\x18\x1e\x40\x01"
         b"\x00\x02\x68\x69"
         b"\x00\x05user1"
         b"\x00"
@@ -247,7 +249,7 @@ EXAMPLES: dict[str, tuple[bytes, int, Any]] = {
         HistoryAnswer(
             1,
             "",
-            (StoredMessage(1, "hi", "user1", 0, ("user2", "user3"), 1_700_000_000),),
+            (StoredMessage(FIRST_OFFSET, "hi", "user1", 0, ("user2", "user3"), 1_700_000_000),),
         ),
     ),
     "E21": (
@@ -293,7 +295,7 @@ EXAMPLES: dict[str, tuple[bytes, int, Any]] = {
         b"\x02"
         b"\x01\x08"
         b"\x00\x00\x00\x00"
-        b"\x00\x00\x00\x00\x00\x00\x00\x02"
+        b"\x00\x06\x0a\x24\x18\x1e\x40\x02"
         b"\x00\x02ho"
         b"\x00\x05user1"
         b"\x00"
@@ -301,6 +303,6 @@ EXAMPLES: dict[str, tuple[bytes, int, Any]] = {
         b"\x00\x05user2"
         b"\x00\x00\x00\x00\x65\x53\xf1\x00",
         0,
-        Deliver(2, "ho", "user1", 0, ("user2",), 1_700_000_000),
+        Deliver(FIRST_OFFSET + 1, "ho", "user1", 0, ("user2",), 1_700_000_000),
     ),
 }

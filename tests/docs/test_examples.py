@@ -42,7 +42,8 @@ class Server:
     def __init__(self) -> None:
         self._clock = Clock()
         wall_clock = 1_700_000_000_000_000_000
-        self._factory = ChatFactory(MemoryStore(), self._clock, lambda: wall_clock, Limits())
+        store = MemoryStore(last_offset=wall_clock // 1000)
+        self._factory = ChatFactory(store, self._clock, lambda: wall_clock, Limits())
 
     def connect(self) -> tuple[Protocol, StringTransport]:
         connection = self._factory.buildProtocol(None)
