@@ -22,7 +22,8 @@ class Online:
     """Messages waiting in the mailbox at the login; 0 with version 1, which does not report it."""
     resumed: bool = True
     """Whether the server knew the device. If not, it does not know which of the messages of earlier
-    processes are stored; those that this client had in flight have failed."""
+    processes are stored; those that this client had in flight have failed. If the device had a
+    session before, it can have missed messages: read the history."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,8 @@ class ReceivedMessage:
     offset: int = 0
     """The message's number, permanent and the same for all users (clause S41); 0 in version 1."""
     own: bool = False
-    """Whether the user itself has sent it: from another device, or to itself."""
+    """Whether the user itself has sent it: from another device, or to itself; in the
+    history also from this device."""
 
     @property
     def sent_at(self) -> datetime | None:
@@ -64,7 +65,8 @@ class ResumeState:
     """State that a later process needs to resume where this one ended."""
 
     publishing_id: int = 0
-    """Highest publishing id that was assigned to a message."""
+    """Highest publishing id that this client has assigned; the server's ``publishing-id`` is the
+    highest one that is stored."""
     offset: int = 0
     """Highest offset that the application has taken. Messages up to it are dropped as duplicates.
     """
