@@ -103,12 +103,13 @@ class ChatProtocol(FrameReceiver):
     is_secured = False
     _closing: LingeringClose | None = None
     _refusals: Counter[Code] | None = None
+    _pauses: set[object] | None = None
+    """What has paused it; None in place of an empty set, which takes memory."""
 
     def __init__(self) -> None:
         self.state = ConnectionState.CONNECTED
         self.session: Session | None = None
         self.unanswered: set[Deferred[Any]] = set()
-        self._pauses: set[object] = set()
 
     # Twisted's side.
 
@@ -328,14 +329,16 @@ class ChatProtocol(FrameReceiver):
             self._transport.abortConnection()
 
     def pause(self, cause: object) -> None:
-        if not self._pauses:
+        if self._pauses is None:
+            self._pauses = set()
             self.pauseProducing()
         self._pauses.add(cause)
 
     def resume(self, cause: object) -> None:
-        if cause in self._pauses:
+        if self._pauses is not None and cause in self._pauses:
             self._pauses.discard(cause)
             if not self._pauses:
+                self._pauses = None
                 self.resumeProducing()
                 if self._end_later is not None and not self.paused and self.reads:
                     self._end_later()
@@ -389,7 +392,7 @@ class ChatProtocol(FrameReceiver):
         presence = self.factory.presence
         if presence.behind:
             presence.drained(self)
-        if self._pauses:
+        if self._pauses is not None:
             self.resume(self.output)
         if self.state is ConnectionState.ENDING:
             self._linger_if_answered()
@@ -397,6 +400,6 @@ class ChatProtocol(FrameReceiver):
     def output_unread(self, size: int) -> None:
         """Pause reading from a peer that leaves too many bytes of answers untaken."""
         limit = self.factory.limits.answer_buffer
-        if size > limit and self.output not in self._pauses:
+        if size > limit and self.output not in (self._pauses or ()):
             self.pause(self.output)
             self.factory.rate_limiter.answers_untaken(self)

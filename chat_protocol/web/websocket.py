@@ -58,8 +58,9 @@ class WebSocketTransport(ProtocolWrapper):
         self._message = bytearray()
         """The part of a message that has arrived."""
         self._began: object | None = None
-        self._close = CloseConnection(CloseReason.NORMAL_CLOSURE)
-        """The Close that ends the WebSocket, unless the peer sends one first."""
+        self._close: CloseConnection | None = None
+        """The Close that ends the WebSocket, unless the peer sends one first. None: a normal one.
+        """
         self._failed = False
         """Whether the peer has broken the protocol: what follows has no meaning."""
         self._reads_on = True
@@ -70,6 +71,7 @@ class WebSocketTransport(ProtocolWrapper):
         self.transport = transport
         self._tls = tls_below(transport)
         self._write(self._answer)
+        self._answer = b""
         self.wrappedProtocol.makeConnection(self)  # type: ignore[no-untyped-call]
 
     # Below: frames of the WebSocket.
@@ -220,7 +222,8 @@ class WebSocketTransport(ProtocolWrapper):
         if self._websocket.state is not ConnectionState.OPEN:
             self.transport.loseConnection()
             return
-        self._write(self._websocket.send(self._close))
+        close = self._close or CloseConnection(CloseReason.NORMAL_CLOSURE)
+        self._write(self._websocket.send(close))
         if self._reads_on:
             self.transport.resumeProducing()
         if self._peer_done:
