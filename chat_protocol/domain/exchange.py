@@ -170,8 +170,9 @@ class Exchange:
 
         Args:
             query: it is filled in.
-            share: None: the answer is short. Otherwise it can be long, and waits for its turn: the
-                shares, which are users, are served in turn, one query between two commits.
+            share: None: the answer is short, and a login waits for it. Otherwise the query waits
+                for its turn: the shares, which are users, are served in turn, one query between two
+                commits.
 
         Fires when the query is filled in. Fails with Unavailable if the store cannot be read.
         """

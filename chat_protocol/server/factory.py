@@ -586,7 +586,7 @@ class ChatFactory(ServerFactory):
         if command.with_:
             other = self._named(command.with_)
             lookup = Lookup(other.name)
-            await self.exchange.query(lookup)
+            await self.exchange.query(lookup, peer.share)
             with_id = lookup.user_id
             if not with_id:
                 raise UserNotFound(f"there is no user {other.name}")
