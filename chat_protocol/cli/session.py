@@ -120,7 +120,10 @@ class ClientSession:
             self.client.startService()
             try:
                 await self.client.when_online(fail_after_failures=1)
-            except (UserAlreadyLogged, AuthenticationFailed):
+            except (UserAlreadyLogged, AuthenticationFailed) as error:
+                if isinstance(error, AuthenticationFailed) and self._settings.password is not None:
+                    # Another token does not make the password right.
+                    raise
                 # The session of that token may have ended.
                 await self.client.stopService()
             else:

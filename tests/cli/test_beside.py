@@ -133,3 +133,12 @@ def test_a_device_that_another_process_has_is_refused(alive: Alive) -> None:
         done = alive.run("-u", "alice", "listen", "--device", "desk")
         assert done.returncode == 2
         assert "--device desk: another chatclient is this device now" in done.stderr
+
+
+def test_a_wrong_password_is_tried_once_whatever_tokens_there_are(guarded: Alive) -> None:
+    guarded.run("-u", "alice", "--password", "secret", "listen", "--idle", "0.1")
+    for _ in range(2):
+        done = guarded.run("-u", "alice", "--password", "wrong", "users")
+        assert done.returncode == 1
+        assert "too many" not in done.stderr
+    assert guarded.run("-u", "alice", "--password", "secret", "users").returncode == 0

@@ -105,7 +105,7 @@ def _replace_lines(path: str, name: str, line: bytes) -> bool:
     try:
         descriptor = os.open(new_path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
         with open(descriptor, "wb") as file:
-            if places:
+            with suppress(FileNotFoundError):
                 _copy_owner(path, descriptor)
             file.writelines(lines)
             file.flush()
