@@ -106,7 +106,7 @@ def test_what_is_decoded_is_encoded_to_the_same_bytes_however_it_is_cut(
             {
                 "name": "Deliver",
                 "correlationId": 0,
-                "offset": "1",
+                "offset": "1700000000000001",
                 "message": "hi",
                 "from": "user1",
                 "scope": 0,
@@ -136,7 +136,7 @@ def test_what_is_decoded_is_encoded_to_the_same_bytes_however_it_is_cut(
                 "detail": "",
                 "messages": [
                     {
-                        "offset": "1",
+                        "offset": "1700000000000001",
                         "message": "hi",
                         "from": "user1",
                         "scope": 0,
