@@ -21,7 +21,7 @@ TESTS = 100_000
 """Unanswered tests of all connections. The next one is refused."""
 
 _SLOT = 0.02
-"""Answers that are due within so many seconds go out together."""
+"""Time in seconds: answers that are due within it go out together."""
 
 
 class CorrelationTests(Observer):

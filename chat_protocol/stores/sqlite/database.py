@@ -35,7 +35,7 @@ QUICK_SECONDS = 0.001
 """A sync that takes less is a quick one."""
 
 _QUICK_SYNCS = 256
-"""So many quick syncs in a row, and the next one is expected to be quick as well."""
+"""Quick syncs in a row after which the next one is expected to be quick."""
 
 _CHECKPOINT_PAGES = 2000
 """Pages in the write-ahead log at which they are moved into the file, about."""
