@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import struct
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
+from itertools import accumulate
 from typing import NamedTuple
 
 from chat_protocol.domain.entries import Entry
@@ -57,19 +59,17 @@ def history_answer(entries: Sequence[Entry]) -> bytes:
     """
     routes: dict[tuple[str, int, tuple[str, ...]], bytes] = {}
     newest_first: list[bytes] = []
-    size = 0
     for entry in reversed(entries):
         key = entry.sender, entry.scope, entry.to
         route = routes.get(key)
         if route is None:
             route = encode_deliver_route(entry.sender, encode_address(entry.scope, entry.to))
             routes[key] = route
-        for item in reversed(encode_stored(entry.offset, route, entry.frames)):
-            size += len(item)
-            if newest_first and size > ANSWER_BYTES:
-                return _HISTORY.pack(Code.OK, 0, len(newest_first)) + b"".join(newest_first[::-1])
-            newest_first.append(item)
-    return _HISTORY.pack(Code.OK, 0, len(newest_first)) + b"".join(newest_first[::-1])
+        newest_first += reversed(encode_stored(entry.offset, route, entry.frames))
+    sizes = accumulate(map(len, newest_first))
+    fits = max(1, bisect_right(list(sizes), ANSWER_BYTES))
+    messages = newest_first[:fits]
+    return _HISTORY.pack(Code.OK, 0, len(messages)) + b"".join(reversed(messages))
 
 
 class LoginProperties(NamedTuple):
