@@ -4,8 +4,10 @@ import { AddDevice } from "./add-device.js";
 import { showBanner } from "./banner.js";
 import { byteLength, Code, MAX_STRING, Scope } from "./codec.js";
 import { ConnectionLost } from "./connection.js";
+import { Drafts } from "./drafts.js";
 import { avatar, icon, isNarrow, isolated } from "./dom.js";
 import { showBlank, showHead } from "./head.js";
+import { LeaveDialog } from "./leave.js";
 import { MessageList } from "./list.js";
 import { EVERYONE, Model } from "./model.js";
 import { NewMessage } from "./new-message.js";
@@ -29,6 +31,8 @@ const RETRY_DELAY = 3000;
 const USERS_PAGE = 500;
 /** Milliseconds after the loss of the connection until the banner appears. */
 const BANNER_DELAY = 800;
+/** Milliseconds after the last key until a draft is stored. */
+const DRAFT_DELAY = 400;
 
 export class Chat {
   #left;
@@ -39,6 +43,9 @@ export class Chat {
   #new;
   #notifier;
   #device = new AddDevice();
+  #leaving = new LeaveDialog();
+  #drafts = null;
+  #draftTimer = 0;
   #open = null;
   /** Another tab or program had the session, so that messages may be missing here. */
   #isStale = false;
@@ -79,17 +86,17 @@ export class Chat {
     session.addEventListener("delivered", mine((some) => this.#model.store(some, { arrived: true })));
     session.addEventListener("presence", mine((presence) => this.#model.presence(presence)));
     session.addEventListener("sent", mine((entry) => this.#model.sending(entry)));
-    this.#begin([[load(user, "open", EVERYONE), load(user, "draft", "")]]);
-    save(user, "draft", "");
+    this.#drafts = new Drafts(user);
+    this.#begin(load(user, "open", EVERYONE));
     if (isNarrow()) this.#toSidebar();
     this.#stateChanged();
   }
 
   /**
    * Begin with an empty model that has the unsent messages only.
-   * @param drafts pairs of a conversation's key and its draft; the first one is opened.
+   * @param {string} key of the conversation that is opened.
    */
-  #begin(drafts) {
+  #begin(key) {
     const model = (this.#model = new Model(this.#session.user));
     const mine = (then) => ({ detail }) => model === this.#model && then(detail);
     model.addEventListener("users", mine(() => this.#renderSoon()));
@@ -101,17 +108,16 @@ export class Chat {
       if (time > this.#lastTime) this.#lastTime = time;
       model.sending(entry);
     }
-    for (const [key, draft] of drafts) model.conversation(key).draft = draft;
     this.#open = null;
-    this.#show(model.conversation(drafts[0][0]), { focus: !isNarrow() });
+    this.#show(model.conversation(key), { focus: !isNarrow() });
   }
 
   /** Begin with an empty model, but keep the open conversation and all drafts. */
   #beginAgain() {
     const reading = $("chat").classList.contains("reading");
-    this.#open.draft = $("text").value;
-    const others = [...this.#model.conversations.values()].filter((one) => one !== this.#open && one.draft);
-    this.#begin([this.#open, ...others].map(({ key, draft }) => [key, draft]));
+    this.#drafts.merge();
+    this.#keepDraft();
+    this.#begin(this.#open.key);
     this.#isStale = false;
     if (!reading) this.#toSidebar();
   }
@@ -235,11 +241,21 @@ export class Chat {
     this.#session = null;
     this.#open = null;
     this.#isStale = false;
+    this.#model = this.#drafts = null;
+    this.#changed = "";
+    clearTimeout(this.#bannerTimer);
+    clearTimeout(this.#draftTimer);
     this.#banner(null);
+    $("banner").replaceChildren();
     this.#list.clear();
     this.#sidebar.clear();
-    $("text").value = "";
-    document.title = "Console Chat";
+    this.#notifier.clear();
+    for (const dialog of document.querySelectorAll("dialog[open]")) dialog.close();
+    for (const id of ["text", "recipients"]) $(id).value = "";
+    for (const id of ["me", "title", "subtitle", "pane-avatar", "blank", "count", "suggestions", "new-error"]) {
+      $(id).replaceChildren();
+    }
+    $("text").placeholder = "";
     this.#left(session);
   }
 
@@ -250,12 +266,12 @@ export class Chat {
   // Rendering.
 
   #show(conversation, { focus = true } = {}) {
-    if (this.#open) this.#open.draft = $("text").value;
+    if (this.#open) this.#keepDraft();
     this.#open = conversation;
     this.#changed = "";
     save(this.#session.user, "open", conversation.key);
     $("chat").classList.add("reading");
-    $("text").value = conversation.draft;
+    $("text").value = this.#drafts.of(conversation.key);
     this.#grow();
     this.#list.show(conversation);
     this.#renderHead();
@@ -300,6 +316,7 @@ export class Chat {
   }
 
   #renderSoon() {
+    if (!this.#session) return;
     // A hidden tab gets no animation frames, but its title is visible.
     if (document.visibilityState !== "visible") this.#notifier.showUnread(this.#model.unread);
     // Render at most once per frame.
@@ -336,7 +353,7 @@ export class Chat {
     }
     this.#submit(this.#open, text);
     $("text").value = "";
-    this.#open.draft = "";
+    this.#keepDraft();
     this.#grow();
     this.#list.toBottom();
   }
@@ -355,16 +372,39 @@ export class Chat {
 
   #act(action, conversation, item) {
     if (this.#session.state === "ended") return;
+    if (action === "edit") {
+      // First, so that a crash loses neither this text nor the one in the composer.
+      $("text").value = [item.text, $("text").value].filter(Boolean).join("\n");
+      this.#keepDraft();
+      this.#grow();
+    }
     this.#session.outbox.discard(item.entry);
     this.#model.discard(conversation, item);
     if (action === "again") {
       this.#submit(conversation, item.text);
       this.#list.toBottom();
-    } else if (action === "edit") {
-      $("text").value = item.text;
-      this.#grow();
     }
     $("text").focus();
+  }
+
+  /** Keep what stands in the composer as the draft of the open conversation. */
+  #keepDraft() {
+    clearTimeout(this.#draftTimer);
+    if (this.#open) this.#drafts.set(this.#open.key, $("text").value);
+  }
+
+  #draftSoon() {
+    clearTimeout(this.#draftTimer);
+    this.#draftTimer = setTimeout(() => this.#keepDraft(), DRAFT_DELAY);
+  }
+
+  /** Log out; if messages are not sent yet, only after the user has seen them and agreed. */
+  async #logOut() {
+    const session = this.#session;
+    const unsent = session.unsent;
+    if (!unsent.length || (await this.#leaving.ask(unsent))) {
+      if (session === this.#session) session.stop();
+    }
   }
 
   #grow() {
@@ -383,7 +423,10 @@ export class Chat {
       event.preventDefault();
       this.#send();
     });
-    $("text").addEventListener("input", () => this.#grow());
+    $("text").addEventListener("input", () => {
+      this.#grow();
+      this.#draftSoon();
+    });
     $("text").addEventListener("keydown", (event) => this.#keyInText(event));
     $("back").addEventListener("click", () => {
       this.#toSidebar();
@@ -393,7 +436,7 @@ export class Chat {
       this.#list.toBottom();
       $("text").focus();
     });
-    $("logout").addEventListener("click", () => this.#session.stop());
+    $("logout").addEventListener("click", () => this.#logOut());
     $("add-device").addEventListener("click", () => this.#device.open(this.#session));
     $("help-button").addEventListener("click", () => $("help").showModal());
     $("compose").addEventListener("click", () => this.#new.open(this.#model));
@@ -401,7 +444,7 @@ export class Chat {
     document.addEventListener("visibilitychange", () => this.#session && this.#seen());
     document.addEventListener("keydown", (event) => this.#key(event));
     addEventListener("pagehide", () => {
-      if (this.#session && this.#session.state !== "ended") save(this.#session.user, "draft", $("text").value);
+      if (this.#session && this.#session.state !== "ended") this.#keepDraft();
     });
   }
 

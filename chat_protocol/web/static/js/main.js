@@ -59,7 +59,7 @@ function enter(user, password) {
 function left(session) {
   session.dispose();
   if (!session.ended) save("", "user", "");
-  showEntry(session.user, session.ended, session.detail, false);
+  showEntry(session.ended ? session.user : "", session.ended, session.detail, false);
 }
 
 $("login").addEventListener("submit", (event) => {

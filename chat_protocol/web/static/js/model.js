@@ -47,7 +47,6 @@ export class Conversation {
     this.unread = 0;
     /** Position in the list of conversations; a new message raises it. */
     this.rank = 0n;
-    this.draft = "";
     this.byId = new Map();
   }
 
@@ -163,7 +162,8 @@ export class Model extends EventTarget {
     if (sent && !sent.offset) {
       sent.offset = message.offset;
       conversation.byId.set(id, sent);
-      return null;
+      this.#rankUp(conversation, sent);
+      return this.#move(conversation, sent);
     }
     const item = {
       id,
@@ -178,8 +178,7 @@ export class Model extends EventTarget {
       mine,
     };
     conversation.byId.set(id, item);
-    if (item.offset > this.latest) this.latest = item.offset;
-    if (2n * item.offset > conversation.rank) conversation.rank = 2n * item.offset;
+    this.#rankUp(conversation, item);
     const { items } = conversation;
     // A message that was sent from this page has no offset until the history returns it. Until then
     // it is older than arriving messages and newer than all history.
@@ -187,6 +186,29 @@ export class Model extends EventTarget {
     let at = items.length;
     while (at > 0 && !isBefore(items[at - 1])) at -= 1;
     items.splice(at, 0, item);
+    return item;
+  }
+
+  #rankUp(conversation, { offset }) {
+    if (offset > this.latest) this.latest = offset;
+    if (2n * offset > conversation.rank) conversation.rank = 2n * offset;
+  }
+
+  /**
+   * Move an own message to the place of its offset, which became known later: messages that arrived
+   * before its answer may stand in front of it. Return the item if it moved, else null.
+   */
+  #move(conversation, item) {
+    const { items } = conversation;
+    const was = items.indexOf(item);
+    // Own messages without an offset keep their order: they are sent one at a time.
+    const isBefore = (one, index) => (one.offset ? one.offset < item.offset : index < was);
+    let at = items.length;
+    while (at > 0 && (at - 1 === was || !isBefore(items[at - 1], at - 1))) at -= 1;
+    const to = at > was ? at - 1 : at;
+    if (to === was) return null;
+    items.splice(was, 1);
+    items.splice(to, 0, item);
     return item;
   }
 

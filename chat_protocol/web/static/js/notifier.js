@@ -17,6 +17,7 @@ export class Notifier {
   #unannounced = new Map();
   #count = 0;
   #timer = 0;
+  #open = new Set();
 
   /** @param {(conversation) => void} opened called with the conversation of a clicked notification. */
   constructor(opened) {
@@ -45,6 +46,17 @@ export class Notifier {
     this.#timer ||= setTimeout(() => this.#announce(), COLLECT_TIME);
   }
 
+  /** Close all notifications and announce nothing more: the user has logged out. */
+  clear() {
+    clearTimeout(this.#timer);
+    this.#count = this.#timer = 0;
+    this.#unannounced.clear();
+    for (const one of this.#open) one.close();
+    this.#open.clear();
+    $("announcer").textContent = "";
+    document.title = "Console Chat";
+  }
+
   get #isEnabled() {
     return "Notification" in window && Notification.permission === "granted" && load("", "notify", false);
   }
@@ -65,7 +77,11 @@ export class Notifier {
   #notify(conversation, { from, body }) {
     // Because of the tag, a notification replaces the previous one of its conversation.
     const notification = new Notification(from, { body, tag: conversation.key, icon: "/mark.svg" });
+    this.#open.add(notification);
+    notification.onclose = () => this.#open.delete(notification);
     notification.onclick = () => {
+      // A click that was on its way at the logout must not open the former user's conversation.
+      if (!this.#open.has(notification)) return;
       focus();
       this.#opened(conversation);
       notification.close();

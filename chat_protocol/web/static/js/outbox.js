@@ -82,6 +82,14 @@ export class Outbox {
     this.#isOpen = false;
   }
 
+  /** Drop all entries, also those that another tab has stored. */
+  clear() {
+    const { lastId } = load(this.#user, "outbox", { lastId: "0" });
+    this.entries = [];
+    this.offline();
+    save(this.#user, "outbox", { lastId, entries: [] });
+  }
+
   get isFull() {
     return this.entries.length >= OUTBOX_LIMIT;
   }

@@ -8,7 +8,7 @@ import { Code } from "./codec.js";
 import { Connection, ConnectionLost } from "./connection.js";
 import { deviceOf } from "./device.js";
 import { Outbox } from "./outbox.js";
-import { load, save } from "./storage.js";
+import { load, remove, save, watch } from "./storage.js";
 import { TabLock } from "./tab-lock.js";
 
 /** Milliseconds before the first reconnection, and the maximum to which the delay grows. */
@@ -39,6 +39,9 @@ const FINAL = new Map([
   [Code.AUTHENTICATION_FAILED, "password"],
 ]);
 
+/** What a logout removes from the storage. */
+const PRIVATE = ["drafts", "open", "read", "tab", "token"];
+
 /**
  * Events: "state", `state` changed; "delivered" with messages; "presence" with a Presence frame;
  * "sent" with an entry of the outbox whose state changed.
@@ -51,10 +54,12 @@ export class Session extends EventTarget {
   #failures = 0;
   #spread = false;
   #hadSession = false;
+  #wasGranted = false;
   #timer = 0;
   #beat = 0;
   #acked = 0n;
   #unacked = 0n;
+  #unwatch;
 
   constructor(url, user, password) {
     super();
@@ -72,6 +77,9 @@ export class Session extends EventTarget {
     this.pending = 0;
     this.outbox = new Outbox(user, (entry) => this.#emit("sent", entry));
     this.#lock = new TabLock(user, () => this.#replaced());
+    this.#unwatch = watch(user, "token", () => {
+      if (this.#isLoggedOut) this.stop();
+    });
     addEventListener("online", this.retry);
     document.addEventListener("visibilitychange", this.retry);
   }
@@ -90,18 +98,32 @@ export class Session extends EventTarget {
     return load(this.user, "token", "");
   }
 
+  /** The messages that are not stored on the server; another tab may have them. */
+  get unsent() {
+    if (this.state !== "ended") return this.outbox.entries;
+    return load(this.user, "outbox", { entries: [] }).entries;
+  }
+
   /** Reconnect now if the session is waiting to reconnect. */
   retry = () => {
     if (this.state === "waiting" && document.visibilityState === "visible") this.#connect();
   };
 
-  /** Log out. */
+  /**
+   * Log out, in any state and in all tabs of this browser. What the browser stores of the user goes,
+   * except the name of the device and the highest publishing id, which a later login needs.
+   */
   async stop() {
     const connection = this.#connection;
     const online = this.state === "online";
-    if (online) save(this.user, "token", "");
+    this.#password = "";
+    this.#hadSession = false;
+    this.ended = this.detail = "";
+    this.outbox.clear();
     this.#release();
-    this.#step("end");
+    // The token last: the other tabs then log out as well, and must find nothing to go on with.
+    for (const name of PRIVATE) remove(this.user, name);
+    if (!this.#step("end")) this.#emit("state");
     if (online) await connection.request("Close", { code: Code.OK, reason: "" }).catch(() => {});
     connection?.abort();
   }
@@ -137,8 +159,17 @@ export class Session extends EventTarget {
     return true;
   }
 
+  /** Whether another tab has logged out, perhaps while this one was frozen and could not notice. */
+  get #isLoggedOut() {
+    return this.#wasGranted && !this.token;
+  }
+
   #connect() {
     clearTimeout(this.#timer);
+    if (this.#isLoggedOut) {
+      this.stop();
+      return;
+    }
     if (!this.#step("start")) return;
     let connection;
     const mine = (then) => (value) => connection === this.#connection && then(value);
@@ -186,7 +217,7 @@ export class Session extends EventTarget {
 
   #granted(connection, properties) {
     this.#failures = 0;
-    this.#hadSession = true;
+    this.#hadSession = this.#wasGranted = true;
     this.detail = "";
     this.#acked = this.#unacked = 0n;
     this.pending = Number(properties.pending) || 0;
@@ -266,6 +297,7 @@ export class Session extends EventTarget {
   /** Release everything, before the page shows another user. */
   dispose() {
     this.#lock.dispose();
+    this.#unwatch();
     removeEventListener("online", this.retry);
     document.removeEventListener("visibilitychange", this.retry);
   }

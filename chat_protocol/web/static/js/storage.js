@@ -35,6 +35,17 @@ export function save(user, name, value) {
   }
 }
 
+/** Remove a value, from the memory of the page as well. */
+export function remove(user, name) {
+  const at = key(user, name);
+  memory.delete(at);
+  try {
+    localStorage.removeItem(at);
+  } catch {
+    // There is no storage.
+  }
+}
+
 /** Call `changed` with the new JSON text when another tab stores a value; return a function that stops it. */
 export function watch(user, name, changed) {
   const heard = (event) => event.key === key(user, name) && changed(event.newValue);
