@@ -52,7 +52,6 @@ def test_another_browser_is_added_by_a_link(people: People) -> None:
         link = link_of(laptop)
         phone = people.page(viewport={"width": 390, "height": 780}, has_touch=True)
         phone.goto(link)
-        phone.reload()
         phone.wait_for_selector("#chat:not([hidden])")
         assert "#" not in phone.url
         assert device(phone, "alice") != device(laptop, "alice")
@@ -76,7 +75,7 @@ def test_without_the_link_a_name_in_use_is_refused(people: People) -> None:
     other.click("#enter")
     wait_for(lambda: "Add a device" in other.inner_text("#login-error"))
     other.goto(f"{people.url}#device=alice:wrong")
-    other.reload()
+    other.wait_for_function("""localStorage["console-chat:token:alice"] === '"wrong"'""")
     wait_for(lambda: "Add a device" in other.inner_text("#login-error"))
     assert laptop.locator("#banner:not([hidden])").count() == 0
 
@@ -107,7 +106,6 @@ def test_with_the_password_a_second_browser_just_works(chromium: Any, tmp_path: 
         link = link_of(pages[0])
         third = people.page()
         third.goto(link)
-        third.reload()
         third.wait_for_selector("#chat:not([hidden])")
         people.close()
 

@@ -143,8 +143,9 @@ export class Chat {
       this.#leave();
     } else {
       this.#model.forgetPresence();
-      const isShown = $("banner").matches(".offline:not([hidden])");
-      this.#bannerTimer = setTimeout(() => this.#banner("offline"), isShown ? 0 : BANNER_DELAY);
+      const kind = this.#session.isTaken ? "taken" : "offline";
+      const isShown = $("banner").matches(":is(.offline, .taken):not([hidden])");
+      this.#bannerTimer = setTimeout(() => this.#banner(kind), isShown ? 0 : BANNER_DELAY);
     }
     this.#renderSoon();
   }

@@ -1,5 +1,6 @@
 /** The entry point: the login form, then the chat. */
 
+import { takenText } from "./banner.js";
 import { Chat } from "./chat.js";
 import { takeLink } from "./device.js";
 import { Session } from "./session.js";
@@ -17,6 +18,8 @@ const SENTENCES = {
 };
 
 let chat = null;
+/** The session that is not online yet. */
+let entering = null;
 
 function showEntry(user, why = "", detail = "", given = false) {
   $("chat").hidden = true;
@@ -33,21 +36,27 @@ function showEntry(user, why = "", detail = "", given = false) {
 function enter(user, password) {
   $("enter").disabled = true;
   $("login-error").textContent = "";
-  const session = new Session(URL_OF_SERVER, user, password);
+  entering?.dispose();
+  const session = (entering = new Session(URL_OF_SERVER, user, password));
   let inside = false;
   session.addEventListener("state", () => {
     if (session.state === "online" && !inside) {
       inside = true;
+      entering = null;
       save("", "user", user);
       $("entry").hidden = true;
       $("chat").hidden = false;
       chat ??= new Chat(left);
       chat.open(session);
     } else if (!inside && session.state === "waiting") {
-      $("login-error").textContent = session.detail
+      // The form stays usable: who cannot wait may enter another name.
+      $("enter").disabled = false;
+      if (session.isTaken) $("login-error").textContent = takenText(user);
+      else $("login-error").textContent = session.detail
         ? `The server reports: ${session.detail}. Trying again…`
         : "Cannot reach the server. Trying again…";
     } else if (!inside && session.state === "ended") {
+      entering = null;
       session.dispose();
       showEntry(user, session.ended, session.detail, Boolean(password));
     }
@@ -73,11 +82,25 @@ $("login").addEventListener("submit", (event) => {
   enter(user, $("password").value);
 });
 
-const link = takeLink();
-if (link) {
+$("name").addEventListener("input", () => {
+  entering?.dispose();
+  entering = null;
+  $("login-error").textContent = "";
+  $("enter").disabled = false;
+});
+
+/** Log in by the link of another device, if the page was opened with one. Return whether it was. */
+function acceptLink() {
+  const link = takeLink();
+  if (!link) return false;
   save("", "user", link.user);
   save(link.user, "token", link.token);
+  return true;
 }
+
+acceptLink();
+// A link that is opened in this tab changes the fragment only.
+addEventListener("hashchange", () => acceptLink() && location.reload());
 
 const known = load("", "user", "");
 showEntry(known);

@@ -71,6 +71,11 @@ export class Session extends EventTarget {
     this.ended = "";
     /** The detail of the server's last refusal. */
     this.detail = "";
+    /**
+     * Whether the last login was refused because the user is online on another device, and the server
+     * does not know this browser's token: servers keep tokens in memory only.
+     */
+    this.isTaken = false;
     /** Time of the next reconnection, as Date.now(). */
     this.retryAt = 0;
     /** Number of messages that were pending at the login. */
@@ -206,19 +211,24 @@ export class Session extends EventTarget {
       this.#end(FINAL.get(answer.code), answer.detail);
     } else {
       this.detail = answer.detail;
+      this.isTaken = answer.code === Code.USER_ALREADY_LOGGED;
       connection.abort();
     }
   }
 
-  /** Return whether the refusal is due to this page's own session, whose loss the server has not noticed. */
+  /**
+   * Return whether to retry after a refusal of a name in use: this browser had a session of the user,
+   * which the server has lost, or whose loss it has not noticed.
+   */
   #isOwnSession(code) {
-    return this.#hadSession && code === Code.USER_ALREADY_LOGGED;
+    return (this.#hadSession || this.token !== "") && code === Code.USER_ALREADY_LOGGED;
   }
 
   #granted(connection, properties) {
     this.#failures = 0;
     this.#hadSession = this.#wasGranted = true;
     this.detail = "";
+    this.isTaken = false;
     this.#acked = this.#unacked = 0n;
     this.pending = Number(properties.pending) || 0;
     save(this.user, "token", properties.session ?? "");
@@ -294,8 +304,11 @@ export class Session extends EventTarget {
     this.#lock.release();
   }
 
-  /** Release everything, before the page shows another user. */
+  /** Release everything without a logout, before the page shows another user. */
   dispose() {
+    const connection = this.#connection;
+    this.#release();
+    connection?.abort();
     this.#lock.dispose();
     this.#unwatch();
     removeEventListener("online", this.retry);
