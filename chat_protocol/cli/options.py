@@ -386,7 +386,8 @@ def parse(arguments: Sequence[str], environ: Mapping[str, str] = os.environ) -> 
     server, user, password = shared("server"), shared("user"), shared("password")
     _check_name(user, "--user")
     if password is None:
-        password = environ.get(PASSWORD_VARIABLE)
+        # A variable that is empty counts as unset, as with the other programs of a shell.
+        password = environ.get(PASSWORD_VARIABLE) or None
     if password is not None:
         check_text(password, "the password")
     if user is None and action is not None:

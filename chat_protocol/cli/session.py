@@ -85,6 +85,8 @@ class ClientSession:
         self._notify = notify
         self._reconnect_timeout = settings.reconnect_timeout
         self._offline_reason: str | None = None
+        self._shown: set[str] = set()
+        """Tokens that were refused since the last login."""
         self._reconnect_timer: IDelayedCall | None = None
         self._work: Deferred[Any] | None = None
         self._cancel_call: IDelayedCall | None = None
@@ -199,10 +201,13 @@ class ClientSession:
 
     def _online(self, version: int) -> None:
         self._device.keep(self.client.resume_state.session)
+        self._shown.clear()
         self.online_since = self._reactor.seconds()
         self.on_login(version)
 
     def _offline(self, event: Offline) -> None:
+        if isinstance(event.reason, UserAlreadyLogged):
+            self._show_another_token()
         if self._reconnect_timeout == 0:
             self.end(request_failed(event.reason, self.server))
             return
@@ -216,6 +221,20 @@ class ClientSession:
             self._reconnect_timer = self._reactor.callLater(
                 self._reconnect_timeout, self._reconnect_timed_out
             )
+
+    def _show_another_token(self) -> None:
+        """Show another token of this machine at the next login.
+
+        A server that was restarted knows no token from before. The process of this machine that
+        logs in first gets a new one, with which the others may log in beside it.
+        """
+        self._shown.add(self.client.resume_state.session)
+        tokens = self._device.tokens()
+        if fresh := [token for token in tokens if token not in self._shown]:
+            self.client.show(fresh[0])
+        else:
+            # The next round tries them all again, with those that appear until then.
+            self._shown.clear()
 
     def _reconnect_timed_out(self) -> None:
         self._reconnect_timer = None

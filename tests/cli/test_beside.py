@@ -70,20 +70,39 @@ def test_a_script_works_beside_an_open_terminal(alive: Alive) -> None:
     assert alive.texts("bob") == ["hi"]
 
 
+def tokens(tmp_path: Path) -> int:
+    """Return how many processes of this machine have kept a token."""
+    return len(list((tmp_path / "state").rglob("*.token")))
+
+
 def test_a_second_terminal_is_another_device(alive: Alive, tmp_path: Path) -> None:
     alive.register("alice")
-
-    def tokens() -> int:
-        return len(list((tmp_path / "state").rglob("*.token")))
-
     with listening(alive) as first:
-        before = tokens()
+        before = tokens(tmp_path)
         with alive.start("-u", "alice", "listen", "--count", "1") as second:
-            wait_for(lambda: tokens() > before)
+            wait_for(lambda: tokens(tmp_path) > before)
             alive.run("-u", "bob", "send", "alice", "to both")
             out, _ = second.communicate(timeout=20)
             assert out.endswith("bob\tto both\n")
         assert line_of(first).endswith("bob\tto both\n")
+
+
+def test_both_terminals_come_back_after_the_server_was_killed(alive: Alive, tmp_path: Path) -> None:
+    """The server forgets its tokens, so the second needs the new one of the first."""
+    alive.register("alice")
+    before = tokens(tmp_path)
+    with listening(alive) as first, alive.start("-u", "alice", "listen") as second:
+        wait_for(lambda: tokens(tmp_path) > before)
+        alive.run("-u", "bob", "send", "alice", "before")
+        assert line_of(first).endswith("bob\tbefore\n")
+        assert line_of(second).endswith("bob\tbefore\n")
+        alive.server.restart()
+        alive.run("-u", "bob", "send", "alice", "after")
+        assert line_of(first).endswith("bob\tafter\n")
+        assert line_of(second).endswith("bob\tafter\n")
+        second.terminate()
+        _, said = second.communicate(timeout=20)
+        assert said.endswith("reconnected\n")
 
 
 def test_a_script_that_cannot_read_the_token_says_so(alive: Alive, tmp_path: Path) -> None:

@@ -122,6 +122,7 @@ def test_a_password() -> None:
     environ = {"CHAT_PASSWORD": "of the environment"}
     assert parse([], {}).password is None
     assert parse([], environ).password == "of the environment"
+    assert parse([], {"CHAT_PASSWORD": ""}).password is None
     assert parse(["--password", "given"], environ).password == "given"
     assert parse(["-u", "a", "listen", "--password", ""], environ).password == ""
     assert parse(["--ask-password"]).ask_password
