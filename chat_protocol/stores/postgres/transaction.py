@@ -37,8 +37,10 @@ SELECT name, 0, last, last, -1 FROM unnest(%b::text[]) AS name,
 ORDER BY name ON CONFLICT DO NOTHING
 """
 
+# What a user with several devices sends is in the user's own mailbox as well.
 _LOCK_ACCOUNTS = """
-SELECT id, waiting, device FROM account WHERE id = ANY(%b::bigint[])
+SELECT id, waiting, device FROM account
+WHERE id = ANY(%b::bigint[]) AND (device IS NULL OR id = ANY(%b::bigint[]))
 ORDER BY id FOR NO KEY UPDATE
 """
 
@@ -203,6 +205,8 @@ class Transaction:
         """The same for sessions that only ask and send."""
         self._only: dict[int, int | None] = {}
         """By id of a user with a session: ``account.device``."""
+        self._with_copies: set[int] = set()
+        """Ids of users with several devices, whose rows are locked."""
         self._published: dict[Session, Published] = {}
         self._logins: Logins | None = None
         self._ledger: Ledger | None = None
@@ -251,8 +255,7 @@ class Transaction:
             ledger.added[user_id] += message.accepted
             self._notify(user_id)
         user_id = sender.user.id
-        if self._only.get(user_id, 0) is None and user_id not in message.recipient_ids:
-            # Those of a user with one device, who sends from it, are not here.
+        if user_id in self._with_copies and user_id not in message.recipient_ids:
             message.copied = True
             self._rows.copy(message, device)
             self._notify(user_id)
@@ -301,13 +304,14 @@ class Transaction:
         changing |= {user_id for user_id, _ in batch.positions}
         changing.update(self._ids.values())
         changing.discard(0)
-        concerned = {one.sender.user.id for one in batch.messages} | changing
+        senders = {one.sender.user.id for one in batch.messages}
+        concerned = senders | changing
         concerned.update(one.user.id for one in batch.released)
         moves = [(*key, upto) for key, upto in batch.positions.items()]
         unknown = self._use_published()
         keys = sorted({(one.user.id, one.device_id) for one in unknown})
         count = sum(len(message.texts) for message in batch.messages)
-        locked = execute(_LOCK_ACCOUNTS, (sorted(changing),))
+        locked = execute(_LOCK_ACCOUNTS, (sorted(senders | changing), sorted(changing)))
         moved = execute(_MOVE, columns_of(moves, 3)) if moves else None
         sessions = execute(_SESSIONS, (sorted(concerned),))
         published = execute(_PUBLISHED, columns_of(keys, 2)) if keys else None
@@ -326,8 +330,8 @@ class Transaction:
         waiting = {user_id: count for user_id, count, _ in rows}
         if moved is not None:
             waiting |= moved.fetchall()
-        several = {user_id for user_id, _, only in rows if only is None}
-        moves = [move for move in moves if move[0] in several]
+        self._with_copies = {user_id for user_id, _, only in rows if only is None}
+        moves = [move for move in moves if move[0] in self._with_copies]
         if moves:
             waiting |= self._devices.move(moves)
         if self._logins is not None:
@@ -400,6 +404,8 @@ class Transaction:
             self._devices.log_in(one, logins.online[one])
             only[user_id] = None if one.has_devices else one.device_id
             self._only[user_id] = only[user_id]
+            if one.has_devices:
+                self._with_copies.add(user_id)
 
     def _use_published(self) -> list[Session]:
         """Use the publishing ids that are known; return the sessions whose ids are not."""

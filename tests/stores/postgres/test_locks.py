@@ -16,7 +16,7 @@ from chat_protocol.stores.postgres import transaction
 from chat_protocol.stores.postgres.admin.admin import PostgresAdmin
 from chat_protocol.stores.postgres.locks import EVERYONE_LOCK, NODE_LOCKS
 from chat_protocol.stores.postgres.store import PostgresStore
-from tests.stores.helpers import commit, now, publication, register, run
+from tests.stores.helpers import commit, log_in, now, publication, register, run
 from tests.stores.postgres.server import PATIENCE, PostgresServer
 from tests.stores.postgres.stores import connected, opened, rows, wait_for
 
@@ -73,6 +73,23 @@ def test_offsets_are_drawn_when_the_mailboxes_are_locked(url: str) -> None:
     with waiting(url, store, Batch([], [sent], {}), lock):
         assert rows(url, LAST_OFFSET) == before
     assert sent.offset == before[0] + 1
+    now(store.close())
+
+
+def test_a_mailbox_is_locked_for_what_its_user_sends_from_one_of_several_devices(url: str) -> None:
+    store = opened(url)
+    alice, bob = register(store, "alice", "bob")
+    lock = f"SELECT FROM account WHERE id = {alice.id} FOR NO KEY UPDATE"
+    with connected(url) as connection, connection.transaction():
+        connection.execute(lock.encode())
+        # With one device there are no copies.
+        commit(store, run(alice, bob, "1"))
+    log_in(store, alice, "phone")
+    before = rows(url, LAST_OFFSET)
+    sent = run(alice, bob, "2")
+    with waiting(url, store, Batch([], [sent], {}), lock):
+        assert rows(url, LAST_OFFSET) == before
+    assert sent.copied
     now(store.close())
 
 
