@@ -8,6 +8,7 @@ import resource
 import signal
 import sys
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -29,6 +30,13 @@ the default of 5 ms would delay every commit by that time."""
 
 _GC_THRESHOLDS = (5_000, 5, 10)
 """Higher than the defaults: most objects that survive a collection are messages in flight."""
+
+
+_RESERVED_FILES = 32
+"""Open files that are kept for the store, the log, certificates and the status pages."""
+
+_FEW_CONNECTIONS = 1000
+"""A limit below that is said at the start, since the operator may not have meant it."""
 
 
 class ProcessService(ChatService):
@@ -73,10 +81,24 @@ class ProcessService(ChatService):
     def startService(self) -> None:
         """Start the server; if that fails, log the reason and exit the process with status 1."""
         sys.setswitchinterval(_SWITCH_INTERVAL)
-        _raise_file_limit()
+        self._limit_connections(_raise_file_limit())
         self._notifier = SystemdNotifier(os.environ, self._reactor)
         super().startService()
         self.when_serving().addCallbacks(self._started, self._start_failed)
+
+    def _limit_connections(self, files: int) -> None:
+        """Accept no more connections than the process may have open files."""
+        allowed, chosen = max(1, files - _RESERVED_FILES), self._limits.connections
+        if files == resource.RLIM_INFINITY or 0 < chosen <= allowed:
+            return
+        self._limits = replace(self._limits, connections=allowed)
+        if chosen or allowed < _FEW_CONNECTIONS:
+            self.log.warn(
+                "At most {connections} connections: the process may have {files} open files. To"
+                " allow more, raise the limit: ulimit -n, or LimitNOFILE= in chat.service.",
+                connections=allowed,
+                files=files,
+            )
 
     def reload(self) -> None:
         """Reopen the log file, and read the certificates and passwords again."""
@@ -129,9 +151,13 @@ def _ignore() -> None:
     """Do nothing: by default, the signal would kill the process."""
 
 
-def _raise_file_limit() -> None:
-    """Raise the limit of open files to the hard limit, since each connection is a file."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != hard:
-        with suppress(ValueError, OSError):
-            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+def _raise_file_limit() -> int:
+    """Raise the limit of open files to the hard limit, since each connection is a file.
+
+    Returns:
+        The limit.
+    """
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return resource.getrlimit(resource.RLIMIT_NOFILE)[0]

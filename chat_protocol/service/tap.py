@@ -132,7 +132,8 @@ class Options(usage.Options, AuthOptionMixin):
          " 0: keep all", _age_parser("retention")],
         ["mailbox-limit", None, Limits.mailbox,
          "Maximum number of pending messages per user", _limit_parser("mailbox-limit")],
-        ["max-connections", None, Limits.connections, "Maximum number of open connections",
+        ["max-connections", None, Limits.connections, "Maximum number of open connections;"
+         " never more than the open files of the process allow",
          _limit_parser("max-connections")],
         ["max-connections-per-address", None, Limits.connections_per_address,
          "Maximum number of open connections per client address",
@@ -230,6 +231,7 @@ class Options(usage.Options, AuthOptionMixin):
             )
         self._check_tls()
         self._check_pid_file()
+        self._check_log_file()
         try:
             store_from_url(self["store"], 0, reactor)
         except ValueError as error:
@@ -301,21 +303,18 @@ class Options(usage.Options, AuthOptionMixin):
 
     def _check_pid_file(self) -> None:
         path = self._twistd.get("pidfile")
-        if not path:
-            return
-        exists = os.path.exists(path)
-        written = path if exists else os.path.dirname(os.path.abspath(path))
-        reason = ""
-        if os.path.isdir(path):
-            reason = os.strerror(errno.EISDIR)
-        elif not os.path.exists(written):
-            reason = os.strerror(errno.ENOENT)
-        elif not os.access(written, os.W_OK):
-            reason = os.strerror(errno.EACCES)
-        if reason:
+        if path and (reason := _why_not_writable(path)):
             raise usage.UsageError(
                 f"--pidfile: cannot write {path}: {reason}. Give another --pidfile, or --pidfile="
                 " for none."
+            )
+
+    def _check_log_file(self) -> None:
+        path = self.log
+        if path and path != "-" and (reason := _why_not_writable(path)):
+            raise usage.UsageError(
+                f"--logfile: cannot write {path}: {reason}. Give another --logfile, or --logfile=-"
+                " for the standard output."
             )
 
     @property
@@ -382,3 +381,14 @@ def makeService(options: Options) -> IService:
         service.parent_process = ParentProcess()
     made: IService = service
     return made
+
+
+def _why_not_writable(path: str) -> str:
+    """Return why a file cannot be written or created; empty if it can."""
+    exists = os.path.exists(path)
+    written = path if exists else os.path.dirname(os.path.abspath(path))
+    if os.path.isdir(path):
+        return os.strerror(errno.EISDIR)
+    if not os.path.exists(written):
+        return os.strerror(errno.ENOENT)
+    return "" if os.access(written, os.W_OK) else os.strerror(errno.EACCES)

@@ -77,6 +77,7 @@ class Server:
         listen: endpoints; a TCP port of its own if there are none.
         address: where clients reach it, for endpoints given.
         environment: variables that it gets beside those of this process.
+        prefix: a command that runs the rest of its arguments.
     """
 
     def __init__(
@@ -86,8 +87,10 @@ class Server:
         listen: Sequence[str] = (),
         address: Address | None = None,
         environment: Mapping[str, str] | None = None,
+        prefix: Sequence[str] = (),
     ) -> None:
         self.directory = directory
+        self._prefix = prefix
         self._environment = os.environ | (environment or {})
         if address is None:
             address = ("127.0.0.1", free_port())
@@ -120,7 +123,7 @@ class Server:
         assert self._process is None
         # The log goes through a pipe: limits on the size of files are for the store only.
         self._process = process = subprocess.Popen(
-            [str(TWISTD), "-n", "--pidfile=", "chatserver", *self._options],
+            [*self._prefix, str(TWISTD), "-n", "--pidfile=", "chatserver", *self._options],
             cwd=self.directory,
             env=self._environment,
             stdin=subprocess.DEVNULL,

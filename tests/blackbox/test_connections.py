@@ -6,6 +6,7 @@ import resource
 import socket
 import time
 from pathlib import Path
+from urllib.request import urlopen
 
 import pytest
 
@@ -234,3 +235,34 @@ def test_the_conversation_over_a_unix_socket(tmp_path: Path) -> None:
             assert alice.answer(9) == wire.OK
         assert server.terminate() == 0
         server.check_log()
+
+
+@pytest.mark.parametrize("chosen", [(), ("--max-connections", "1000")])
+def test_open_files_bound_the_connections_and_the_status_pages_stay(
+    tmp_path: Path, chosen: tuple[str, ...]
+) -> None:
+    status = free_port()
+    options = ["--status", f"tcp:{status}:interface=127.0.0.1", *chosen]
+    few_files = ("sh", "-c", 'ulimit -n 64; exec "$@"', "sh")
+    with Server(tmp_path, options, prefix=few_files) as server:
+        server.wait_for_log("At most 32 connections: the process may have 64 open files")
+        clients = [Client(server.address) for _ in range(60)]
+        refused = [client for client in clients[32:] if _is_closed(client)]
+        assert len(refused) == 28
+        for path in ("healthz", "metrics"):
+            with urlopen(f"http://127.0.0.1:{status}/{path}", timeout=PATIENCE) as answer:
+                assert answer.status == 200
+        with clients[0] as first:
+            first.write(wire.login("alice", 1))
+            assert first.answer(1) == wire.OK
+        for client in clients[1:]:
+            client.close()
+        server.check_log()
+
+
+def _is_closed(client: Client) -> bool:
+    try:
+        client.read(1)
+    except (EOFError, ConnectionResetError):
+        return True
+    return False

@@ -98,6 +98,16 @@ def test_a_pid_file_that_cannot_be_written(
     assert f"--pidfile: cannot write {path}: {reason}. Give another --pidfile" in last
 
 
+@pytest.mark.parametrize("foreground", [(), ("-n",)], ids=["daemon", "foreground"])
+def test_a_log_file_that_cannot_be_written(tmp_path: Path, foreground: tuple[str, ...]) -> None:
+    options = (*foreground, "--pidfile=", "--logfile=nosuch/log")
+    result = run_daemon(tmp_path, "--store", "memory:", twistd=options)
+    assert result.returncode == 1
+    assert "Traceback" not in result.stdout + result.stderr
+    last = (result.stdout + result.stderr).splitlines()[-1]
+    assert "--logfile: cannot write nosuch/log: No such file or directory. Give another" in last
+
+
 def test_a_daemon_that_is_killed_while_it_starts(tmp_path: Path, listen: list[str]) -> None:
     # A database that accepts connections and never answers.
     with socket.create_server(("127.0.0.1", 0)) as silent:

@@ -6,6 +6,8 @@ import fcntl
 import os
 from contextlib import suppress
 
+from chat_protocol.stores.sqlite.ownership import give_to_owner_of
+
 __all__ = ["FileLock"]
 
 
@@ -24,7 +26,8 @@ class FileLock:
     """
 
     def __init__(self, path: str) -> None:
-        self._name = f"{os.path.realpath(path)}-lock"
+        self._path = os.path.realpath(path)
+        self._name = f"{self._path}-lock"
         while True:
             self._open()
             try:
@@ -42,6 +45,7 @@ class FileLock:
         self._created = True
         try:
             self._descriptor = os.open(self._name, flags | os.O_EXCL, 0o600)
+            give_to_owner_of(self._path, self._descriptor)
         except FileExistsError:
             self._created = False
             self._descriptor = os.open(self._name, flags, 0o600)

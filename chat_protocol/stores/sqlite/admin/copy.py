@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import stat
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
+
+from chat_protocol.stores.sqlite.ownership import give_to_owner_of
 
 __all__ = ["BESIDE", "copy_database", "put_in_place", "remove_database", "synced_folder"]
 
@@ -100,7 +103,13 @@ def synced_folder(path: str) -> None:
 
 
 def put_in_place(made: str, path: str) -> None:
-    """Move a synced file, which has nothing beside it, over another one."""
+    """Move a synced file, which has nothing beside it, over another one.
+
+    It gets the owner and the mode of that one; if there is none, the owner of the folder.
+    """
+    give_to_owner_of(path, made)
+    with suppress(FileNotFoundError):
+        os.chmod(made, stat.S_IMODE(os.stat(path).st_mode))
     # SQLite would apply the log of the old file to the new one.
     for end in BESIDE:
         with suppress(FileNotFoundError):

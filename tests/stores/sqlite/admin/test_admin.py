@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import sqlite3
+import stat
 import time
 from collections.abc import Callable
 from contextlib import closing
@@ -258,6 +259,27 @@ def test_what_an_interrupted_restore_left_is_removed(sqlite_path: Path, tmp_path
     admin(sqlite_path).backup(backup, True)
     names = [path.name for path in tmp_path.iterdir()]
     assert not [name for name in names if "restored" in name or "part" in name]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+@pytest.mark.parametrize("replaced", [False, True])
+def test_what_root_restores_is_of_the_user_of_the_service(tmp_path: Path, replaced: bool) -> None:
+    store = opened(tmp_path / "backup.db")
+    register(store, "alice")
+    now(store.close())
+    folder = tmp_path / "chat"
+    folder.mkdir()
+    os.chown(folder, 1234, 4321)
+    path = folder / "chat.db"
+    if replaced:
+        now(opened(path).close())
+        os.chown(path, 1234, 4321)
+        path.chmod(0o640)
+        path.with_name("chat.db-lock").unlink()
+    admin(path).restore(str(tmp_path / "backup.db"), replaced)
+    assert stat.S_IMODE(path.stat().st_mode) == (0o640 if replaced else 0o600)
+    owners = {one.name: (one.stat().st_uid, one.stat().st_gid) for one in folder.iterdir()}
+    assert owners == dict.fromkeys(("chat.db", "chat.db-lock"), (1234, 4321))
 
 
 def test_compacting_never_gives_back_less_than_nothing(sqlite_path: Path) -> None:
