@@ -1,8 +1,9 @@
-"""Columns of numbers, encoded in a quarter of the time that psycopg takes for a list."""
+"""Columns of numbers, encoded in a fraction of the time that psycopg takes for a list."""
 
 from __future__ import annotations
 
 import struct
+from array import array
 
 from psycopg.adapt import Dumper
 from psycopg.pq import Format
@@ -14,7 +15,8 @@ _BIGINT_ARRAY = 1016
 """Of the types in pg_type."""
 
 _ARRAY = struct.Struct(">iiIii")
-_ELEMENT = struct.Struct(">iq")
+_LENGTH = struct.pack(">i", 8)
+"""Of each element, in front of it."""
 
 
 class Bigints(list[int]):
@@ -28,6 +30,9 @@ class BigintsDumper(Dumper):
     oid = _BIGINT_ARRAY
 
     def dump(self, obj: Bigints) -> bytes:
-        pack = _ELEMENT.pack
-        head = _ARRAY.pack(1, 0, _BIGINT, len(obj), 1)
-        return head + b"".join([pack(8, number) for number in obj])
+        count = len(obj)
+        # In words of 4 bytes an element is its length and two halves.
+        halves = array("I", struct.pack(f">{count}q", *obj))
+        elements = array("I", _LENGTH * 3 * count)
+        elements[1::3], elements[2::3] = halves[::2], halves[1::2]
+        return _ARRAY.pack(1, 0, _BIGINT, count, 1) + elements.tobytes()

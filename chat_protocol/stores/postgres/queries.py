@@ -18,7 +18,7 @@ _FIELDS = """m."offset", m.sender, m.device, m.scope, m.recipient, m.recipients,
 # One statement, so that it sees one moment. With two, the second could return a message to everyone
 # whose offset is above that of a message that the first one did not see yet.
 _PAGES = f"""
-SELECT place, {_FIELDS}
+SELECT {_FIELDS}, place
 FROM unnest(%b::integer[], %b::bigint[], %b::bigint[], %b::bigint[], %b::integer[])
     AS p (place, user_id, device_id, after, most)
 JOIN account AS a ON a.id = p.user_id
@@ -51,7 +51,7 @@ ORDER BY place, "offset"
 """
 
 _MESSAGES = f"""
-SELECT {_FIELDS} FROM message AS m WHERE m."offset" = ANY(%b::bigint[]) ORDER BY m."offset"
+SELECT {_FIELDS}, 0 FROM message AS m WHERE m."offset" = ANY(%b::bigint[]) ORDER BY m."offset"
 """
 
 _NAMES = "SELECT id, name FROM account WHERE id = ANY(%b::bigint[])"
@@ -150,15 +150,29 @@ class _Row(NamedTuple):
     recipients: list[int] | None
     time: int
     text: bytes
-
-    def follows(self, row: _Row) -> bool:
-        """Return whether it can stand behind another one in an Entry."""
-        return self[1:6] == row[1:6] and self.offset == row.offset + 1
+    place: int
+    """Of the query that it answers."""
 
     @property
     def to(self) -> Sequence[int]:
         """The ids of the recipients; empty: everyone."""
         return self.recipients or ((self.recipient,) if self.recipient else ())
+
+
+def _runs(rows: Iterable[_Row]) -> Iterator[list[_Row]]:
+    """Return the rows in lists that are as long as possible: each can become one Entry."""
+    run: list[_Row] = []
+    common: tuple[Any, ...] = ()
+    for row in rows:
+        # All but the offset, the time and the text. This is on the way of each message.
+        key = row[1:6], row[8]
+        if run and (key != common or row[0] != run[-1][0] + 1):
+            yield run
+            run = []
+        run.append(row)
+        common = key
+    if run:
+        yield run
 
 
 class Queries:
@@ -213,14 +227,15 @@ class Queries:
             [page.max_messages + 1 for page in pages],
             self._limit or _MAX_OFFSET,
         )
-        found: list[list[_Row]] = [[] for _ in pages]
-        for place, *fields in self._rows(_PAGES, values):
-            found[place].append(_Row(*fields))
-        self._learn_names(row for rows in found for row in rows)
-        for page, rows in zip(pages, found, strict=True):
+        found: list[list[list[_Row]]] = [[] for _ in pages]
+        for run in _runs(map(_Row._make, self._rows(_PAGES, values))):
+            found[run[0].place].append(run)
+        self._learn_names(run[0] for runs in found for run in runs)
+        for page, runs in zip(pages, found, strict=True):
             page.clear()
-            for entry in self._entries(rows):
-                if not page.add(entry):
+            for run in runs:
+                entry = self._entry(run)
+                if entry is not None and not page.add(entry):
                     break
 
     def _learn_names(self, rows: Iterable[_Row]) -> None:
@@ -242,27 +257,17 @@ class Queries:
             if unknown:
                 names.update(self._rows(query, (list(unknown),)))
 
-    def _entries(self, rows: Iterable[_Row]) -> Iterator[Entry]:
-        """Return entries that are as long as possible; a user without a name was just deleted."""
-        together: list[_Row] = []
-        for row in rows:
-            if together and not row.follows(together[-1]):
-                yield from self._entry(together)
-                together = []
-            together.append(row)
-        if together:
-            yield from self._entry(together)
-
-    def _entry(self, rows: Sequence[_Row]) -> Iterator[Entry]:
+    def _entry(self, rows: Sequence[_Row]) -> Entry | None:
+        """Return messages of one run; None: the sender was just deleted and has no name."""
         first = rows[0]
         sender = self._names.get(first.sender)
         if sender is None:
-            return
+            return None
         to = tuple(self._names[user_id] for user_id in first.to if user_id in self._names)
         device = "" if first.device is None else self._devices.get(first.device, _FORGOTTEN_DEVICE)
         route = encode_route(sender, to[0] if len(to) == 1 else "")
         frames = [encode_delivered(bytes(row.text), route, row.time & _UINT64) for row in rows]
-        yield Entry(first.offset, sender, device, first.scope, to, frames)
+        return Entry(first.offset, sender, device, first.scope, to, frames)
 
     def _read_users(self, asked: UserList) -> None:
         rows = self._rows(_USERS, (asked.after, asked.limit))
@@ -279,12 +284,13 @@ class Queries:
         offsets = sorted(self._find(asked), reverse=True)[: asked.limit]
         asked.clear()
         for start in range(0, len(offsets), _STEP):
-            rows = [_Row(*row) for row in self._rows(_MESSAGES, (offsets[start : start + _STEP],))]
+            found = self._rows(_MESSAGES, (offsets[start : start + _STEP],))
+            rows = [_Row._make(row) for row in found]
             self._learn_names(rows)
             for row in reversed(rows):
-                for entry in self._entry([row]):
-                    if not asked.add(entry):
-                        return
+                entry = self._entry([row])
+                if entry is not None and not asked.add(entry):
+                    return
 
     def _find(self, asked: Conversation) -> set[int]:
         """Return the newest offsets of a conversation, and perhaps more of them."""

@@ -6,6 +6,7 @@ from threading import Barrier, Thread
 
 import pytest
 
+from chat_protocol.domain.queries import Page
 from chat_protocol.stores.postgres import known, retention
 from chat_protocol.stores.postgres.admin.admin import PostgresAdmin
 from chat_protocol.wire.codes import Code
@@ -37,6 +38,25 @@ PUBLISHING = "SELECT first, last FROM publishing ORDER BY first"
 @pytest.fixture
 def url(postgres: PostgresServer) -> str:
     return postgres.new_database()
+
+
+@pytest.mark.parametrize("purpose", ["batches", "lease"])
+def test_no_statement_is_compiled(url: str, purpose: str) -> None:
+    store = opened(url)
+    assert store._connections.get(purpose).execute("SHOW jit").fetchone() == ("off",)
+    now(store.close())
+
+
+def test_pages_whose_messages_follow_each_other_stay_apart(url: str) -> None:
+    store = opened(url)
+    alice, bob = register(store, "alice", "bob")
+    commit(store, run(alice, bob, "one", "two", "three"))
+    first, second, _ = (one.offset for one in singles(page(store, bob).entries))
+    # The store reads one message more than there is room for.
+    pages = Page(bob.id, first - 1, 1, 1 << 20), Page(bob.id, second, 1, 1 << 20)
+    now(store.read(pages))
+    assert [texts(one) for one in pages] == [["one"], ["three"]]
+    now(store.close())
 
 
 # Offsets.
