@@ -28,8 +28,10 @@ RANKS = {
     "web": 4,
     "client": 5,
     "service": 5,
+    "aio": 6,
     "cli": 6,
     "testing": 6,
+    "sync": 7,
 }
 
 # The modules beside the packages: what each may import, and who may import it.
@@ -207,7 +209,7 @@ def test_wire_brings_nothing_of_twisted() -> None:
 
 
 def test_the_library_installs_no_reactor() -> None:
-    libraries = ("client", "server.factory", "service.server", "testing")
+    libraries = ("aio", "client", "server.factory", "service.server", "sync", "testing")
     loaded = loaded_by(*(f"{NAME}.{library}" for library in libraries))
     assert "twisted.internet.defer" in loaded
     assert REACTOR not in loaded
@@ -233,6 +235,8 @@ def test_the_library_installs_no_reactor() -> None:
         ("service.server", "from chat_protocol import client"),
         ("service.server", "import chat_protocol.cli.main"),
         ("client.api", "from chat_protocol.testing import MemoryServer"),
+        ("client.api", "from chat_protocol.aio import connect"),
+        ("aio.chat", "from chat_protocol.sync.chat import Chat"),
         ("cli.main", "from chat_protocol.testing import MemoryServer"),
         (
             "domain.session",

@@ -55,7 +55,7 @@ def end_error(reason: ChatError | None) -> ChatError:
 
 @implementer(IStreamClientEndpoint)
 class WatchedEndpoint:
-    """Wrap an endpoint and report its failures.
+    """Wrap an endpoint and report its failures; a NotConnected of the endpoint as it is.
 
     Args:
         endpoint: makes the connections.
@@ -70,8 +70,10 @@ class WatchedEndpoint:
 
     def connect(self, factory: IProtocolFactory) -> Deferred[IProtocol]:
         def failed(failure: Failure) -> Failure:
-            error = NotConnected(f"cannot connect: {failure.getErrorMessage()}")
-            error.__cause__ = failure.value
+            error = failure.value
+            if not isinstance(error, NotConnected):
+                error = NotConnected(f"cannot connect: {failure.getErrorMessage()}")
+                error.__cause__ = failure.value
             self._failed(error)
             return failure
 

@@ -10,10 +10,10 @@ from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.internet.protocol import connectionDone
-from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from chat_protocol.client.repeated_call import RepeatedCall
 from chat_protocol.client.requests import PendingRequests
 from chat_protocol.client.waiters import Waiters
 from chat_protocol.errors import (
@@ -143,8 +143,7 @@ class Connection(FrameReceiver):
         self._abort_timer: IDelayedCall | None = None
         self._data_received = False
         self._silent_for = 0.0
-        self._heartbeat = LoopingCall(self._send_heartbeat)
-        self._heartbeat.clock = clock
+        self._heartbeat = RepeatedCall(clock, self._send_heartbeat)
 
     @property
     def is_open(self) -> bool:
@@ -181,10 +180,7 @@ class Connection(FrameReceiver):
         self._max_frame = number("max-frame-length") or MAX_FRAME
         if result.heartbeat and self.is_open:
             # Twice as often as granted, so that the answers also arrive within the interval.
-            running = self._heartbeat.start(result.heartbeat / 2, now=False)
-            running.addErrback(
-                lambda failure: self._log.failure("unexpected error in the heartbeat", failure)
-            )
+            self._heartbeat.start(result.heartbeat / 2)
         return result
 
     def request(self, command: Any, no_timeout: bool = False) -> Deferred[Any]:
@@ -343,7 +339,7 @@ class Connection(FrameReceiver):
 
     def _send_heartbeat(self) -> None:
         """Send a heartbeat and check that the server has sent something."""
-        interval = self._heartbeat.interval or 0
+        interval = self._heartbeat.interval
         self._silent_for = 0 if self._data_received else self._silent_for + interval
         self._data_received = False
         if self._silent_for >= 4 * interval:
@@ -356,8 +352,7 @@ class Connection(FrameReceiver):
         if self._phase is _Phase.OPEN:
             self._phase = _Phase.CLOSING
             self._close_reason = reason, cause
-            if self._heartbeat.running:
-                self._heartbeat.stop()
+            self._heartbeat.stop()
 
     def _abort(self) -> None:
         self._abort_timer = None

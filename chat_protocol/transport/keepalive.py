@@ -11,11 +11,11 @@ from __future__ import annotations
 import socket
 import struct
 from contextlib import suppress
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from chat_protocol.transport.sockets import tcp_socket
 
-__all__ = ["ROUND_SECONDS", "has_vanished", "keep_alive"]
+__all__ = ["ROUND_SECONDS", "has_vanished", "keep_alive", "keep_socket_alive"]
 
 IDLE_SECONDS = 30
 INTERVAL_SECONDS = 10
@@ -30,6 +30,13 @@ ROUND_SECONDS = 10
 _TCP_INFO = struct.Struct("=8B 13I")
 _UNANSWERED = 2
 """Retransmissions or probes."""
+
+
+class SocketOptions(Protocol):
+    """A socket, or what an event loop of asyncio shows of one."""
+
+    def setsockopt(self, level: int, option: int, value: int, /) -> object:
+        """Set an option as socket.socket does."""
 
 
 class _TCPInfo(NamedTuple):
@@ -47,8 +54,12 @@ def keep_alive(transport: Any) -> None:
     Nothing happens on a transport that is not TCP.
     """
     handle = tcp_socket(transport)
-    if handle is None:
-        return
+    if handle is not None:
+        keep_socket_alive(handle)
+
+
+def keep_socket_alive(handle: SocketOptions) -> None:
+    """Set the options of :func:`keep_alive` on a TCP socket."""
     with suppress(OSError):
         handle.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         handle.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)

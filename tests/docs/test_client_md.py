@@ -5,13 +5,22 @@ from __future__ import annotations
 import importlib
 import pkgutil
 import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
 
 import chat_protocol.client
+from chat_protocol import sync
 from chat_protocol.client import State
+from tests.blackbox.server import Server
 from tests.docs.markdown import ROOT, read, sections, table
 
 TEXT = read("client.md")
 SECTIONS = sections(TEXT)
+
+BESIDE_TWISTED = "asyncio, and code that blocks"
 
 UNITS = {"messages": 1, "s": 1, "MiB": 1024 * 1024, "times": 1}
 
@@ -26,7 +35,7 @@ def constants() -> dict[str, float]:
 
 
 def test_it_is_short() -> None:
-    assert len(TEXT.splitlines()) <= 150
+    assert len(TEXT.splitlines()) <= 200
 
 
 def test_the_states_are_those_of_the_client() -> None:
@@ -65,3 +74,29 @@ def test_the_clauses_that_are_named_exist() -> None:
     named = set(re.findall(r"\bS\d+\b", TEXT))
     assert named
     assert [clause for clause in named if f"**{clause}.**" not in protocol] == []
+
+
+def test_the_examples_for_asyncio_and_for_scripts(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    loop, block = re.findall(r"```python\n(.*?)```", SECTIONS[BESIDE_TWISTED], re.DOTALL)
+    with Server(tmp_path, ["--store", "memory:"]) as server:
+        url = f"tcp:127.0.0.1:{server.address[1]}"
+        with sync.connect(url, "bob") as bob:
+            bob.send_to_all("x")
+            exec(block.replace("tcp:localhost:5555", url), {})
+            assert (message := bob.receive(timeout=10)).text == "hello"
+            assert message.sender == "alice"
+            bob.send("alice", "hi")
+            exec(block.replace("tcp:localhost:5555", url), {})
+            assert capsys.readouterr().out == "bob hi\n"
+            program = subprocess.Popen(
+                [sys.executable, "-u", "-c", loop.replace("tcp:localhost:5555", url)],
+                stdout=subprocess.PIPE,
+                text=True,
+            )
+            assert program.stdout is not None
+            bob.send("alice", "to the loop")
+            assert program.stdout.readline() == "bob to the loop\n"
+            program.kill()
+            program.communicate()
