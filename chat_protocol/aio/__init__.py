@@ -19,7 +19,7 @@ reactor of Twisted is installed. The errors are those of :mod:`chat_protocol.err
 """
 
 from chat_protocol.aio.chat import Chat
-from chat_protocol.aio.clock import LoopClock
+from chat_protocol.aio.clock import loop_clock
 from chat_protocol.aio.opening import connect
 
-__all__ = ["Chat", "LoopClock", "connect"]
+__all__ = ["Chat", "connect", "loop_clock"]

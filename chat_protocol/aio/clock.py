@@ -11,7 +11,7 @@ from zope.interface import implementer
 
 from chat_protocol.aio.delayed_call import DelayedCall
 
-__all__ = ["LoopClock"]
+__all__ = ["LoopClock", "loop_clock"]
 
 
 @implementer(IReactorTime)
@@ -19,11 +19,11 @@ class LoopClock:
     """IReactorTime over an event loop; nothing is installed.
 
     Args:
-        loop: the event loop; None: the running one.
+        loop: the event loop.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop | None = None) -> None:
-        self._loop = loop or asyncio.get_running_loop()
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
         self._calls: dict[DelayedCall, None] = {}
 
     def seconds(self) -> float:
@@ -45,3 +45,8 @@ class LoopClock:
 
     def getDelayedCalls(self) -> Sequence[IDelayedCall]:
         return list(self._calls)
+
+
+def loop_clock() -> IReactorTime:
+    """Return a clock of the running event loop, for MemoryServer and others that take one."""
+    return LoopClock(asyncio.get_running_loop())

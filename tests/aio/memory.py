@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from chat_protocol.aio import LoopClock
+from chat_protocol.aio import loop_clock
 from chat_protocol.aio.waiting import result_of
 from chat_protocol.testing import MemoryServer
 
@@ -19,7 +19,7 @@ def run(scenario: Scenario, **options: Any) -> None:
     async def main() -> None:
         faults: list[dict[str, Any]] = []
         asyncio.get_running_loop().set_exception_handler(lambda _, fault: faults.append(fault))
-        server = MemoryServer(LoopClock(), **options)
+        server = MemoryServer(loop_clock(), **options)
         await asyncio.wait_for(scenario(server), 60)
         await result_of(server.stop())
         assert faults == []

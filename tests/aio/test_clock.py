@@ -11,12 +11,12 @@ from twisted.internet.error import AlreadyCalled, AlreadyCancelled
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from zope.interface.verify import verifyObject
 
-from chat_protocol.aio import LoopClock
+from chat_protocol.aio.clock import LoopClock
 
 
 def run(scenario: Callable[[LoopClock], Coroutine[Any, Any, None]]) -> None:
     async def main() -> None:
-        await scenario(LoopClock())
+        await scenario(LoopClock(asyncio.get_running_loop()))
 
     asyncio.run(main())
 

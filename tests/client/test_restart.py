@@ -45,7 +45,7 @@ react(main, sys.argv[1:])
 
 def program() -> str:
     """Return the example with a main function that sends."""
-    (example,) = re.findall(r"```python\n(.*?)```", EXAMPLE.read_text(), re.DOTALL)
+    example, *_ = re.findall(r"```python\n(.*?)```", EXAMPLE.read_text(), re.DOTALL)
     return str(example) + PROGRAM
 
 
