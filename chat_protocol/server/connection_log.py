@@ -30,6 +30,11 @@ class ConnectionLog(Observer):
     def logged_in(self, peer: Peer, session: Session) -> None:
         self._log.info("{peer} logged in{device}", peer=peer.peer, device=_device(session))
 
+    def not_authenticated(self, peer: Peer, name: str) -> None:
+        self._limiter.about(
+            peer, "password", "{peer} gave no right password for {user!a}", LogLevel.info, user=name
+        )
+
     def logged_out(self, peer: Peer, session: Session, why: str) -> None:
         reason = f": {why}" if why else ""
         self._log.info(

@@ -17,7 +17,12 @@ from chat_protocol.domain.names import canonical_username, check_new_username
 from chat_protocol.domain.peer import IConnection
 from chat_protocol.domain.queries import Lookup
 from chat_protocol.domain.users import Claim, Session
-from chat_protocol.errors import InvalidUsername, Unavailable, UserAlreadyLogged
+from chat_protocol.errors import (
+    AuthenticationFailed,
+    InvalidUsername,
+    Unavailable,
+    UserAlreadyLogged,
+)
 from chat_protocol.server.authentication import Authenticator, certifies
 from chat_protocol.server.peer import Observer, Peer
 from chat_protocol.server.presence import PresenceFeed
@@ -43,7 +48,7 @@ class LoginProcedure:
         rate_limiter: counts logins.
         authenticator: checks passwords and certificates; None: none is needed.
         certified_name: returns the name in the certificate that a client has shown, or None.
-        observers: are told of each new session.
+        observers: are told of each new session, and of each login without the right password.
         presence: is told of each user who comes online.
         distrust_tokens: lets no token stand for a password; called when the passwords were read
             again.
@@ -155,7 +160,12 @@ class LoginProcedure:
         if password is None and login.shown and authenticator.takes_passwords:
             # The token may stand for it.
             return login._replace(needs_proof=True)
-        verified = await authenticator.check(peer.host, name, password, login.version)
+        try:
+            verified = await authenticator.check(peer.host, name, password, login.version)
+        except AuthenticationFailed:
+            for observer in self._observers:
+                observer.not_authenticated(peer, name)
+            raise
         return login._replace(verified=verified)
 
     async def _check_name(self, name: str) -> None:

@@ -130,6 +130,9 @@ class Observer:
     def logged_in(self, peer: Peer, session: Session) -> None:
         """Note that a session has begun."""
 
+    def not_authenticated(self, peer: Peer, name: str) -> None:
+        """Note that a login has not shown that it is the user."""
+
     def logged_out(self, peer: Peer, session: Session, why: str) -> None:
         """Note that a session has ended. ``why`` is empty if the client ended it."""
 

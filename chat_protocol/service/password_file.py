@@ -43,7 +43,8 @@ class PasswordFile:
         checks: runs the checks of hashes.
 
     Raises:
-        PasswordFileUnusable: the file cannot be read, or has a hash that cannot be checked.
+        PasswordFileUnusable: the file cannot be read, or a line is no password, or a hash that
+            cannot be checked.
     """
 
     log = Logger(namespace="chat_protocol.service")
@@ -116,6 +117,10 @@ class PasswordFile:
                     if fields:
                         _check(fields[0], number)
                         passwords.setdefault(name, fields[0])
+                    elif name and not name.startswith(b"#"):
+                        raise PasswordFileUnusable(
+                            f"line {number} is not name:password, nor a comment (#)"
+                        )
         except OSError as error:
             raise PasswordFileUnusable(error.strerror or str(error)) from error
         return passwords

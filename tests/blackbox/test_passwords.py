@@ -37,10 +37,12 @@ def test_hashes_and_older_lines_let_in_beside_a_crowd_of_guessers(
 ) -> None:
     lines = [b"%s:%s\n" % (name, hash_password(b"right", scheme)) for name in (b"alice", b"bob")]
     (tmp_path / "passwords").write_bytes(b"".join(lines) + b"carol:plain\n")
-    address = start_server("--auth", "file:passwords").address
+    server = start_server("--auth", "file:passwords")
+    address = server.address
     guessers = [Guesser(address, f"guessed {n}", "right") for n in range(_GUESSERS)]
     assert Guesser(address, "alice", "right").code() == Code.OK
     assert Guesser(address, "alice", "wrong").code() == Code.AUTHENTICATION_FAILED
+    server.wait_for_log("gave no right password for 'guessed ")
     assert Guesser(address, "carol", "plain").code() == Code.OK
     assert Guesser(address, "carol", "right").code() == Code.AUTHENTICATION_FAILED
     assert Guesser(address, "bob", "right").code() == Code.OK

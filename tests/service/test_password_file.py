@@ -176,6 +176,12 @@ def test_a_hash_that_cannot_be_checked_is_named(tmp_path: Path, line: bytes, why
         PasswordFile(str(path), PasswordChecks(at_once))
 
 
+def test_a_file_of_something_else_is_no_password_file(path: Path) -> None:
+    path.write_bytes(b"# users\n\nalice:secret\n-----BEGIN CERTIFICATE-----\n")
+    with pytest.raises(PasswordFileUnusable, match="line 4 is not name:password"):
+        PasswordFile(str(path), PasswordChecks(at_once))
+
+
 def test_argon2_hashes_need_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "passwords"
     path.write_bytes(b"alice:" + password_hash.hash_password(b"x", "argon2id"))

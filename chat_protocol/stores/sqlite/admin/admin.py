@@ -194,7 +194,7 @@ def _reading(path: str, old: bool = False) -> Iterator[sqlite3.Connection]:
                 )
             yield connection
     except (sqlite3.Error, *DAMAGE) as error:
-        raise StoreUnusable(f"cannot read {describe(error, path)}") from error
+        raise StoreUnusable(f"the store cannot be read: {describe(error, path)}") from error
 
 
 def _last_offset(path: str) -> int:
@@ -221,7 +221,7 @@ def _maintaining(path: str) -> Iterator[MaintenanceDatabase]:
     try:
         yield database
     except (sqlite3.Error, *DAMAGE) as error:
-        raise StoreUnusable(f"cannot change {describe(error, path)}") from error
+        raise StoreUnusable(f"the store cannot be changed: {describe(error, path)}") from error
     finally:
         database.close()
 
