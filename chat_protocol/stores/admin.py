@@ -26,7 +26,8 @@ class UserRecord:
     last_login: int
     """Nanoseconds since the epoch."""
     waiting: int
-    """Messages in the mailbox, those to everyone included."""
+    """Messages in the mailbox: some device has not acknowledged them. Those to everyone count,
+    own copies do not."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class DeviceRecord:
     """Empty: the unnamed device."""
     ended: int | None
     """When its last session ended, in nanoseconds since the epoch. None: it is online, or that is
-    not known."""
+    not known, as of a user's only device."""
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,19 @@ from chat_protocol.errors import StoreUnusable, UserNotFound
 from chat_protocol.stores.admin import StoreAdmin
 from chat_protocol.stores.sqlite.admin.admin import SQLiteAdmin
 from tests.stores.conftest import sqlite_store
-from tests.stores.helpers import commit, log_in, message, now, page, register, run, texts
+from tests.stores.helpers import (
+    commit,
+    last_of,
+    log_in,
+    message,
+    now,
+    page,
+    position,
+    publication,
+    register,
+    run,
+    texts,
+)
 
 
 class Kind:
@@ -61,6 +73,24 @@ def test_devices_are_listed(kind: Kind) -> None:
     assert names(kind, "bob") == [""]
     with pytest.raises(UserNotFound):
         kind.admin.devices("nobody")
+
+
+def test_what_some_device_has_not_received_is_pending(kind: Kind) -> None:
+    store = kind.opened()
+    alice, bob = register(store, "alice", "bob")
+    log_in(store, alice, "phone")
+    commit(store, run(bob, alice, "1", "2"), publication(bob, "to all"))
+    commit(store, run(alice, bob, "a copy"))
+    commit(store, positions=position(alice, last_of(page(store, alice))))
+    now(store.close())
+    assert {one.name: one.waiting for one in kind.admin.users()} == {"alice": 3, "bob": 1}
+
+
+def test_the_end_of_an_only_device_is_not_known(kind: Kind) -> None:
+    make_users(kind)
+    kind.admin.forget_device("alice", "phone")
+    kind.admin.forget_device("alice", "")
+    assert [one.ended for one in kind.admin.devices("alice")] == [None]
 
 
 def test_a_device_is_forgotten_but_not_the_last_one(kind: Kind) -> None:

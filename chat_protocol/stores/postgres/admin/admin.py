@@ -28,9 +28,15 @@ from chat_protocol.stores.postgres.upgrade import SCHEMA_VERSION, current_versio
 __all__ = ["PostgresAdmin"]
 
 _USERS = """
-SELECT name, last_login, waiting + (
-    SELECT count(*) FROM message WHERE scope = 1 AND sender <> account.id AND "offset" > position
-) FROM account
+SELECT name, last_login, CASE WHEN account.device IS NULL THEN (
+    SELECT count(*) FROM inbox WHERE user_id = account.id
+) ELSE waiting END + (
+    SELECT count(*) FROM message WHERE scope = 1 AND sender <> account.id
+    AND "offset" > coalesce(least_received, account.position)
+) FROM account LEFT JOIN LATERAL (
+    SELECT min(position) AS least_received FROM device
+    WHERE account.device IS NULL AND user_id = account.id
+) AS d ON true
 """
 
 _DEVICES = """
@@ -167,7 +173,9 @@ def _devices(connection: psycopg.Connection[Any], name: str) -> list[DeviceRecor
     if only == 0:
         return [DeviceRecord("", None)]
     rows = connection.execute(_DEVICES, (user_id, only, only)).fetchall()
-    return [DeviceRecord(device, ended) for device, ended in rows]
+    # Nothing is written for the sessions of an only device.
+    alone = len(rows) == 1
+    return [DeviceRecord(device, None if alone else ended) for device, ended in rows]
 
 
 class PostgresAdmin:
@@ -262,13 +270,15 @@ class PostgresAdmin:
 
     def users(self) -> Iterator[UserRecord]:
         with self._snapshot() as connection, connection.cursor("users") as cursor:
-            cursor.execute(f"{_USERS} ORDER BY name".encode())
+            cursor.execute(f"{_USERS} ORDER BY account.name".encode())
             for name, last_login, waiting in cursor:
                 yield UserRecord(name, last_login, waiting)
 
     def user(self, name: str) -> tuple[UserRecord, int]:
         with self._snapshot() as connection:
-            row = connection.execute(f"{_USERS} WHERE name = %s".encode(), (name,)).fetchone()
+            row = connection.execute(
+                f"{_USERS} WHERE account.name = %s".encode(), (name,)
+            ).fetchone()
             if row is None:
                 raise UserNotFound(f"there is no user {name}")
             return UserRecord(*row), removal.count_messages(connection, name)

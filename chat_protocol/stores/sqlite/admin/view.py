@@ -112,7 +112,9 @@ class View:
         rows = self._execute(_DEVICES, (user_id,)).fetchall()
         if not rows and not count:
             return [DeviceRecord("", None)]
-        return [DeviceRecord(device.decode(), ended) for device, ended in rows]
+        # Nothing is written for the sessions of an only device.
+        only = len(rows) == 1
+        return [DeviceRecord(device.decode(), None if only else ended) for device, ended in rows]
 
     def _messages_of(self, user_id: int) -> Ranges:
         """Return the offsets of the messages from and to a user, but for those of others to all."""
