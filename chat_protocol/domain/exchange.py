@@ -7,17 +7,16 @@ grow with the load, and no message waits for a timer. The way of a message:
 2. At the end of the turn (domain/turn.py) the store gets a batch. It admits and stores the message,
    with SQLite and PostgreSQL in a thread of its own.
 3. At the end of the turn in which that is done, the message is delivered to sessions that can take
-   it (domain/delivery.py), its sender is answered, and the outputs are flushed. Other sessions read
-   it from the mailbox later.
+   it, and its sender is answered (domain/fan_out.py, domain/delivery.py). The outputs are flushed.
+   Other sessions read the message from the mailbox later (domain/reads.py).
 
 Only the store's part runs in other threads.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable
 from enum import Enum, auto
-from typing import TypeAlias
 
 from twisted.internet.defer import Deferred, fail
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
@@ -25,8 +24,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from chat_protocol.domain.delivery import Delivery
-from chat_protocol.domain.entries import Entry
-from chat_protocol.domain.fair_queue import FairQueue
+from chat_protocol.domain.fan_out import FanOut
 from chat_protocol.domain.limits import Limits
 from chat_protocol.domain.logins import Logins
 from chat_protocol.domain.messages import Batch, Message, PositionKey
@@ -34,15 +32,14 @@ from chat_protocol.domain.metrics import Meter
 from chat_protocol.domain.outage import Outage
 from chat_protocol.domain.ports import ISharedStore, IStore
 from chat_protocol.domain.queries import Page, Query
+from chat_protocol.domain.reads import Reads
 from chat_protocol.domain.turn import Turn
+from chat_protocol.domain.unanswered import Unanswered
 from chat_protocol.domain.users import Session, User
 from chat_protocol.errors import OutcomeUnknown, Unavailable
-from chat_protocol.wire.codec import encode_answers
 from chat_protocol.wire.codes import Code
 
 __all__ = ["POSITION_SECONDS", "Exchange"]
-
-_Asked: TypeAlias = "tuple[Query, Deferred[None]]"
 
 POSITION_SECONDS = 0.1
 """Longest time in seconds until a position that has moved goes to the store. A batch takes it along
@@ -88,36 +85,34 @@ class Exchange:
         nobody_waits: Callable[[], bool] | None = None,
     ) -> None:
         self._store = store
-        self._shared = ISharedStore.providedBy(store)
         self._turn = turn
-        self._limits = limits
         self._clock = clock
-        self._online = online
         self._check_lease = check_lease
         self._meter = meter
         self._nobody_waits = nobody_waits
         self._outage = Outage(clock)
         self._phase = _Phase.IDLE
-        self.backlog = 0
-        """Bytes of messages that are not answered yet."""
-        self._paused: set[Session] = set()
+        self._unanswered = Unanswered(limits)
         self._messages: list[Message] = []
         self._stored: list[Message] = []
         """Messages whose outcome is known, and that are still to be delivered and answered."""
         self.logins = Logins(store, turn.request)
         self._positions: dict[PositionKey, int] = {}
-        self._pages: list[tuple[Delivery, Page]] = []
-        self._draining: dict[PositionKey, list[tuple[Delivery, Page]]] = {}
-        """By the key of a delivery whose session has ended, and whose connection still takes what
-        was written: pages that wait for that."""
-        self._failed_pages: list[Delivery] = []
-        self._queries: list[_Asked] = []
-        """Those that are answered quickly."""
-        self._long_queries: FairQueue[_Asked] = FairQueue()
         self._idle: list[Deferred[None]] = []
         self._position_timer: IDelayedCall | None = None
         self._retry_timer: IDelayedCall | None = None
+        self._reads = Reads(
+            store, limits, online, self.unstored_position, turn.request, self._store_failed, meter
+        )
+        self._fan_out = FanOut(
+            ISharedStore.providedBy(store), limits, online, self._unanswered, meter
+        )
         turn.end = self.end_of_turn
+
+    @property
+    def backlog(self) -> int:
+        """Bytes of messages that are not answered yet."""
+        return self._unanswered.size
 
     # Requests of the sessions.
 
@@ -128,33 +123,19 @@ class Exchange:
             if self._meter is not None:
                 self._meter.came()
         self._messages.append(message)
-        session = message.sender
-        session.outstanding += message.size
-        self.backlog += message.size
-        if (
-            session.outstanding > self._limits.session_backlog
-            or self.backlog > self._limits.store_backlog
-        ):
-            session.connection.pause(self)
-            self._paused.add(session)
+        self._unanswered.add(message)
 
     def read_page(self, delivery: Delivery, page: Page) -> None:
         """Read a page behind all that is stored by then; see domain.delivery.Mailboxes."""
-        before = self._draining.get(delivery.key)
-        if before is not None:
-            before.append((delivery, page))
-            return
-        self._pages.append((delivery, page))
-        self._turn.request()
+        self._reads.read_page(delivery, page)
 
     def draining(self, delivery: Delivery) -> None:
         """See domain.delivery.Mailboxes."""
-        self._draining[delivery.key] = []
+        self._reads.draining(delivery)
 
     def drained(self, delivery: Delivery) -> None:
         """See domain.delivery.Mailboxes."""
-        for other, page in self._draining.pop(delivery.key, ()):
-            self.read_page(other, page)
+        self._reads.drained(delivery)
 
     def move(self, delivery: Delivery) -> None:
         self._positions[delivery.key] = delivery.position
@@ -176,13 +157,7 @@ class Exchange:
 
         Fires when the query is filled in. Fails with Unavailable if the store cannot be read.
         """
-        answered: Deferred[None] = Deferred()
-        if share is None:
-            self._queries.append((query, answered))
-        else:
-            self._long_queries.push(share, (query, answered))
-        self._turn.request()
-        return answered
+        return self._reads.query(query, share)
 
     def when_idle(self) -> Deferred[None]:
         """Wait until everything is stored, answered and flushed, positions included.
@@ -216,8 +191,8 @@ class Exchange:
             self._begin()
         if self._stored:
             stored, self._stored = self._stored, []
-            self._deliver(stored)
-            self._answer(stored)
+            self._fan_out.deliver(stored)
+            self._fan_out.answer(stored)
         self._turn.flush()
         if self._idle:
             self._tell_idle()
@@ -230,15 +205,11 @@ class Exchange:
         if self.logins.leaving:
             return True
         # A login counts the messages behind the position, and a stop leaves no position unstored.
-        due = self._position_timer is None or self._has_queries or self._idle
+        due = self._position_timer is None or self._reads.has_queries or self._idle
         return bool(self._positions and due)
 
     def _has_work(self) -> bool:
-        return bool(self._pages or self._has_queries) or self._has_changes()
-
-    @property
-    def _has_queries(self) -> bool:
-        return bool(self._queries or self._long_queries)
+        return bool(self._reads) or self._has_changes()
 
     def _begin(self) -> None:
         """Start to store the next batch, and to read what was asked for."""
@@ -250,7 +221,7 @@ class Exchange:
             if self._nobody_waits is not None:
                 batch.nobody_waits = self._nobody_waits
             committing = self._commit(batch)
-            if self._succeeded(committing) and not (self._pages or self._has_queries):
+            if self._succeeded(committing) and not self._reads:
                 # Without a coroutine: it would cost more than the rest of a turn with one message.
                 self._committed(batch)
                 if self._has_work():
@@ -283,10 +254,7 @@ class Exchange:
             if batch is not None and committing is not None:
                 await self._settle(batch, committing)
             self._phase = _Phase.READING
-            if self._pages:
-                await self._read_pages()
-            if self._has_queries:
-                await self._answer_queries()
+            await self._reads.run()
         finally:
             self._phase = _Phase.IDLE
             # A turn that is ending delivers what was stored meanwhile by itself.
@@ -295,6 +263,16 @@ class Exchange:
 
     def _broken(self, failure: Failure) -> None:
         self.log.failure("The exchange failed", failure)
+
+    def _tell_idle(self) -> None:
+        if self._phase is not _Phase.IDLE:
+            return
+        if self._stored or self._has_work():
+            self._turn.request()
+            return
+        idle, self._idle = self._idle, []
+        for one in idle:
+            one.callback(None)
 
     # The outcome of a batch.
 
@@ -373,12 +351,11 @@ class Exchange:
         dropped = batch.messages + [one for one in self._messages if one.sender in senders]
         self._messages = [one for one in self._messages if one.sender not in senders]
         for message in dropped:
-            message.sender.outstanding -= message.size
-            self.backlog -= message.size
+            self._unanswered.remove(message)
         for session in senders:
             session.connection.abort()
-        self._paused -= senders
-        self._resume_senders()
+        self._unanswered.forget(senders)
+        self._unanswered.resume()
 
     def _store_failed(self, error: Exception) -> None:
         """Schedule a retry, and log that the store has failed, at most once a minute."""
@@ -406,192 +383,12 @@ class Exchange:
 
     def _retry(self) -> None:
         self._retry_timer = None
-        failed, self._failed_pages = self._failed_pages, []
-        for delivery in failed:
-            delivery.page_failed()
+        self._reads.retry()
         self._turn.request()
 
     def _positions_due(self) -> None:
         self._position_timer = None
         self._turn.request()
-
-    # Delivering and answering.
-
-    def _deliver(self, messages: list[Message]) -> None:
-        """Write messages to recipients who are online. Others get them from the mailbox later."""
-        count = 0
-        for message in messages:
-            if message.offset:
-                try:
-                    count += self._deliver_message(message)
-                except Exception:
-                    self._fault(message.sender, "A message of {peer} met a fault")
-        if count and self._meter is not None:
-            self._meter.delivered(count)
-
-    def _deliver_message(self, message: Message) -> int:
-        """Return how many deliveries were written: sessions times messages."""
-        entry, recipients = message.entry(), message.audience.recipients
-        delivers = b""
-        count = 0
-        for user in recipients or self._everyone_but(message.sender.user):
-            if not user.id:
-                self._learn(message)
-            # A shared store notifies the nodes of the recipients, this one included.
-            if self._shared:
-                continue
-            for session in user.sessions:
-                try:
-                    if session.version == 1:
-                        frames = entry.messages_for(user.name)
-                        data = frames[0] if len(frames) == 1 else b"".join(frames)
-                    else:
-                        data = delivers = delivers or message.delivers()
-                    count += session.delivery.deliver(entry, data)
-                except Exception:
-                    self._fault(session, "A delivery to {peer} met a fault")
-        if message.copied and not self._shared:
-            count += self._deliver_copies(message, entry, delivers)
-        return count * message.accepted
-
-    def _deliver_copies(self, message: Message, entry: Entry, delivers: bytes) -> int:
-        """Write a message to the other devices of its sender."""
-        count = 0
-        for session in message.sender.user.sessions:
-            if session.device == message.sender.device:
-                continue
-            try:
-                if session.version == 1:
-                    session.delivery.pass_over(entry)
-                else:
-                    delivers = delivers or message.delivers()
-                    count += session.delivery.deliver(entry, delivers)
-            except Exception:
-                self._fault(session, "A delivery to {peer} met a fault")
-        return count
-
-    def _everyone_but(self, sender: User) -> list[User]:
-        return [user for user in self._online() if user is not sender]
-
-    def _learn(self, message: Message) -> None:
-        """Keep the ids of the recipients, and keep the audience at hand."""
-        audience = message.audience
-        for user, user_id in zip(audience.recipients, message.recipient_ids, strict=True):
-            user.id = user_id
-        message.sender.remember(audience, self._limits)
-
-    def _answer(self, messages: list[Message]) -> None:
-        """Answer messages."""
-        for message in messages:
-            self._answer_message(message)
-        if self._paused:
-            self._resume_senders()
-
-    def _answer_message(self, message: Message) -> None:
-        sender, ids, accepted = message.sender, message.correlation_ids, message.accepted
-        sender.outstanding -= message.size
-        self.backlog -= message.size
-        try:
-            if accepted == len(ids):
-                sender.output.write(encode_answers(Code.OK, ids, message.version))
-                return
-            if accepted:
-                sender.output.write(encode_answers(Code.OK, ids[:accepted], message.version))
-            code, detail = message.refusal, message.detail
-            if code is Code.ERROR:
-                # The store has logged a fault, and it is not known whether it stored the message.
-                sender.connection.abort()
-                return
-            answers = encode_answers(code, ids[accepted:], message.version, detail)
-            sender.output.write(answers)
-            sender.connection.refused(code, len(ids) - accepted, detail)
-        except Exception:
-            self._fault(sender, "An answer to {peer} met a fault")
-
-    def _fault(self, session: Session, what: str, failure: Failure | None = None) -> None:
-        """Log a fault, by default the current exception, and end the connection concerned."""
-        self.log.failure(what, failure, peer=session.user.name)
-        session.connection.abort()
-
-    def _resume_senders(self) -> None:
-        if self.backlog > self._limits.store_backlog // 2:
-            return
-        threshold = self._limits.session_backlog // 2
-        for session in [one for one in self._paused if one.outstanding <= threshold]:
-            self._paused.discard(session)
-            try:
-                session.connection.resume(self)
-            except Exception:
-                self._fault(session, "A request of {peer} met a fault")
-
-    def _tell_idle(self) -> None:
-        if self._phase is not _Phase.IDLE:
-            return
-        if self._stored or self._has_work():
-            self._turn.request()
-            return
-        idle, self._idle = self._idle, []
-        for one in idle:
-            one.callback(None)
-
-    # Reading.
-
-    async def _read_pages(self) -> None:
-        count = self._limits.pages_at_once
-        asked, self._pages = self._pages[:count], self._pages[count:]
-        wanted = [(delivery, page) for delivery, page in asked if not delivery.closed]
-        for delivery, page in wanted:
-            # The position may have moved since it was stored.
-            page.after = max(page.after, self.unstored_position(delivery.key))
-        if not wanted:
-            return
-        errors = await self._read([page for _, page in wanted])
-        for (delivery, page), error in zip(wanted, errors, strict=True):
-            if error is None:
-                try:
-                    delivery.page_read(page)
-                except Exception:
-                    self._fault_of(delivery, Failure())  # type: ignore[no-untyped-call]
-            elif isinstance(error, Unavailable):
-                self._failed_pages.append(delivery)
-            else:
-                self._fault_of(delivery, Failure(error))  # type: ignore[no-untyped-call]
-
-    def _fault_of(self, delivery: Delivery, failure: Failure) -> None:
-        """End the connection of a delivery that met a fault."""
-        for user in self._online():
-            for session in user.sessions:
-                if session.delivery is delivery:
-                    self._fault(session, "A delivery to {peer} met a fault", failure)
-
-    async def _answer_queries(self) -> None:
-        count = self._limits.pages_at_once
-        asked, self._queries = self._queries[:count], self._queries[count:]
-        if self._long_queries:
-            asked.append(self._long_queries.pop())
-        errors = await self._read([query for query, _ in asked])
-        for (_, answered), error in zip(asked, errors, strict=True):
-            if error is None:
-                answered.callback(None)
-            else:
-                answered.errback(Unavailable("the store cannot be read now, try again"))
-
-    async def _read(self, queries: Sequence[Query]) -> list[Exception | None]:
-        """Have queries answered; return the error of each.
-
-        If they fail together they are asked one by one, so that one which cannot be answered does
-        not concern the others.
-        """
-        try:
-            await self._store.read(queries)
-        except Exception as error:
-            if len(queries) > 1:
-                return [one for query in queries for one in await self._read([query])]
-            self._store_failed(error)
-            return [error]
-        if self._meter is not None:
-            self._meter.read(queries)
-        return [None] * len(queries)
 
 
 def _parts(batch: Batch) -> list[Batch]:

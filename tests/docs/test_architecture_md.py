@@ -54,7 +54,7 @@ def test_the_steps_of_the_end_of_a_turn_are_in_their_order() -> None:
     steps = line.split(" -> ")
     assert steps == ["lease", "positions", "admission", "commit", "deliver", "answer", "flush"]
     source = inspect.getsource(Exchange.end_of_turn)
-    calls = ["._check_lease()", "._begin()", "._deliver(", "._answer(", ".flush()"]
+    calls = ["._check_lease()", "._begin()", ".deliver(", ".answer(", ".flush()"]
     places = [source.index(call) for call in calls]
     assert places == sorted(places)
     explained = ", ".join(re.findall(r"^   - \*([^*]+)\*: ", TEXT, re.MULTILINE))

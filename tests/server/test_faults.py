@@ -8,8 +8,7 @@ import pytest
 from twisted.internet.defer import Deferred, fail
 from twisted.python.failure import Failure
 
-from chat_protocol.domain import admission
-from chat_protocol.domain import exchange as exchange_module
+from chat_protocol.domain import admission, fan_out
 from chat_protocol.domain.delivery import Delivery
 from chat_protocol.domain.messages import Batch
 from chat_protocol.errors import OutcomeUnknown
@@ -210,7 +209,7 @@ def test_a_fault_while_a_message_is_answered(
             one.correlation_ids[0] = b"bobs"
         submit(one)
 
-    monkeypatch.setattr(exchange_module, "encode_answers", faulty)
+    monkeypatch.setattr(fan_out, "encode_answers", faulty)
     monkeypatch.setattr(server.factory.exchange, "submit", submitted)
     everybody_writes_to_everybody(server, peers)
     assert_only(server, peers, "bob", NAMES)
