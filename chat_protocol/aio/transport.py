@@ -52,7 +52,6 @@ class LoopTransport:
 
     def abortConnection(self) -> None:
         """Close the connection now."""
-        self._pending.clear()
         self._transport.abort()
 
     def getPeer(self) -> IAddress:

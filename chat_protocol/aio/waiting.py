@@ -22,15 +22,16 @@ async def result_of(deferred: Deferred[T], give_back: Callable[[T], object] | No
         give_back: called with a result that arrived when the caller was canceled already.
     """
     results: list[Any] = []
-    deferred.addBoth(results.append)
+    waiting: asyncio.Future[None] | None = None
+
+    def arrived(result: Any) -> None:
+        results.append(result)
+        if waiting is not None and not waiting.done():
+            waiting.set_result(None)
+
+    deferred.addBoth(arrived)
     if not results:
         waiting = asyncio.get_running_loop().create_future()
-
-        def wake(_: object) -> None:
-            if not waiting.done():
-                waiting.set_result(None)
-
-        deferred.addBoth(wake)
         try:
             await waiting
         except asyncio.CancelledError:

@@ -126,7 +126,7 @@ def test_messages_of_blocks_that_fail_together_keep_their_order() -> None:
                     await asyncio.sleep(after)
                     raise LookupError
 
-            failing = [asyncio.create_task(fail(after)) for after in (0.02, 0.04)]
+            failing = [asyncio.create_task(fail(after)) for after in (0.04, 0.02)]
             await alice.send("alice", "one")
             await alice.send("alice", "two")
             await asyncio.wait(failing)

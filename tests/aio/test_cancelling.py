@@ -12,6 +12,7 @@ from twisted.internet.defer import Deferred
 from chat_protocol.aio import connect
 from chat_protocol.aio.chat import Chat
 from chat_protocol.aio.waiting import result_of
+from chat_protocol.client import ReceivedMessage
 from chat_protocol.testing import MemoryServer
 from tests.aio.memory import quiet, run
 
@@ -75,6 +76,20 @@ def test_cancellation_cancels_a_deferred_and_raises_its_errors_to_nobody() -> No
         assert len(cancelled) == 1
 
     asyncio.run(main())
+
+
+def test_a_message_that_a_canceled_receiver_leaves_goes_to_the_next_one() -> None:
+    async def scenario(server: MemoryServer) -> None:
+        async with connect(server.endpoint(), "alice") as alice:
+            first, second = (asyncio.create_task(alice.receive()) for _ in range(2))
+            await quiet(server)
+            message = ReceivedMessage("bob", "hello", 0, ("alice",))
+            alice._client._inbox.put(message, 1)
+            first.cancel()
+            assert await asyncio.wait_for(second, 5) == message
+            assert first.cancelled()
+
+    run(scenario)
 
 
 def test_receivers_that_are_canceled_at_random_lose_nothing() -> None:

@@ -41,6 +41,20 @@ def test_calls_come_in_the_order_of_their_times() -> None:
     run(scenario)
 
 
+def test_calls_that_are_due_at_once_keep_their_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scenario(clock: LoopClock) -> None:
+        calls: list[int] = []
+        monkeypatch.setattr(asyncio.get_running_loop(), "time", lambda: 1000.0)
+        for number in range(10):
+            clock.callLater(0, calls.append, number)
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        monkeypatch.undo()
+        assert calls == list(range(10))
+
+    run(scenario)
+
+
 def test_a_canceled_call_is_not_made() -> None:
     async def scenario(clock: LoopClock) -> None:
         calls: list[str] = []

@@ -10,6 +10,7 @@ again. In the end every message must have reached each recipient once, each send
     python -m tests.fault.promise --store postgresql --nodes 3 --standby --kills 15 --harms 15 \
         --database-kills 5 --standby-faults 15
     python -m tests.fault.promise --devices 4                   # of one user to four devices
+    python -m tests.fault.promise --client aio                  # the client for asyncio
     python -m tests.fault.promise --without-deduplication       # has to fail
 
 With ``--standby`` PostgreSQL has a synchronous standby. It stalls, and server processes that wait
@@ -24,6 +25,7 @@ With ``--version-1`` some users receive with version 1, past the proxy: each mes
 from __future__ import annotations
 
 import argparse
+import asyncio
 import os
 import subprocess
 import sys
@@ -36,6 +38,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+from twisted.internet import asyncioreactor
 from twisted.internet.defer import Deferred, DeferredSemaphore, gatherResults
 from twisted.internet.endpoints import TCP4ClientEndpoint, TCP4ServerEndpoint, connectProtocol
 from twisted.internet.error import ConnectError
@@ -51,12 +54,14 @@ from chat_protocol.wire.codec import decode, encode
 from chat_protocol.wire.codes import Code
 from chat_protocol.wire.commands import Login, Message
 from tests.blackbox.server import free_port
+from tests.fault.aio_client import AioClient
 from tests.fault.proxy import ChaosProxy
 from tests.stores.postgres.server import PostgresServer
 from tests.stores.postgres.standby import INTERRUPTIONS, Standby
 
 HOST = "127.0.0.1"
 PASSWORD = "secret"
+CLIENTS = ("twisted", "aio")
 STORES = {"sqlite": "sqlite:chat.db", "memory": "memory:"}
 IN_FLIGHT = 20
 HEARTBEAT = 2
@@ -104,7 +109,14 @@ class User:
     """A device of a user: sends at random and writes down what it gets."""
 
     def __init__(
-        self, name: str, device: str, names: list[str], reactor: Any, port: int, random: Random
+        self,
+        name: str,
+        device: str,
+        names: list[str],
+        reactor: Any,
+        port: int,
+        random: Random,
+        client: str = "twisted",
     ) -> None:
         self.name = name
         self.device = device
@@ -122,18 +134,19 @@ class User:
         self.unavailable: set[int] = set()
         """What the server said that it has not stored."""
         self.unanswered: set[Deferred[None]] = set()
-        endpoint = TCP4ClientEndpoint(reactor, HOST, port, timeout=5)
-        self.service = ChatClient(
-            endpoint,
-            name,
-            reactor,
-            heartbeat=HEARTBEAT,
-            window=WINDOW,
-            max_delay=MAX_DELAY,
-            random=random,
-            device=device,
-            password=PASSWORD,
-        )
+        options: dict[str, Any] = {
+            "heartbeat": HEARTBEAT,
+            "window": WINDOW,
+            "max_delay": MAX_DELAY,
+            "device": device,
+            "password": PASSWORD,
+        }
+        self.service: Any
+        if client == "aio":
+            self.service = AioClient(f"tcp:{HOST}:{port}", name, **options)
+        else:
+            endpoint = TCP4ClientEndpoint(reactor, HOST, port, timeout=5)
+            self.service = ChatClient(endpoint, name, reactor, random=random, **options)
         self.taking = self.service.consume(self._take)
 
     async def go(self) -> None:
@@ -326,6 +339,7 @@ async def run(reactor: Any, options: argparse.Namespace) -> None:
             reactor,
             port.getHost().port,
             random,
+            options.client,
         )
         for number, name in enumerate(names)
         for device in range(1 + number % options.devices)
@@ -334,7 +348,7 @@ async def run(reactor: Any, options: argparse.Namespace) -> None:
         user.service.startService()
     await gatherResults([user.service.send(user.name, f"{user.label}:hello") for user in users])
     print(
-        f"seed {options.seed}, {options.users} users, store {options.store},"
+        f"seed {options.seed}, {options.users} users of {options.client}, store {options.store},"
         f" {options.nodes} nodes, in {folder}"
     )
 
@@ -446,6 +460,9 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--harms", type=int, default=100, help="acts of the proxy [100]")
     parser.add_argument("--users", type=int, default=6, help="users that send and receive [6]")
     parser.add_argument("--devices", type=int, default=1, help="devices of a user, at most [1]")
+    parser.add_argument(
+        "--client", choices=CLIENTS, default="twisted", help="what the users run [twisted]"
+    )
     parser.add_argument("--version-1", type=int, default=0, help="users of version 1 [0]")
     parser.add_argument("--rate", type=float, default=40, help="messages a second of each [40]")
     parser.add_argument("--store", choices=(*STORES, "postgresql"), default="sqlite")
@@ -477,4 +494,7 @@ def main(reactor: Any, *arguments: str) -> Deferred[None]:
 
 
 if __name__ == "__main__":
+    if parse(sys.argv[1:]).client == "aio":
+        # The proxy and the users share an event loop.
+        asyncioreactor.install(asyncio.new_event_loop())
     react(main, sys.argv[1:])

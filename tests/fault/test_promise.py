@@ -26,6 +26,8 @@ def promise(*arguments: str) -> subprocess.CompletedProcess[str]:
         ("--kills", "5", "--harms", "15"),
         ("--kills", "5", "--harms", "15", "--devices", "4", "--version-1", "2", "--rate", "10"),
         ("--store", "memory", "--kills", "0", "--harms", "30"),
+        ("--client", "aio", "--kills", "5", "--harms", "15"),
+        ("--client", "aio", "--kills", "5", "--harms", "15", "--devices", "4", "--rate", "10"),
     ],
 )
 def test_each_message_arrives_once_and_in_order(arguments: tuple[str, ...]) -> None:
