@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import signal
@@ -55,6 +56,25 @@ def test_a_result_that_nobody_gets_is_given_back() -> None:
     thread.close()
     with pytest.raises(NotConnected):
         thread.run(arrive)
+
+
+def test_an_interrupted_call_finishes_before_the_thread_ends() -> None:
+    thread = LoopThread()
+    steps: list[str] = []
+    logging_out = threading.Event()
+
+    async def log_out_late() -> None:
+        try:
+            await asyncio.sleep(60)
+        finally:
+            logging_out.set()
+            await asyncio.sleep(0.2)
+            steps.append("logged out")
+
+    interrupted(lambda: thread.run(log_out_late))
+    assert logging_out.wait(10)
+    thread.close()
+    assert steps == ["logged out"]
 
 
 def test_a_block_that_is_interrupted_gets_its_message_again(url: str) -> None:
