@@ -41,6 +41,7 @@ from chat_protocol.wire.commands import (
     Deliver,
     Heartbeat,
     HistoryAnswer,
+    Login,
     Login2,
     LoginAnswer,
     Message,
@@ -150,17 +151,27 @@ class Connection(FrameReceiver):
         """Whether requests can be sent."""
         return self._phase is _Phase.OPEN
 
-    async def log_in(self, username: str, properties: dict[str, str]) -> LoginResult:
+    async def log_in(self, username: str, properties: dict[str, str] | None) -> LoginResult:
         """Log in with version 2, or with version 1 if the server does not know version 2 (clause
         S28).
+
+        Args:
+            username: the name.
+            properties: of the login; None: log in with version 1.
 
         Raises:
             Refused: the server refused the login; the subclass tells the code.
             NotConnected, RequestTimeout: see :meth:`request`.
         """
-        answer = await self.request(Login2(username, properties))
-        if isinstance(answer, LoginAnswer):
-            self.version = 2
+        if properties is None:
+            answer = await self.request(Login(username))
+        else:
+            answer = await self.request(Login2(username, properties))
+            if isinstance(answer, LoginAnswer):
+                self.version = 2
+            elif answer.code not in (Code.OK, Code.USER_ALREADY_LOGGED):
+                # A server of version 1, which may not take what follows the name.
+                return await self.log_in(username, None)
         if answer.code != Code.OK:
             raise self.refusal(answer)
         if self.version == 1:

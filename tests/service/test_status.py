@@ -48,7 +48,7 @@ class Pages(Measured):
     def __init__(self) -> None:
         super().__init__()
         self.reads = Store()
-        self.factory.exchange._store = self.reads
+        self.factory.exchange._reads._store = self.reads
         self.site = status_site(
             lambda: self.factory if self.serves else None, self.registry, self.clock
         )
