@@ -29,7 +29,7 @@ def url(server: Server) -> str:
 
 def script(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-X", "dev", str(EXAMPLES / "script.py"), *arguments],
+        [sys.executable, "-W", "default", str(EXAMPLES / "script.py"), *arguments],
         capture_output=True,
         text=True,
         timeout=60,
@@ -38,7 +38,7 @@ def script(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 def test_the_bot_answers_across_a_restart_of_the_server(server: Server, url: str) -> None:
     bot = subprocess.Popen(
-        [sys.executable, "-X", "dev", str(EXAMPLES / "asyncio_bot.py"), url],
+        [sys.executable, "-W", "default", str(EXAMPLES / "asyncio_bot.py"), url],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
