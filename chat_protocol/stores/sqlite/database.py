@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
@@ -231,11 +232,28 @@ class Database:
     def sync_and_checkpoint(self) -> None:
         """Commit what was written, sync it, and move a long write-ahead log into the file."""
         self.sync()
-        if self._logged_pages >= _CHECKPOINT_PAGES:
+        if self._logged_pages >= _CHECKPOINT_PAGES and self._has_room():
             # What cannot be moved stays in the log until the next time.
             with suppress(sqlite3.Error):
                 self._connection.execute("PRAGMA wal_checkpoint").fetchall()
             self._logged_pages = 0
+
+    def _has_room(self) -> bool:
+        """Return whether the file system has room for a checkpoint.
+
+        One that fails has taken the room all the same: there would be none for the log either.
+        """
+        (pages,), (size,) = (
+            self._connection.execute(f"PRAGMA {name}").fetchone()
+            for name in ("page_count", "page_size")
+        )
+        try:
+            disk = os.statvfs(self._path)
+            growth = pages * size - os.stat(self._path).st_size
+        except OSError:
+            # The file is not in its place any more, which the next batch finds out.
+            return False
+        return bool(growth < disk.f_bavail * disk.f_frsize)
 
     def sync(self) -> None:
         """Commit what was written, and sync it."""

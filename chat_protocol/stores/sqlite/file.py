@@ -23,10 +23,11 @@ APPLICATION_ID = 0x43686174
 SCHEMA_VERSION = 7
 """``PRAGMA user_version`` of the newest schema."""
 
+# Checkpoints are made where there is room for them: see Database.sync_and_checkpoint.
 _PRAGMAS = """
 PRAGMA journal_mode = WAL;
 PRAGMA synchronous = FULL;
-PRAGMA wal_autocheckpoint = 4000;
+PRAGMA wal_autocheckpoint = 0;
 PRAGMA journal_size_limit = 33554432;
 PRAGMA busy_timeout = 5000;
 PRAGMA cache_size = -4096;
