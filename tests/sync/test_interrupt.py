@@ -58,6 +58,29 @@ def test_a_result_that_nobody_gets_is_given_back() -> None:
         thread.run(arrive)
 
 
+def test_the_end_of_the_thread_ends_the_calls_of_others() -> None:
+    thread = LoopThread()
+    running = threading.Event()
+    errors: list[Exception] = []
+
+    async def wait() -> None:
+        running.set()
+        await asyncio.sleep(3600)
+
+    def call() -> None:
+        try:
+            thread.run(wait)
+        except Exception as error:
+            errors.append(error)
+
+    caller = threading.Thread(target=call)
+    caller.start()
+    assert running.wait(10)
+    thread.close()
+    caller.join(10)
+    assert [type(error) for error in errors] == [NotConnected]
+
+
 def test_an_interrupted_call_finishes_before_the_thread_ends() -> None:
     thread = LoopThread()
     steps: list[str] = []
