@@ -173,11 +173,6 @@ class ChatClient(ReceiveMethods, QueryMethods, ClientService):
         }
         self._token = resume.session
         self._had_session = bool(resume.session)
-        self._knows_version_2 = bool(resume.session)
-        self._downgrade = False
-        """Whether a login of version 1 is to be tried once: the server closed one of version 2."""
-        self._version_1 = False
-        """Whether the next login is that one."""
         self._max_unread = max_unread
         self._window = max(window, DEFAULT_WINDOW)
         self._wall_clock = wall_clock
@@ -382,12 +377,9 @@ class ChatClient(ReceiveMethods, QueryMethods, ClientService):
             properties["session"] = self._token
         if self._take_over and not self._had_session:
             properties["takeover"] = "1"
-        version_1 = self._version_1
         try:
-            login = await connection.log_in(self.username, None if version_1 else properties)
+            login = await connection.log_in(self.username, properties)
         except (ChatError, ValueError) as error:
-            closed = isinstance(error, NotConnected)
-            self._downgrade = closed and not (version_1 or self._knows_version_2)
             if isinstance(error, (NotConnected, RequestTimeout)):
                 # The login may have reached the server, and its session may outlive the connection.
                 self._had_session = True
@@ -407,7 +399,6 @@ class ChatClient(ReceiveMethods, QueryMethods, ClientService):
         self._transition(Trigger.LOGGED_IN)
         self._token = login.session
         self._had_session = True
-        self._knows_version_2 = login.version > 1
         self._online_since = self._clock.seconds()
         self._window = max(self._window, login.window)
         self._outbox.online(connection, login.publishing_id, login.resumed)
@@ -455,10 +446,6 @@ class ChatClient(ReceiveMethods, QueryMethods, ClientService):
 
     def _next_delay(self, _: int) -> float:
         """Return the delay before the next attempt; ClientService calls it after each failure."""
-        self._version_1, self._downgrade = self._downgrade, False
-        if self._version_1:
-            # It is the second half of the same attempt.
-            return 0.0
         self._retry_delay = delay = self._backoff.next()
         # Deferred to the next turn: an observer may stop the service, which is changing state here.
         self._offline_call = self._clock.callLater(0, self._notify_offline, delay)

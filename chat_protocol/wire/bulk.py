@@ -15,7 +15,7 @@ from __future__ import annotations
 import re
 import struct
 from collections.abc import Mapping
-from typing import Generic, NamedTuple, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 __all__ = ["ACK_SIZE", "MAX_ROUTE", "Route", "Scan", "scan_acks", "scan_messages", "scan_publishes"]
 
@@ -53,12 +53,13 @@ _FIXED = _MESSAGE.size - 4 + _TIME
 _FIXED_PUBLISH = _PUBLISH.size - 4 + _TIME
 
 
-class Scan(NamedTuple, Generic[R]):
+class Scan(NamedTuple):
     """Consecutive messages from one sender along one route."""
 
     end: int
     """Position of the first byte that was not taken."""
-    route: R
+    route: Any
+    """What ``routes`` has for it. (A NamedTuple cannot be generic before Python 3.11.)"""
     correlation_ids: list[bytes]
     texts: list[bytes]
     frames: list[bytes]
@@ -69,7 +70,7 @@ class Scan(NamedTuple, Generic[R]):
 
 def scan_messages(
     data: bytes, position: int, routes: Mapping[bytes, R], most: int | None = None
-) -> Scan[R] | None:
+) -> Scan | None:
     """Take the Messages at ``position`` that have one known route.
 
     Args:
@@ -127,7 +128,7 @@ def scan_publishes(
     sender: bytes,
     routes: Mapping[bytes, P],
     most: int | None = None,
-) -> Scan[P] | None:
+) -> Scan | None:
     """Take the Publishes at ``position`` that go to one known audience and are new.
 
     Args:

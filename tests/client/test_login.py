@@ -280,48 +280,6 @@ def test_a_server_that_refuses_version_2_is_asked_in_version_1() -> None:
     assert line.client.version == 1
 
 
-def test_a_server_that_closes_a_login_of_version_2_is_asked_in_version_1() -> None:
-    line = Line(None)
-    # After a loss, version 2 comes first again: the server may have been replaced.
-    for _ in range(2):
-        line.connect()
-        waiting = line.client.when_online(1)
-        assert line.sent()[0].version == 2
-        line.lose()
-        assert line.wait() == 0
-        line.connect()
-        (frame,) = line.sent()
-        assert frame.version == 1
-        line.push(frames.response(frame.correlation_id))
-        assert result(waiting) is None
-        line.lose()
-
-
-def test_version_1_is_tried_once_only() -> None:
-    line = Line(None)
-    waiting = line.client.when_online(1)
-    line.connect()
-    line.lose()
-    line.turn()
-    line.endpoint.refuse()
-    line.turn()
-    with pytest.raises(NotConnected):
-        result(waiting)
-    line.wait()
-    line.connect()
-    assert line.sent()[0].version == 2
-
-
-def test_a_server_of_version_2_is_never_asked_in_version_1() -> None:
-    for line in (Line(), Line(None, resume=ResumeState(session="before"))):
-        if line.client.state is State.ONLINE:
-            line.lose()
-        for _ in range(2):
-            line.connect()
-            assert line.sent()[0].version == 2
-            line.lose()
-
-
 def test_version_is_known_while_online() -> None:
     line = Line(None)
     assert line.client.version is None

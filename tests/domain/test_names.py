@@ -44,7 +44,8 @@ def test_names_are_composed() -> None:
     ],
 )
 def test_bad_names_are_refused_with_the_reason(name: str, why: str) -> None:
-    with pytest.raises(InvalidUsername, match=why):
+    # Older versions of Python have older versions of Unicode.
+    with pytest.raises(InvalidUsername, match=f"{why}|unassigned"):
         normalize_username(name)
 
 
@@ -58,5 +59,6 @@ def test_an_older_user_may_have_a_name_that_no_new_one_gets(name: str) -> None:
     [("", "at least one"), ("x" * 256, "255"), ("\udcff", "UTF-8"), ("a\0", "control")],
 )
 def test_no_user_ever_has_such_a_name(name: str, why: str) -> None:
-    with pytest.raises(InvalidUsername, match=why):
+    # Older versions of Python have older versions of Unicode.
+    with pytest.raises(InvalidUsername, match=f"{why}|unassigned"):
         canonical_username(name)
