@@ -70,9 +70,9 @@ def test_a_store_in_no_directory(tmp_path: Path, listen: list[str]) -> None:
 
 def test_a_database_that_does_not_answer(tmp_path: Path, listen: list[str]) -> None:
     pytest.importorskip("psycopg")
-    store = f"postgresql://chat@127.0.0.1:{free_port()}/chat"
-    said = refused(tmp_path, "--store", store, *listen)
-    assert said.startswith("chatserver: postgresql://127.0.0.1/chat cannot be used: ")
+    place = f"127.0.0.1:{free_port()}/chat"
+    said = refused(tmp_path, "--store", f"postgresql://chat:secret@{place}", *listen)
+    assert said.startswith(f"chatserver: postgresql://{place} cannot be used: ")
 
 
 def test_a_damaged_certificate(tmp_path: Path, listen: list[str]) -> None:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import logging
+import re
 from typing import Any
 
 import psycopg
+from psycopg.conninfo import conninfo_to_dict
 
 from chat_protocol.errors import Unavailable
 from chat_protocol.stores.postgres.bigints import Bigints, BigintsDumper
 
-__all__ = ["SCHEMA", "connect", "reason", "unavailable"]
+__all__ = ["SCHEMA", "bad_url", "connect", "place", "reason", "unavailable"]
 
 SCHEMA = "chat"
 """The schema (namespace) of the database that holds everything."""
@@ -88,3 +90,20 @@ def reason(error: BaseException) -> str:
 def unavailable(error: psycopg.Error) -> Unavailable:
     """Return what a caller of the store is told of a database error."""
     return Unavailable(f"PostgreSQL: {reason(error)}")
+
+
+def place(conninfo: str) -> str:
+    """Return where a database is, for the log and for errors: without user and password.
+
+    Raises:
+        psycopg.Error: it cannot be parsed.
+    """
+    parts = conninfo_to_dict(conninfo)
+    port = f":{parts['port']}" if parts.get("port") else ""
+    return f"postgresql://{parts.get('host', 'local')}{port}/{parts.get('dbname', '')}"
+
+
+def bad_url(url: str, error: psycopg.Error) -> ValueError:
+    """Return the error of a URL that cannot be parsed, without its password."""
+    shown = re.sub(r":[^:@]*@", ":***@", url)
+    return ValueError(f"{shown!r}: {reason(error)}")

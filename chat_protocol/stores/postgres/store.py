@@ -7,7 +7,6 @@ from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import psycopg
-from psycopg.conninfo import conninfo_to_dict
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from zope.interface import implementer
@@ -17,7 +16,7 @@ from chat_protocol.domain.ports import IClusterListener, ISharedStore
 from chat_protocol.domain.queries import Query
 from chat_protocol.errors import OutcomeUnknown, StoreUnusable, Unavailable
 from chat_protocol.stores.postgres import retention
-from chat_protocol.stores.postgres.connect import reason, unavailable
+from chat_protocol.stores.postgres.connect import bad_url, place, reason, unavailable
 from chat_protocol.stores.postgres.connections import Connections
 from chat_protocol.stores.postgres.database import Database
 from chat_protocol.stores.postgres.node import Node
@@ -58,8 +57,7 @@ class PostgresStore:
         keeper: IWorker,
         wall_clock: Callable[[], int] = time.time_ns,
     ) -> None:
-        parts = conninfo_to_dict(conninfo)
-        self._name = f"postgresql://{parts.get('host', 'local')}/{parts.get('dbname', '')}"
+        self._name = place(conninfo)
         self.description = f"{self._name} (committed before OK)"
         self._limit = mailbox_limit
         self._worker = worker
@@ -80,9 +78,9 @@ class PostgresStore:
         """
         conninfo = f"postgresql:{rest}"
         try:
-            conninfo_to_dict(conninfo)
+            place(conninfo)
         except psycopg.Error as error:
-            raise ValueError(f"{conninfo!r}: {reason(error)}") from None
+            raise bad_url(conninfo, error) from None
         return cls(
             conninfo,
             mailbox_limit,

@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from typing import Any, NoReturn
 
 import psycopg
-from psycopg.conninfo import conninfo_to_dict
 
 from chat_protocol.errors import StoreUnusable, UserNotFound
 from chat_protocol.stores.admin import (
@@ -19,7 +18,7 @@ from chat_protocol.stores.admin import (
     check_forgettable,
 )
 from chat_protocol.stores.postgres.admin import removal
-from chat_protocol.stores.postgres.connect import SCHEMA, connect, reason
+from chat_protocol.stores.postgres.connect import SCHEMA, bad_url, connect, place, reason
 from chat_protocol.stores.postgres.devices import Devices
 from chat_protocol.stores.postgres.locks import EVERYONE_LOCK, EXPIRY_LOCK
 from chat_protocol.stores.postgres.retention import BOUND, database_time, expire, mark
@@ -187,8 +186,7 @@ class PostgresAdmin:
 
     def __init__(self, conninfo: str) -> None:
         self._conninfo = conninfo
-        parts = conninfo_to_dict(conninfo)
-        self._where = f"postgresql://{parts.get('host', 'local')}/{parts.get('dbname', '')}"
+        self._where = place(conninfo)
 
     @classmethod
     def from_url(cls, rest: str) -> PostgresAdmin:
@@ -200,7 +198,7 @@ class PostgresAdmin:
         try:
             return cls(f"postgresql:{rest}")
         except psycopg.Error as error:
-            raise ValueError(f"{f'postgresql:{rest}'!r}: {reason(error)}") from None
+            raise bad_url(f"postgresql:{rest}", error) from None
 
     @contextmanager
     def _connected(self) -> Iterator[psycopg.Connection[Any]]:

@@ -134,7 +134,7 @@ class SQLiteAdmin:
             highest = max(time.time_ns() // 1000, _last_offset(path))
             with _maintaining(made) as database:
                 database.raise_offsets(highest)
-            put_in_place(made, path)
+            put_in_place(made, path, keep_mode=True)
         except (OSError, sqlite3.Error) as error:
             raise StoreUnusable(f"{source} cannot be restored: {error}") from error
         finally:

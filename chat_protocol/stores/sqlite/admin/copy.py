@@ -102,14 +102,24 @@ def synced_folder(path: str) -> None:
         os.close(folder)
 
 
-def put_in_place(made: str, path: str) -> None:
+def put_in_place(made: str, path: str, keep_mode: bool = False) -> None:
     """Move a synced file, which has nothing beside it, over another one.
 
-    It gets the owner and the mode of that one; if there is none, the owner of the folder.
+    It gets the owner of that one; if there is none, the owner of the folder.
+
+    Args:
+        made: the file.
+        path: where it goes.
+        keep_mode: whether it gets the mode of the other one, too.
     """
-    give_to_owner_of(path, made)
-    with suppress(FileNotFoundError):
-        os.chmod(made, stat.S_IMODE(os.stat(path).st_mode))
+    # The folder may be another user's: what a link points to stays as it is.
+    descriptor = os.open(made, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        give_to_owner_of(path, descriptor)
+        if keep_mode and os.path.exists(path):
+            os.fchmod(descriptor, stat.S_IMODE(os.stat(path).st_mode))
+    finally:
+        os.close(descriptor)
     # SQLite would apply the log of the old file to the new one.
     for end in BESIDE:
         with suppress(FileNotFoundError):

@@ -205,5 +205,5 @@ def test_what_is_left_to_its_own_tools(url: str, postgres: PostgresServer) -> No
         admin(url).statistics()
     with pytest.raises(StoreUnusable, match=r"cannot be used: .*check --store"):
         admin("postgresql://localhost:1/nowhere").statistics()
-    with pytest.raises(ValueError, match="postgresql:"):
-        admin("postgresql://[/x")
+    with pytest.raises(ValueError, match=r"postgresql://chat:\*\*\*@\[/x"):
+        admin("postgresql://chat:secret@[/x")

@@ -21,6 +21,7 @@ from chat_protocol.errors import StoreUnusable, UserNotFound
 from chat_protocol.stores.admin import StoreAdmin
 from chat_protocol.stores.registry import admin_from_url
 from chat_protocol.stores.sqlite import memtable, segments
+from chat_protocol.stores.sqlite.admin.copy import put_in_place
 from chat_protocol.stores.sqlite.damage import checksum
 from chat_protocol.stores.sqlite.store import SQLiteStore
 from chat_protocol.wire.frames import names_of
@@ -280,6 +281,27 @@ def test_what_root_restores_is_of_the_user_of_the_service(tmp_path: Path, replac
     assert stat.S_IMODE(path.stat().st_mode) == (0o640 if replaced else 0o600)
     owners = {one.name: (one.stat().st_uid, one.stat().st_gid) for one in folder.iterdir()}
     assert owners == dict.fromkeys(("chat.db", "chat.db-lock"), (1234, 4321))
+
+
+def test_a_backup_is_readable_by_its_owner_only_whatever_it_replaces(
+    sqlite_path: Path, tmp_path: Path
+) -> None:
+    now(opened(sqlite_path).close())
+    backup = tmp_path / "backup.db"
+    for _ in range(2):
+        admin(sqlite_path).backup(str(backup), True)
+        assert stat.S_IMODE(backup.stat().st_mode) == 0o600
+        backup.chmod(0o644)
+
+
+def test_what_a_link_points_to_keeps_its_owner_and_mode(tmp_path: Path) -> None:
+    (elsewhere := tmp_path / "elsewhere").write_text("root's")
+    before = elsewhere.stat()
+    (made := tmp_path / "made").symlink_to(elsewhere)
+    (path := tmp_path / "chat.db").touch(0o666)
+    with pytest.raises(OSError, match="symbolic links"):
+        put_in_place(str(made), str(path), keep_mode=True)
+    assert elsewhere.stat() == before
 
 
 def test_compacting_never_gives_back_less_than_nothing(sqlite_path: Path) -> None:
