@@ -16,6 +16,7 @@ __all__ = [
     "encode_stored",
     "names_of",
     "recipient_of",
+    "split_frames",
     "text_of",
     "time_of",
 ]
@@ -64,6 +65,23 @@ def encode_delivered(text: bytes, route: bytes, time: int) -> bytes:
     size = len(text)
     head = _MESSAGE.pack(_MESSAGE_FIXED + size + len(route), 1, _MESSAGE_KEY, 0, size)
     return b"%b%b%b%b" % (head, text, route, time.to_bytes(8, "big"))
+
+
+def split_frames(data: bytes, count: int) -> list[bytes]:
+    """Return the frames that are one behind the other, each with its length in front.
+
+    Raises:
+        ValueError: they are more or fewer than ``count``.
+    """
+    frames = []
+    place = 0
+    for _ in range(count):
+        end = place + 4 + int.from_bytes(data[place : place + 4], "big")
+        frames.append(data[place:end])
+        place = end
+    if place != len(data):
+        raise ValueError(f"{count} frames are longer or shorter than their {len(data)} bytes")
+    return frames
 
 
 def text_of(frame: bytes) -> bytes:

@@ -55,12 +55,13 @@ _PUBLISHED = "SELECT FROM publishing WHERE user_id = %b AND device = %b LIMIT 1"
 _STATE = """
 SELECT d.user_id, d.id, d.name, d.position, d.ended, s.node, CASE WHEN d.position IS NULL THEN 0
 ELSE (
-    SELECT count(*) FROM (
-        SELECT FROM inbox WHERE inbox.user_id = d.user_id AND "offset" > behind LIMIT %b
+    SELECT coalesce(sum(last - greatest(last - count, behind)), 0) FROM (
+        SELECT last, count FROM inbox WHERE inbox.user_id = d.user_id AND last > behind LIMIT %b
     ) AS i
 ) + (
-    SELECT count(*) FROM (
-        SELECT FROM message WHERE scope = 1 AND sender <> d.user_id AND "offset" > behind LIMIT %b
+    SELECT coalesce(sum(last - greatest(last - count, behind)), 0) FROM (
+        SELECT last, count FROM message
+        WHERE scope = 1 AND sender <> d.user_id AND last > behind LIMIT %b
     ) AS e
 ) END
 FROM device AS d
@@ -86,11 +87,13 @@ WITH bounds AS (
     SELECT user_id, min(position) AS low, max(position) AS high FROM device
     WHERE user_id = ANY(%b::bigint[]) AND position IS NOT NULL GROUP BY user_id
 ), gone AS (
-    DELETE FROM inbox USING bounds WHERE inbox.user_id = bounds.user_id AND "offset" <= low
+    DELETE FROM inbox USING bounds WHERE inbox.user_id = bounds.user_id AND last <= low
 ), received AS (
-    SELECT account.id, high, count("offset")::integer AS less FROM account
+    SELECT account.id, high, coalesce(sum(
+        least(last, high) - greatest(last - count, position)
+    ) FILTER (WHERE last IS NOT NULL), 0)::integer AS less FROM account
     JOIN bounds ON bounds.user_id = account.id
-    LEFT JOIN inbox ON inbox.user_id = account.id AND "offset" > position AND "offset" <= high
+    LEFT JOIN inbox ON inbox.user_id = account.id AND last > position AND last - count < high
     GROUP BY account.id, high
 )
 UPDATE account SET waiting = waiting - less, position = greatest(position, high)
@@ -99,7 +102,7 @@ RETURNING account.id, waiting
 """
 
 _TRIM_COPIES = """
-DELETE FROM copy WHERE user_id = ANY(%b::bigint[]) AND "offset" <= coalesce((
+DELETE FROM copy WHERE user_id = ANY(%b::bigint[]) AND last <= coalesce((
     SELECT min(position) FROM device WHERE device.user_id = copy.user_id AND id <> copy.device
 ), 9223372036854775807)
 """
@@ -125,7 +128,7 @@ class _Device(NamedTuple):
     node: int | None
     """Where it is online; None: nowhere."""
     behind: int
-    """Messages that others sent and it has not received, at most one more than allowed."""
+    """Messages that others sent and it has not received. Above what is allowed it may be fewer."""
 
 
 class Devices:

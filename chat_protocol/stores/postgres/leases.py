@@ -67,13 +67,13 @@ SELECT DISTINCT session.user_id FROM session JOIN account ON account.id = sessio
 WHERE node = %s AND (waiting > 0 OR account.device IS NULL AND EXISTS (
     SELECT FROM device WHERE device.user_id = session.user_id AND device.id = session.device_id
     AND (
-        EXISTS (SELECT FROM inbox WHERE user_id = device.user_id AND "offset" > position)
-        OR EXISTS (SELECT FROM copy WHERE user_id = device.user_id AND "offset" > position)
+        EXISTS (SELECT FROM inbox WHERE user_id = device.user_id AND last > position)
+        OR EXISTS (SELECT FROM copy WHERE user_id = device.user_id AND last > position)
     )
 ))
 """
 
-_LAST_TO_EVERYONE = 'SELECT coalesce(max("offset"), 0) FROM message WHERE scope = 1'
+_LAST_TO_EVERYONE = "SELECT coalesce(max(last), 0) FROM message WHERE scope = 1"
 
 
 def join(connection: psycopg.Connection[Any]) -> int:

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Sequence
+from itertools import groupby
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 import psycopg
 
 from chat_protocol.domain.entries import Entry
 from chat_protocol.domain.queries import Account, Conversation, Lookup, Page, Query, UserList
-from chat_protocol.wire.frames import encode_delivered, encode_route
+from chat_protocol.wire.frames import split_frames
 
 __all__ = ["Queries"]
 
-_FIELDS = """m."offset", m.sender, m.device, m.scope, m.recipient, m.recipients, m.time, m.text"""
+_FIELDS = "m.last, m.count, m.sender, m.device, m.scope, m.recipient, m.recipients, m.frames"
 
 # One statement, so that it sees one moment. With two, the second could return a message to everyone
-# whose offset is above that of a message that the first one did not see yet.
+# whose offset is above that of a message that the first one did not see yet. `begin`: the offset of
+# the first message in an entry that the device gets. A page is as many entries as have more
+# messages than it holds. Of the copies the newest go with the mailbox, as many as it has room for.
 _PAGES = f"""
-SELECT {_FIELDS}, place
+SELECT {_FIELDS}, begin::bigint, place
 FROM unnest(%b::integer[], %b::bigint[], %b::bigint[], %b::bigint[], %b::integer[])
     AS p (place, user_id, device_id, after, most)
 JOIN account AS a ON a.id = p.user_id
@@ -28,30 +32,44 @@ CROSS JOIN LATERAL (
         CASE WHEN a.device IS NOT NULL THEN a.position END) AS behind
 ) AS b
 CROSS JOIN LATERAL (
-    (SELECT "offset" FROM inbox WHERE inbox.user_id = p.user_id AND "offset" > behind
-    ORDER BY "offset" LIMIT most)
+    SELECT last, behind + 1 AS begin FROM (
+        SELECT last, sum(last - greatest(last - count, behind)) OVER before AS ahead FROM inbox
+        WHERE inbox.user_id = p.user_id AND last > behind
+        WINDOW before AS (ORDER BY last ROWS UNBOUNDED PRECEDING EXCLUDE CURRENT ROW)
+        ORDER BY last LIMIT most
+    ) AS mail WHERE coalesce(ahead, 0) < most
     UNION ALL
-    (SELECT "offset" FROM message WHERE scope = 1 AND "offset" > behind
-    AND sender <> p.user_id ORDER BY "offset" LIMIT most)
+    SELECT last, behind + 1 FROM (
+        SELECT last, sum(last - greatest(last - count, behind)) OVER before AS ahead FROM message
+        WHERE scope = 1 AND last > behind AND sender <> p.user_id
+        WINDOW before AS (ORDER BY last ROWS UNBOUNDED PRECEDING EXCLUDE CURRENT ROW)
+        ORDER BY last LIMIT most
+    ) AS to_everyone WHERE coalesce(ahead, 0) < most
     UNION ALL
-    (SELECT "offset" FROM (
-        SELECT "offset" FROM copy WHERE a.device IS NULL AND copy.user_id = p.user_id
-        AND copy.device <> p.device_id AND "offset" > greatest(behind, d.first)
-        ORDER BY "offset" DESC LIMIT CASE WHEN a.device IS NULL THEN greatest(0, %b::bigint - (
-            SELECT count(*) FROM inbox WHERE inbox.user_id = p.user_id AND "offset" > behind
-        ) - (
-            SELECT count(*) FROM message WHERE scope = 1 AND "offset" > behind
-            AND sender <> p.user_id
-        )) END
-    ) AS newest ORDER BY "offset" LIMIT most)
+    (SELECT last, greatest(since, last - (room - newer)) + 1 FROM (
+        SELECT last, since, room, coalesce(
+            sum(last - greatest(last - count, since)) OVER after, 0
+        ) AS newer
+        FROM (SELECT greatest(behind, d.first) AS since, CASE WHEN a.device IS NULL THEN
+            %b::bigint - (
+                SELECT coalesce(sum(last - greatest(last - count, behind)), 0) FROM inbox
+                WHERE inbox.user_id = p.user_id AND last > behind
+            ) - (
+                SELECT coalesce(sum(last - greatest(last - count, behind)), 0) FROM message
+                WHERE scope = 1 AND last > behind AND sender <> p.user_id
+            ) END AS room
+        ) AS r JOIN copy ON a.device IS NULL AND copy.user_id = p.user_id
+        AND copy.device <> p.device_id AND last > since
+        WINDOW after AS (ORDER BY last DESC ROWS UNBOUNDED PRECEDING EXCLUDE CURRENT ROW)
+    ) AS copies WHERE newer < room ORDER BY last LIMIT most)
 ) AS i
-JOIN message AS m USING ("offset")
+JOIN message AS m USING (last)
 WHERE a.device = p.device_id OR d.position IS NOT NULL
-ORDER BY place, "offset"
+ORDER BY place, last
 """
 
-_MESSAGES = f"""
-SELECT {_FIELDS}, 0 FROM message AS m WHERE m."offset" = ANY(%b::bigint[]) ORDER BY m."offset"
+_ENTRIES = f"""
+SELECT {_FIELDS}, 0, 0 FROM message AS m WHERE last = ANY(%b::bigint[]) ORDER BY last DESC
 """
 
 _NAMES = "SELECT id, name FROM account WHERE id = ANY(%b::bigint[])"
@@ -68,17 +86,17 @@ FROM account WHERE name > %s ORDER BY name LIMIT %s
 _ACCOUNT = """
 SELECT CASE
     WHEN a.device = p.device_id THEN a.waiting - (
-        SELECT count(*) FROM inbox, expired
-        WHERE user_id = a.id AND "offset" > a.position AND "offset" < before
+        SELECT coalesce(sum(last - greatest(last - count, a.position)), 0) FROM inbox, expired
+        WHERE user_id = a.id AND last > a.position AND last < before
     ) + (
-        SELECT count(*) FROM message, expired
-        WHERE scope = 1 AND sender <> a.id AND "offset" > a.position AND "offset" >= before
+        SELECT coalesce(sum(last - greatest(last - count, a.position)), 0) FROM message, expired
+        WHERE scope = 1 AND sender <> a.id AND last > a.position AND last >= before
     )
     WHEN d.position IS NULL THEN 0
     ELSE mail + least(most - least(mail, most), (
-        SELECT count(*) FROM copy WHERE user_id = a.id AND copy.device <> p.device_id
-        AND "offset" > greatest(behind, d.first)
-    )) END, (
+        SELECT coalesce(sum(last - greatest(last - count, behind, d.first)), 0) FROM copy
+        WHERE user_id = a.id AND copy.device <> p.device_id AND last > greatest(behind, d.first)
+    )) END::bigint, (
         SELECT last FROM publishing WHERE user_id = a.id AND publishing.device = p.device_id
         ORDER BY first DESC LIMIT 1
     )
@@ -89,8 +107,12 @@ LEFT JOIN LATERAL (
     SELECT greatest(d.position, (SELECT before - 1 FROM expired)) AS behind
 ) AS b ON d.position IS NOT NULL
 LEFT JOIN LATERAL (
-    SELECT (SELECT count(*) FROM inbox WHERE user_id = a.id AND "offset" > behind) + (
-        SELECT count(*) FROM message WHERE scope = 1 AND sender <> a.id AND "offset" > behind
+    SELECT (
+        SELECT coalesce(sum(last - greatest(last - count, behind)), 0) FROM inbox
+        WHERE user_id = a.id AND last > behind
+    ) + (
+        SELECT coalesce(sum(last - greatest(last - count, behind)), 0) FROM message
+        WHERE scope = 1 AND sender <> a.id AND last > behind
     ) AS mail
 ) AS m ON d.position IS NOT NULL
 """
@@ -104,26 +126,29 @@ JOIN account AS a ON a.name = l.name
 LEFT JOIN device AS d ON d.user_id = a.id AND d.name = l.device
 """
 
+# An entry that begins before the bound may end behind it.
 _TALK = """
-SELECT last, count FROM peer CROSS JOIN LATERAL (
-    SELECT last, count FROM conversation
+SELECT last FROM peer CROSS JOIN LATERAL (
+    (SELECT last FROM conversation
     WHERE low = least(user_id, peer_id) AND high = greatest(user_id, peer_id)
-    AND last < %(before)s ORDER BY last DESC LIMIT %(limit)s
-) AS c WHERE user_id = %(me)s AND (peer_id = %(with)s OR %(with)s = 0)
-"""
-
-# Rows that begin before the bound and end behind it.
-_TALK_ACROSS = """
-SELECT last, count FROM peer CROSS JOIN LATERAL (
-    SELECT last, count FROM conversation
-    WHERE low = least(user_id, peer_id) AND high = greatest(user_id, peer_id)
-    AND last >= %(before)s ORDER BY last LIMIT 1
+    AND last < %(before)s ORDER BY last DESC LIMIT %(limit)s)
+    UNION ALL
+    SELECT last FROM (
+        SELECT last, count FROM conversation
+        WHERE low = least(user_id, peer_id) AND high = greatest(user_id, peer_id)
+        AND last >= %(before)s ORDER BY last LIMIT 1
+    ) AS next WHERE last - count < %(before)s - 1
 ) AS c WHERE user_id = %(me)s AND (peer_id = %(with)s OR %(with)s = 0)
 """
 
 _TO_EVERYONE = """
-SELECT "offset" FROM message WHERE scope = 1 AND (sender = %s OR %s = 0)
-AND "offset" > %s AND "offset" < %s ORDER BY "offset" DESC LIMIT %s
+(SELECT last FROM message WHERE scope = 1 AND (sender = %(from)s OR %(from)s = 0)
+AND last > %(since)s AND last < %(before)s ORDER BY last DESC LIMIT %(limit)s)
+UNION ALL
+SELECT last FROM (
+    SELECT last, count FROM message WHERE scope = 1 AND (sender = %(from)s OR %(from)s = 0)
+    AND last > %(since)s AND last >= %(before)s ORDER BY last LIMIT 1
+) AS next WHERE last - count < %(before)s - 1
 """
 
 _NAMES_KEPT = 10_000
@@ -133,23 +158,24 @@ _FORGOTTEN_DEVICE = " "
 """Stands for a device that there is no more: no device can have this name."""
 
 _MAX_OFFSET = 2**63 - 1
-_UINT64 = 0xFFFFFFFFFFFFFFFF
 
-_STEP = 100
-"""Messages of a conversation that are read at a time, until the answer is full."""
+_STEP = 20
+"""Entries of a conversation that are read at a time, until the answer is full."""
 
 
 class _Row(NamedTuple):
-    """A message in the table."""
+    """An entry in the table."""
 
-    offset: int
+    last: int
+    messages: int
     sender: int
     device: int | None
     scope: int
     recipient: int
     recipients: list[int] | None
-    time: int
-    text: bytes
+    frames: bytes
+    begin: int
+    """The offset of the first message that belongs to the answer, if the entry begins before."""
     place: int
     """Of the query that it answers."""
 
@@ -157,22 +183,6 @@ class _Row(NamedTuple):
     def to(self) -> Sequence[int]:
         """The ids of the recipients; empty: everyone."""
         return self.recipients or ((self.recipient,) if self.recipient else ())
-
-
-def _runs(rows: Iterable[_Row]) -> Iterator[list[_Row]]:
-    """Return the rows in lists that are as long as possible: each can become one Entry."""
-    run: list[_Row] = []
-    common: tuple[Any, ...] = ()
-    for row in rows:
-        # All but the offset, the time and the text. This is on the way of each message.
-        key = row[1:6], row[8]
-        if run and (key != common or row[0] != run[-1][0] + 1):
-            yield run
-            run = []
-        run.append(row)
-        common = key
-    if run:
-        yield run
 
 
 class Queries:
@@ -227,15 +237,14 @@ class Queries:
             [page.max_messages + 1 for page in pages],
             self._limit or _MAX_OFFSET,
         )
-        found: list[list[list[_Row]]] = [[] for _ in pages]
-        for run in _runs(map(_Row._make, self._rows(_PAGES, values))):
-            found[run[0].place].append(run)
-        self._learn_names(run[0] for runs in found for run in runs)
-        for page, runs in zip(pages, found, strict=True):
+        rows = list(map(_Row._make, self._rows(_PAGES, values)))
+        self._learn_names(rows)
+        for page in pages:
             page.clear()
-            for run in runs:
-                entry = self._entry(run)
-                if entry is not None and not page.add(entry):
+        for place, found in groupby(rows, attrgetter("place")):
+            for row in found:
+                entry = self._entry(row)
+                if entry is not None and not pages[place].add(entry):
                     break
 
     def _learn_names(self, rows: Iterable[_Row]) -> None:
@@ -257,17 +266,19 @@ class Queries:
             if unknown:
                 names.update(self._rows(query, (list(unknown),)))
 
-    def _entry(self, rows: Sequence[_Row]) -> Entry | None:
-        """Return messages of one run; None: the sender was just deleted and has no name."""
-        first = rows[0]
-        sender = self._names.get(first.sender)
+    def _entry(self, row: _Row) -> Entry | None:
+        """Return the messages of a row; None: the sender was just deleted and has no name."""
+        sender = self._names.get(row.sender)
         if sender is None:
             return None
-        to = tuple(self._names[user_id] for user_id in first.to if user_id in self._names)
-        device = "" if first.device is None else self._devices.get(first.device, _FORGOTTEN_DEVICE)
-        route = encode_route(sender, to[0] if len(to) == 1 else "")
-        frames = [encode_delivered(bytes(row.text), route, row.time & _UINT64) for row in rows]
-        return Entry(first.offset, sender, device, first.scope, to, frames)
+        to = tuple(self._names[user_id] for user_id in row.to if user_id in self._names)
+        device = "" if row.device is None else self._devices.get(row.device, _FORGOTTEN_DEVICE)
+        first = row.last - row.messages + 1
+        entry = Entry(first, sender, device, row.scope, to, split_frames(row.frames, row.messages))
+        if row.recipients and len(to) == 1:
+            # The others were deleted.
+            entry = entry._replace(frames=entry._replace(to=()).messages_for(to[0]))
+        return entry if row.begin <= first else entry.between(row.begin, entry.end)
 
     def _read_users(self, asked: UserList) -> None:
         rows = self._rows(_USERS, (asked.after, asked.limit))
@@ -281,32 +292,30 @@ class Queries:
         account.publishing_id = last or 0
 
     def _read_conversation(self, asked: Conversation) -> None:
-        offsets = sorted(self._find(asked), reverse=True)[: asked.limit]
+        before = min(asked.before or _MAX_OFFSET, _MAX_OFFSET)
+        lasts = sorted(self._find(asked, before), reverse=True)[: asked.limit]
         asked.clear()
-        for start in range(0, len(offsets), _STEP):
-            found = self._rows(_MESSAGES, (offsets[start : start + _STEP],))
+        for start in range(0, len(lasts), _STEP):
+            found = self._rows(_ENTRIES, (lasts[start : start + _STEP],))
             rows = [_Row._make(row) for row in found]
             self._learn_names(rows)
-            for row in reversed(rows):
-                entry = self._entry([row])
-                if entry is not None and not asked.add(entry):
+            for row in rows:
+                entry = self._entry(row)
+                if entry is not None and not asked.add(entry.between(entry.offset, before)):
                     return
 
-    def _find(self, asked: Conversation) -> set[int]:
-        """Return the newest offsets of a conversation, and perhaps more of them."""
+    def _find(self, asked: Conversation, before: int) -> set[int]:
+        """Return the last offsets of the newest entries of a conversation, and perhaps of more."""
         me, other, limit = asked.user_id, asked.with_id, asked.limit
-        before = min(asked.before or _MAX_OFFSET, _MAX_OFFSET)
-        found: set[int] = set()
         values = {"me": me, "with": other, "before": before, "limit": limit}
-        for last, count in self._rows(_TALK_ACROSS, values):
-            found.update(range(max(last - count + 1, before - limit), before))
-        for last, count in self._rows(_TALK, values):
-            found.update(range(max(last - count, last - limit) + 1, last + 1))
+        found = {last for (last,) in self._rows(_TALK, values)}
         for sender, since in self._to_everyone(me, other):
-            rows = self._rows(_TO_EVERYONE, (sender, sender, since, before, limit))
-            found.update(offset for (offset,) in rows)
+            found.update(
+                last
+                for (last,) in self._rows(_TO_EVERYONE, values | {"from": sender, "since": since})
+            )
         ((expired,),) = self._rows("SELECT before FROM expired", ())
-        return {offset for offset in found if offset >= expired}
+        return {last for last in found if last >= expired}
 
     def _to_everyone(self, me: int, other: int) -> list[tuple[int, int]]:
         """Return whose messages to everyone belong to a conversation, and from what offset on."""

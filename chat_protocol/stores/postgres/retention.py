@@ -10,8 +10,8 @@ from chat_protocol.stores.postgres.locks import EXPIRY_LOCK
 
 __all__ = ["BOUND", "database_time", "expire", "mark"]
 
-MESSAGES = 500
-"""Messages that one step removes."""
+ENTRIES = 200
+"""Rows of ``message`` that one step removes."""
 
 _MARK = """
 INSERT INTO moment (first, time)
@@ -34,20 +34,20 @@ _TIME = "SELECT (extract(epoch FROM clock_timestamp()) * 1000000000)::bigint"
 _HIDE = "UPDATE expired SET before = %s WHERE before < %s"
 
 _OLDEST = """
-SELECT "offset", sender, coalesce(recipients, ARRAY[recipient]) FROM message
-WHERE "offset" < (SELECT before FROM expired) ORDER BY "offset" LIMIT %s
+SELECT last, sender, coalesce(recipients, ARRAY[recipient]) FROM message
+WHERE last < (SELECT before FROM expired) ORDER BY last LIMIT %s
 """
 
 _LOCK_ACCOUNTS = "SELECT FROM account WHERE id = ANY(%s) ORDER BY id FOR NO KEY UPDATE"
 
 _CLEAR_INBOX = """
 WITH gone AS (
-    DELETE FROM inbox USING unnest(%s::bigint[], %s::bigint[]) AS old (user_id, "offset")
-    WHERE inbox.user_id = old.user_id AND inbox."offset" = old."offset"
-    RETURNING inbox.user_id, inbox."offset"
+    DELETE FROM inbox USING unnest(%s::bigint[], %s::bigint[]) AS old (user_id, last)
+    WHERE inbox.user_id = old.user_id AND inbox.last = old.last
+    RETURNING inbox.user_id, inbox.last, inbox.count
 ), counted AS (
-    SELECT user_id, count(*) AS less FROM gone JOIN account ON id = user_id
-    WHERE "offset" > position GROUP BY user_id
+    SELECT user_id, sum(last - greatest(last - count, position)) AS less
+    FROM gone JOIN account ON id = user_id WHERE last > position GROUP BY user_id
 )
 UPDATE account SET waiting = waiting - less FROM counted WHERE id = user_id
 """
@@ -58,11 +58,11 @@ WHERE conversation.low = old.low AND conversation.high = old.high AND last <= %s
 """
 
 _CLEAR_COPIES = """
-DELETE FROM copy USING unnest(%s::bigint[], %s::bigint[]) AS old (user_id, "offset")
-WHERE copy.user_id = old.user_id AND copy."offset" = old."offset"
+DELETE FROM copy USING unnest(%s::bigint[], %s::bigint[]) AS old (user_id, last)
+WHERE copy.user_id = old.user_id AND copy.last = old.last
 """
 
-_DELETE_MESSAGES = 'DELETE FROM message WHERE "offset" = ANY(%s)'
+_DELETE_MESSAGES = "DELETE FROM message WHERE last = ANY(%s)"
 
 _DELETE_MOMENTS = "DELETE FROM moment WHERE first < (SELECT before FROM expired)"
 
@@ -107,31 +107,31 @@ def expire(connection: psycopg.Connection[Any], before: int) -> bool:
         (bound,) = connection.execute(BOUND, (before,)).fetchone() or (None,)
         if bound is not None:
             connection.execute(_HIDE, (bound, bound))
-        old = connection.execute(_OLDEST, (MESSAGES,)).fetchall()
+        old = connection.execute(_OLDEST, (ENTRIES,)).fetchall()
         if old:
             _remove(connection, old)
-        if len(old) == MESSAGES:
+        if len(old) == ENTRIES:
             return True
         connection.execute(_DELETE_MOMENTS)
     return False
 
 
 def _remove(connection: psycopg.Connection[Any], old: list[tuple[int, int, list[int]]]) -> None:
-    waiting = [(user, offset) for offset, _, recipients in old for user in recipients if user]
+    waiting = [(user, last) for last, _, recipients in old for user in recipients if user]
     pairs = {
         (min(sender, user), max(sender, user))
         for _, sender, recipients in old
         for user in recipients
         if user
     }
-    offsets = [offset for offset, _, _ in old]
+    lasts = [last for last, _, _ in old]
     execute = connection.execute
     if waiting:
-        users, numbers = zip(*waiting, strict=True)
+        users, their_lasts = zip(*waiting, strict=True)
         # In the order in which batches lock them.
         execute(_LOCK_ACCOUNTS, (sorted(set(users)),))
-        execute(_CLEAR_INBOX, (list(users), list(numbers)))
+        execute(_CLEAR_INBOX, (list(users), list(their_lasts)))
         low, high = zip(*pairs, strict=True)
-        execute(_CLEAR_CONVERSATIONS, (list(low), list(high), offsets[-1]))
-    execute(_CLEAR_COPIES, ([sender for _, sender, _ in old], offsets))
-    execute(_DELETE_MESSAGES, (offsets,))
+        execute(_CLEAR_CONVERSATIONS, (list(low), list(high), lasts[-1]))
+    execute(_CLEAR_COPIES, ([sender for _, sender, _ in old], lasts))
+    execute(_DELETE_MESSAGES, (lasts,))

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+
 from chat_protocol.domain.admission import publish
 from chat_protocol.domain.messages import Message
 from chat_protocol.stores.postgres.bigints import Bigints
 from chat_protocol.stores.postgres.known import Known, Published
 
 __all__ = ["Rows"]
+
+ENTRY_BYTES = 65536
+"""At most so many bytes are in a row, unless it is one message: it is read as a whole."""
 
 
 class Rows:
@@ -19,18 +24,18 @@ class Rows:
 
     def __init__(self, known: Known) -> None:
         self._known = known
-        self.offsets = Bigints()
+        self.lasts = Bigints()
+        self.counts = Bigints()
         self.senders = Bigints()
         self.devices = Bigints()
+        self.scopes = Bigints()
         self.recipients = Bigints()
         """0 where there is not exactly one."""
         self.several: list[str | None] = []
         """Where there are several: their ids, as an array in the syntax of SQL."""
-        self.scopes = Bigints()
-        self.times = Bigints()
-        self.texts: list[bytes] = []
-        self.inbox = Bigints(), Bigints()
-        self.copies = Bigints(), Bigints(), Bigints()
+        self.frames: list[bytes] = []
+        self.inbox = Bigints(), Bigints(), Bigints()
+        self.copies = Bigints(), Bigints(), Bigints(), Bigints()
         self.conversations = Bigints(), Bigints(), Bigints(), Bigints()
         self.peers: list[tuple[int, int]] = []
         self.published: dict[tuple[int, int, int], int] = {}
@@ -45,37 +50,30 @@ class Rows:
             message: with at least one accepted message.
             device: the id of the device that sent it.
         """
-        offset, count, ids = message.offset, message.accepted, message.recipient_ids
-        offsets = range(offset, offset + count)
-        sender = message.sender.user.id
-        several = len(ids) > 1
-        self.offsets += offsets
-        self.senders += [sender] * count
-        self.devices += [device] * count
-        self.recipients += [ids[0] if len(ids) == 1 else 0] * count
-        self.several += [f"{{{','.join(map(str, ids))}}}" if several else None] * count
-        self.scopes += [int(message.audience.scope)] * count
-        frames = message.frames[:count]
-        self.times += [int.from_bytes(frame[-8:], "big", signed=True) for frame in frames]
-        self.texts += message.texts[:count]
-        users, inbox = self.inbox
-        for recipient in ids:
-            users += [recipient] * count
-            inbox += offsets
-            self._converse(sender, recipient, offsets[-1], count)
+        ids, sender = message.recipient_ids, message.sender.user.id
+        several = f"{{{','.join(map(str, ids))}}}" if len(ids) > 1 else None
+        for last, frames in _entries(message):
+            count = len(frames)
+            self.lasts.append(last)
+            self.counts.append(count)
+            self.senders.append(sender)
+            self.devices.append(device)
+            self.scopes.append(message.audience.scope)
+            self.recipients.append(ids[0] if len(ids) == 1 else 0)
+            self.several.append(several)
+            self.frames.append(b"".join(frames))
+            for recipient in ids:
+                _append(self.inbox, recipient, last, count)
+                self._converse(sender, recipient, last, count)
 
     def copy(self, message: Message, device: int) -> None:
         """Add an admitted message for the other devices of its sender."""
-        users, offsets, devices = self.copies
-        count = message.accepted
-        users += [message.sender.user.id] * count
-        offsets += range(message.offset, message.offset + count)
-        devices += [device] * count
+        for last, frames in _entries(message):
+            _append(self.copies, message.sender.user.id, last, len(frames), device)
 
     def _converse(self, sender: int, recipient: int, last: int, count: int) -> None:
         low, high = min(sender, recipient), max(sender, recipient)
-        for column, value in zip(self.conversations, (low, high, last, count), strict=True):
-            column.append(value)
+        _append(self.conversations, low, high, last, count)
         if self._known.meet(low, high):
             self.peers += [(low, high), (high, low)]
 
@@ -89,3 +87,22 @@ class Rows:
         self.published[sender, device, published.row] = ids.edges[-1] - 1
         if begin and ids.edges[0] != begin:
             self.unpublished[sender, device] = ids.edges[0]
+
+
+def _entries(message: Message) -> Iterator[tuple[int, list[bytes]]]:
+    """Yield the last offset and the frames of each row that an admitted message becomes."""
+    last, size = message.offset - 1, 0
+    frames: list[bytes] = []
+    for frame in message.frames[: message.accepted]:
+        size += len(frame)
+        if frames and size > ENTRY_BYTES:
+            yield last, frames
+            frames, size = [], len(frame)
+        frames.append(frame)
+        last += 1
+    yield last, frames
+
+
+def _append(columns: Iterable[list[int]], *row: int) -> None:
+    for column, value in zip(columns, row, strict=True):
+        column.append(value)

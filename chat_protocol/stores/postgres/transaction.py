@@ -33,7 +33,7 @@ _USER_IDS = "SELECT name, id FROM account WHERE name = ANY(%b::text[])"
 _INSERT_ACCOUNTS = """
 INSERT INTO account (name, last_login, registered, position, device)
 SELECT name, 0, last, last, -1 FROM unnest(%b::text[]) AS name,
-    (SELECT coalesce(max("offset"), 0) AS last FROM message WHERE scope = 1) AS everyone
+    (SELECT coalesce(max(last), 0) AS last FROM message WHERE scope = 1) AS everyone
 ORDER BY name ON CONFLICT DO NOTHING
 """
 
@@ -45,20 +45,24 @@ ORDER BY id FOR NO KEY UPDATE
 """
 
 # Rows up to the old position are deleted already: the scan of the index skips what is left of them.
+# A row that the new position is in stays.
 _MOVE = """
 WITH moved AS (
     SELECT account.id, account.position, upto
     FROM unnest(%b::bigint[], %b::bigint[], %b::bigint[]) AS m (id, device, upto)
     JOIN account USING (id, device) WHERE upto > position
 ), gone AS (
-    DELETE FROM inbox USING moved
-    WHERE user_id = id AND "offset" > position AND "offset" <= upto RETURNING user_id
+    DELETE FROM inbox USING moved WHERE user_id = id AND last > position AND last <= upto
+    RETURNING user_id, last - greatest(last - count, position) AS less
 ), changed AS (
     SELECT id, max(upto) AS upto, sum(less)::integer AS less FROM (
-        SELECT id, upto, 0 AS less FROM moved UNION ALL SELECT user_id, 0, 1 FROM gone
+        SELECT id, upto, (
+            SELECT greatest(0, upto - greatest(last - count, position)) FROM inbox
+            WHERE user_id = id AND last > upto ORDER BY last LIMIT 1
+        ) AS less FROM moved UNION ALL SELECT user_id, 0, less FROM gone
     ) AS c GROUP BY id
 )
-UPDATE account SET waiting = waiting - less, position = upto
+UPDATE account SET waiting = waiting - coalesce(less, 0), position = upto
 FROM changed WHERE account.id = changed.id
 RETURNING account.id, waiting
 """
@@ -92,17 +96,20 @@ ORDER BY user_id, device, first
 _DRAW_OFFSETS = "SELECT draw_offsets(%b)"
 
 _INSERT_MESSAGES = """
-INSERT INTO message ("offset", sender, device, recipient, recipients, scope, time, text)
-SELECT "offset", sender, nullif(device, 0), recipient, recipients::bigint[], scope, time, text
+INSERT INTO message (last, count, sender, device, scope, recipient, recipients, frames)
+SELECT last, count, sender, nullif(device, 0), scope, recipient, recipients::bigint[], frames
 FROM unnest(
     %b::bigint[], %b::bigint[], %b::bigint[], %b::bigint[],
-    %b::text[], %b::bigint[], %b::bigint[], %b::bytea[]
-) AS m ("offset", sender, device, recipient, recipients, scope, time, text)
+    %b::bigint[], %b::bigint[], %b::text[], %b::bytea[]
+) AS m (last, count, sender, device, scope, recipient, recipients, frames)
 """
-_INSERT_INBOX = "INSERT INTO inbox SELECT * FROM unnest(%b::bigint[], %b::bigint[])"
+_INSERT_INBOX = """
+INSERT INTO inbox SELECT * FROM unnest(%b::bigint[], %b::bigint[], %b::bigint[])
+"""
 _INSERT_COPIES = """
-INSERT INTO copy SELECT * FROM unnest(%b::bigint[], %b::bigint[], %b::bigint[])
-    AS c (user_id, "offset", device)
+INSERT INTO copy (user_id, last, count, device)
+SELECT * FROM unnest(%b::bigint[], %b::bigint[], %b::bigint[], %b::bigint[])
+    AS c (user_id, last, count, device)
 WHERE EXISTS (
     SELECT FROM device WHERE device.user_id = c.user_id AND position IS NOT NULL
     AND id <> c.device
@@ -110,10 +117,11 @@ WHERE EXISTS (
 """
 _DROP_COPIES = """
 DELETE FROM copy USING unnest(%b::bigint[], %b::bigint[]) AS s (user_id, device)
-WHERE copy.user_id = s.user_id AND copy.device = s.device AND "offset" <= (
-    SELECT "offset" FROM copy AS kept WHERE kept.user_id = s.user_id AND kept.device = s.device
-    ORDER BY "offset" DESC OFFSET %b LIMIT 1
-)
+CROSS JOIN LATERAL (
+    SELECT last, sum(count) OVER (ORDER BY last DESC) - count AS newer FROM copy
+    WHERE copy.user_id = s.user_id AND copy.device = s.device
+) AS old
+WHERE copy.user_id = s.user_id AND copy.last = old.last AND newer >= %b
 """
 _INSERT_CONVERSATIONS = """
 INSERT INTO conversation
@@ -450,8 +458,8 @@ class Transaction:
         execute, rows = self._execute, self._rows
         added = self._ledger.added if self._ledger is not None else {}
         messages = (
-            *(rows.offsets, rows.senders, rows.devices, rows.recipients),
-            *(rows.several, rows.scopes, rows.times, rows.texts),
+            *(rows.lasts, rows.counts, rows.senders, rows.devices),
+            *(rows.scopes, rows.recipients, rows.several, rows.frames),
         )
         published = ((*key, last) for key, last in rows.published.items())
         unpublished = ((*key, first) for key, first in rows.unpublished.items())
@@ -468,7 +476,7 @@ class Transaction:
             if columns[0]:
                 execute(statement, columns)
         if rows.copies[0] and self._limit:
-            senders = set(zip(rows.copies[0], rows.copies[2], strict=True))
+            senders = set(zip(rows.copies[0], rows.copies[3], strict=True))
             execute(_DROP_COPIES, (*columns_of(sorted(senders), 2), self._limit))
         self._end_sessions()
         if self._logins is not None and self._logins.accepted:

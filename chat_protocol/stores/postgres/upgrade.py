@@ -13,7 +13,7 @@ from chat_protocol.stores.postgres.locks import EVERYONE_LOCK, SCHEMA_LOCK
 
 __all__ = ["SCHEMA_VERSION", "current_version", "prepare"]
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 """The newest version: what ``chat.schema_version`` says."""
 
 _LIVE_NODES = "SELECT count(*) FROM node WHERE lease_until > clock_timestamp()"

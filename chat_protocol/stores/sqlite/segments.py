@@ -23,7 +23,7 @@ from typing import NamedTuple
 from chat_protocol.domain.entries import Entry
 from chat_protocol.stores.sqlite.damage import checksum
 from chat_protocol.wire.commands import Scope
-from chat_protocol.wire.frames import names_of
+from chat_protocol.wire.frames import names_of, split_frames
 
 __all__ = [
     "Kind",
@@ -257,13 +257,7 @@ def _entry_of(record: Record, data: bytes, device: str) -> Entry:
         place += _NAMES_SIZE.size
         names = data[place : place + size]
         place += size
-    frames = []
-    for _ in range(record.messages):
-        end = place + 4 + int.from_bytes(data[place : place + 4], "big")
-        frames.append(data[place:end])
-        place = end
-    if place != record.end:
-        raise ValueError("the frames of a record are longer or shorter than its data")
+    frames = split_frames(data[place : record.end], record.messages)
     sender, recipient = names_of(frames[0])
     if record.recipients == 1:
         return Entry(record.offset, sender, device, Scope.USERS, (recipient,), frames)

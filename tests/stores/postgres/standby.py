@@ -11,6 +11,7 @@ from typing import Any
 
 import psycopg
 
+from chat_protocol.wire.frames import split_frames, text_of
 from tests.stores.postgres.server import PATIENCE, PostgresServer
 
 __all__ = ["INTERRUPTIONS", "Standby"]
@@ -113,8 +114,8 @@ class Standby(PostgresServer):
         """Return the texts of all messages in a database of this server."""
         own = url.replace(f"host={self._primary.folder},", "host=")
         with psycopg.connect(own, autocommit=True) as connection:
-            rows = connection.execute("SELECT convert_from(text, 'UTF8') FROM chat.message")
-            return {text for (text,) in rows}
+            rows = connection.execute("SELECT frames, count FROM chat.message")
+            return {text_of(frame).decode() for row in rows for frame in split_frames(*row)}
 
     @property
     def log(self) -> str:

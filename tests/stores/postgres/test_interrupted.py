@@ -285,7 +285,7 @@ def test_a_statement_that_the_database_refuses_costs_no_connection(url: str) -> 
     store = opened(url)
     alice, bob = register(store, "alice", "bob")
     with connected(url) as connection:
-        connection.execute("ALTER TABLE message ADD CONSTRAINT short CHECK (length(text) < 9)")
+        connection.execute("ALTER TABLE message ADD CONSTRAINT short CHECK (length(frames) < 40)")
     connection = store._connections.get("batches")
     with pytest.raises(Unavailable, match="short"):
         commit(store, run(alice, bob, "1234567890", id_=1))

@@ -10,6 +10,7 @@ from chat_protocol.domain.queries import Page
 from chat_protocol.stores.postgres import known, retention
 from chat_protocol.stores.postgres.admin.admin import PostgresAdmin
 from chat_protocol.wire.codes import Code
+from chat_protocol.wire.frames import names_of
 from tests.stores.conftest import WallClock
 from tests.stores.helpers import (
     account,
@@ -236,6 +237,64 @@ def test_a_session_that_was_taken_over_forgets_the_ids(url: str) -> None:
         now(store.close())
 
 
+# Entries.
+
+
+def test_many_bytes_become_several_rows(url: str) -> None:
+    store = opened(url)
+    alice, bob = register(store, "alice", "bob")
+    sent = ["1" * 40_000, "2" * 30_000, "3" * 30_000, "4" * 65_500, "5"]
+    commit(store, run(alice, bob, *sent))
+    counts = "SELECT count FROM {} ORDER BY last"
+    for table in ("message", "inbox", "conversation"):
+        assert rows(url, counts.format(table)) == [1, 2, 1, 1]
+    assert texts(page(store, bob)) == sent
+    assert texts(page(store, bob, messages=2)) == sent[:2]
+    assert conversation(store, bob, alice) == sent
+    now(store.close())
+
+
+def test_a_position_within_a_row(url: str) -> None:
+    store = opened(url)
+    alice, bob = register(store, "alice", "bob")
+    commit(store, run(alice, bob, *"123"), run(alice, bob, *"456"))
+    first = page(store, bob).entries[0].offset
+    for received, waiting in ((2, "3456"), (4, "56"), (6, "")):
+        commit(store, positions=position(bob, first + received - 1))
+        assert texts(page(store, bob)) == list(waiting)
+        assert account(store, bob) == (0, len(waiting))
+        assert rows(url, "SELECT waiting FROM account WHERE name = 'bob'") == [len(waiting)]
+        assert PostgresAdmin(url).statistics().waiting == len(waiting)
+    assert rows(url, "SELECT count(*) FROM inbox") == [0]
+    now(store.close())
+
+
+def test_history_begins_and_ends_within_a_row(url: str) -> None:
+    store = opened(url)
+    alice, bob = register(store, "alice", "bob")
+    commit(store, run(alice, bob, *"123"), message(bob, *"ABC"), run(bob, alice, *"456"))
+    first = page(store, bob).entries[0].offset
+    everything = "123ABC456"
+    for before in range(1, 10):
+        for other in (alice, None):
+            for limit in (2, 100):
+                found = conversation(store, bob, other, first + before, limit)
+                assert found == list(everything[:before][-limit:])
+    now(store.close())
+
+
+def test_the_last_recipient_who_is_left_is_named_in_the_frame(url: str) -> None:
+    store = opened(url)
+    alice, bob, _ = users = register(store, "alice", "bob", "carol")
+    commit(store, message(alice, "x", to=tuple(users[1:])))
+    now(store.close())
+    PostgresAdmin(url).delete_user("carol")
+    store = opened(url)
+    (entry,) = page(store, bob).entries
+    assert (entry.to, list(map(names_of, entry.frames))) == (("bob",), [("alice", "bob")])
+    now(store.close())
+
+
 # Devices.
 
 
@@ -276,7 +335,7 @@ def test_a_message_names_its_device_even_to_another_node(url: str) -> None:
 def test_all_that_is_expired_is_hidden_with_the_first_step(
     url: str, wall_clock: WallClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(retention, "MESSAGES", 2)
+    monkeypatch.setattr(retention, "ENTRIES", 2)
     worker_store = opened(url)
     store = MarkingStore.opened(url, wall_clock)
     alice, bob = register(store, "alice", "bob")

@@ -66,7 +66,7 @@ def test_all_that_was_stored_is_there(url: str) -> None:
     # Offsets go on above all that were given.
     sent = run(alice, erin, "new")
     commit(store, sent)
-    assert sent.offset > rows(url, 'SELECT max("offset") FROM message WHERE scope = 1')[0]
+    assert sent.offset > rows(url, "SELECT max(last) FROM message WHERE scope = 1")[0]
     assert texts(page(store, erin)) == ["all 3", "all 4", "new"]
     result(store.close())
     assert PostgresAdmin(url).check().faults == []
@@ -99,7 +99,7 @@ def test_publishing_ids_are_ranges_and_only_valid_ones(url: str) -> None:
 def test_sessions_and_nodes_of_the_old_version_are_gone(url: str) -> None:
     store = opened(url)
     assert rows(url, "SELECT count(*) FROM session") == [0]
-    assert rows(url, "SELECT schema FROM node") == [3]
+    assert rows(url, "SELECT schema FROM node") == [4]
     result(store.close())
 
 
@@ -115,15 +115,15 @@ def test_a_running_server_of_the_old_version_prevents_the_upgrade(url: str) -> N
 def test_a_failed_upgrade_changes_nothing(url: str) -> None:
     with connected(url) as connection:
         # The last table that the upgrade creates.
-        connection.execute("CREATE TABLE ended_token (x integer)")
-    with pytest.raises(StoreUnusable, match='relation "ended_token" already exists'):
+        connection.execute("CREATE TABLE entry (x integer)")
+    with pytest.raises(StoreUnusable, match='relation "entry" already exists'):
         opened(url)
     assert rows(url, "SELECT version FROM schema_version") == [1]
     assert rows(url, "SELECT count(id) FROM publishing") == [13]
     with connected(url) as connection:
-        connection.execute("DROP TABLE ended_token")
+        connection.execute("DROP TABLE entry")
     result(opened(url).close())
-    assert rows(url, "SELECT version FROM schema_version") == [3]
+    assert rows(url, "SELECT version FROM schema_version") == [4]
 
 
 def test_an_old_server_cannot_join_the_new_schema(url: str) -> None:

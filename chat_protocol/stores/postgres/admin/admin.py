@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import islice
 from typing import Any, NoReturn
 
 import psycopg
@@ -23,19 +24,25 @@ from chat_protocol.stores.postgres.devices import Devices
 from chat_protocol.stores.postgres.locks import EVERYONE_LOCK, EXPIRY_LOCK
 from chat_protocol.stores.postgres.retention import BOUND, database_time, expire, mark
 from chat_protocol.stores.postgres.upgrade import SCHEMA_VERSION, current_version
+from chat_protocol.wire.frames import split_frames
 
 __all__ = ["PostgresAdmin"]
 
-_USERS = """
-SELECT name, last_login, CASE WHEN account.device IS NULL THEN (
-    SELECT count(*) FROM inbox WHERE user_id = account.id
-) ELSE waiting END + (
-    SELECT count(*) FROM message WHERE scope = 1 AND sender <> account.id
-    AND "offset" > coalesce(least_received, account.position)
-) FROM account LEFT JOIN LATERAL (
-    SELECT min(position) AS least_received FROM device
-    WHERE account.device IS NULL AND user_id = account.id
-) AS d ON true
+# Up to where all devices of a user have received everything.
+_RECEIVED = """
+SELECT account.id AS user_id, coalesce(min(device.position), account.position) AS received
+FROM account LEFT JOIN device ON account.device IS NULL AND device.user_id = account.id
+GROUP BY account.id
+"""
+
+_USERS = f"""
+SELECT name, last_login, ((
+    SELECT coalesce(sum(last - greatest(last - count, received)), 0) FROM inbox
+    WHERE inbox.user_id = account.id AND last > received
+) + (
+    SELECT coalesce(sum(last - greatest(last - count, received)), 0) FROM message
+    WHERE scope = 1 AND sender <> account.id AND last > received
+))::bigint FROM account JOIN ({_RECEIVED}) AS r ON r.user_id = account.id
 """
 
 _DEVICES = """
@@ -51,9 +58,12 @@ SELECT account.id, EXISTS (
 """
 
 _STATISTICS = f"""
-SELECT (SELECT count(*) FROM account), (SELECT count(*) FROM message),
-    (SELECT count(*) FROM inbox), coalesce((
-        SELECT time FROM moment WHERE first <= (SELECT min("offset") FROM message)
+SELECT (SELECT count(*) FROM account), (SELECT coalesce(sum(count), 0)::bigint FROM message),
+    (
+        SELECT coalesce(sum(last - greatest(last - count, received)), 0)::bigint
+        FROM inbox JOIN ({_RECEIVED}) AS r USING (user_id) WHERE last > received
+    ), coalesce((
+        SELECT time FROM moment WHERE first <= (SELECT min(last) FROM message)
         ORDER BY first DESC LIMIT 1
     ), 0), (
         SELECT sum(pg_total_relation_size(oid)) FROM pg_class
@@ -64,10 +74,10 @@ SELECT (SELECT count(*) FROM account), (SELECT count(*) FROM message),
 # Servers may draw offsets at the same time, so it is not set: it is only moved forward.
 _NUMBER_ABOVE = "SELECT draw_offsets(greatest(1, %s - last_value)) FROM message_offset"
 
-_OLD = f'SELECT count(*) FROM message WHERE "offset" < ({BOUND})'
+_OLD = f"SELECT coalesce(sum(count), 0)::bigint FROM message WHERE last < ({BOUND})"
 
 _PAIRS = """
-SELECT "offset", least(sender, user_id) AS low, greatest(sender, user_id) AS high, user_id
+SELECT last, count, least(sender, user_id) AS low, greatest(sender, user_id) AS high, user_id
 FROM message CROSS JOIN LATERAL unnest(coalesce(recipients, ARRAY[recipient])) AS to_ (user_id)
 WHERE scope = 0
 """
@@ -75,33 +85,34 @@ WHERE scope = 0
 _CHECKS = (
     (
         "message {0} is from user {1}, who does not exist",
-        """SELECT "offset", sender FROM message LEFT JOIN account ON account.id = sender
+        """SELECT last, sender FROM message LEFT JOIN account ON account.id = sender
         WHERE account.id IS NULL""",
     ),
     (
         "message {0} is to user {1}, who does not exist",
-        f"""SELECT "offset", user_id FROM ({_PAIRS}) AS p LEFT JOIN account ON account.id = user_id
+        f"""SELECT last, user_id FROM ({_PAIRS}) AS p LEFT JOIN account ON account.id = user_id
         WHERE account.id IS NULL""",
     ),
     (
         "message {0} is in the mailbox of {1!a} and does not exist",
-        f"""SELECT inbox."offset", coalesce(name, inbox.user_id::text) FROM inbox
+        f"""SELECT inbox.last, coalesce(name, inbox.user_id::text) FROM inbox
         LEFT JOIN account ON account.id = inbox.user_id
-        LEFT JOIN ({_PAIRS}) AS p ON p."offset" = inbox."offset" AND p.user_id = inbox.user_id
-        WHERE p."offset" IS NULL OR account.id IS NULL""",
+        LEFT JOIN ({_PAIRS}) AS p
+        ON p.last = inbox.last AND p.count = inbox.count AND p.user_id = inbox.user_id
+        WHERE p.last IS NULL OR account.id IS NULL""",
     ),
     (
         "{1} messages are in the mailbox of {0!a}, and {2} are counted",
         """SELECT name, coalesce(n, 0), waiting FROM account LEFT JOIN (
-            SELECT user_id, count(*) AS n FROM inbox JOIN account ON id = user_id
-            WHERE "offset" > position GROUP BY user_id
+            SELECT user_id, sum(last - greatest(last - count, position))::bigint AS n
+            FROM inbox JOIN account ON id = user_id WHERE last > position GROUP BY user_id
         ) AS i ON user_id = account.id WHERE waiting <> coalesce(n, 0)""",
     ),
     (
         "message {0} is in no conversation",
-        f"""SELECT p."offset" FROM ({_PAIRS}) AS p WHERE NOT EXISTS (
+        f"""SELECT p.last FROM ({_PAIRS}) AS p WHERE NOT EXISTS (
             SELECT FROM conversation AS c WHERE c.low = p.low AND c.high = p.high
-            AND last >= p."offset" AND last - count < p."offset"
+            AND c.last = p.last AND c.count = p.count
         )""",
     ),
     (
@@ -134,10 +145,11 @@ _CHECKS = (
     ),
     (
         "message {1} is kept for other devices of {0!a} and does not exist",
-        """SELECT coalesce(name, user_id::text), copy."offset" FROM copy
+        """SELECT coalesce(name, user_id::text), copy.last FROM copy
         LEFT JOIN account ON account.id = user_id
-        LEFT JOIN message ON message."offset" = copy."offset" AND sender = user_id
-        WHERE message."offset" IS NULL OR account.id IS NULL""",
+        LEFT JOIN message ON message.last = copy.last AND message.count = copy.count
+        AND sender = user_id
+        WHERE message.last IS NULL OR account.id IS NULL""",
     ),
     (
         "publishing ids of user {0}, device {1}, are stored twice",
@@ -149,8 +161,8 @@ _CHECKS = (
     ),
     (
         "message {0} has an offset above all that were given",
-        """SELECT max("offset") FROM message, message_offset
-        HAVING max("offset") > max(last_value)""",
+        """SELECT max(last) FROM message, message_offset
+        HAVING max(last) > max(last_value)""",
     ),
 )
 """Sentences about faults, and queries that find them."""
@@ -175,6 +187,17 @@ def _devices(connection: psycopg.Connection[Any], name: str) -> list[DeviceRecor
     # Nothing is written for the sessions of an only device.
     alone = len(rows) == 1
     return [DeviceRecord(device, None if alone else ended) for device, ended in rows]
+
+
+def _unreadable(connection: psycopg.Connection[Any]) -> Iterator[str]:
+    """Yield sentences about entries whose frames are not so many."""
+    with connection.cursor("entries") as cursor:
+        cursor.execute("SELECT last, count, frames FROM message")
+        for last, count, frames in cursor:
+            try:
+                split_frames(frames, count)
+            except ValueError:
+                yield f"message {last} is longer or shorter than its frames"
 
 
 class PostgresAdmin:
@@ -253,6 +276,7 @@ class PostgresAdmin:
             for sentence, query in _CHECKS:
                 rows = connection.execute(f"{query} LIMIT {_SHOWN}".encode()).fetchall()
                 faults += [sentence.format(*row) for row in rows]
+            faults += islice(_unreadable(connection), _SHOWN)
         return Findings(
             f"{users} users, {messages} messages, mailboxes, conversations, devices and publishing"
             " ids; pg_amcheck checks PostgreSQL's files",

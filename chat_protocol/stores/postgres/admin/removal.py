@@ -19,11 +19,10 @@ SELECT account.id, EXISTS (
 """
 
 _MINE = """
-SELECT message."offset" FROM message JOIN (
-    SELECT generate_series(last - count + 1, last) AS "offset" FROM peer JOIN conversation
-    ON low = least(user_id, peer_id) AND high = greatest(user_id, peer_id) WHERE user_id = %(me)s
-) AS talk USING ("offset")
-UNION SELECT "offset" FROM message WHERE scope = 1 AND sender = %(me)s
+SELECT last, conversation.count FROM peer JOIN conversation
+ON low = least(user_id, peer_id) AND high = greatest(user_id, peer_id) JOIN message USING (last)
+WHERE user_id = %(me)s
+UNION SELECT last, count FROM message WHERE scope = 1 AND sender = %(me)s
 """
 
 _GATHER = f"CREATE TEMPORARY TABLE mine ON COMMIT DROP AS {_MINE}"
@@ -31,10 +30,10 @@ _GATHER = f"CREATE TEMPORARY TABLE mine ON COMMIT DROP AS {_MINE}"
 _STAY = """
 WITH others AS (
     UPDATE message SET recipients = array_remove(recipients, %(me)s)
-    WHERE "offset" IN (SELECT "offset" FROM mine)
+    WHERE last IN (SELECT last FROM mine)
     AND sender <> %(me)s AND array_remove(recipients, %(me)s) <> '{}'
-    RETURNING "offset"
-) DELETE FROM mine USING others WHERE mine."offset" = others."offset"
+    RETURNING last
+) DELETE FROM mine USING others WHERE mine.last = others.last
 """
 """Take the user out of the messages of other users to several, which stay."""
 
@@ -42,20 +41,21 @@ _REMOVE = (
     """
     WITH gone AS (
         DELETE FROM inbox USING message AS m
-        WHERE inbox."offset" = m."offset"
+        WHERE inbox.last = m.last
         AND inbox.user_id = ANY(coalesce(m.recipients, ARRAY[m.recipient]))
-        AND m."offset" IN (SELECT "offset" FROM mine) RETURNING inbox.user_id, inbox."offset"
+        AND m.last IN (SELECT last FROM mine)
+        RETURNING inbox.user_id, inbox.last, inbox.count
     ), counted AS (
-        SELECT user_id, count(*) AS less FROM gone JOIN account ON id = user_id
-        WHERE "offset" > position GROUP BY user_id
+        SELECT user_id, sum(last - greatest(last - count, position)) AS less
+        FROM gone JOIN account ON id = user_id WHERE last > position GROUP BY user_id
     )
     UPDATE account SET waiting = waiting - less FROM counted WHERE id = user_id
     """,
     """
     DELETE FROM copy USING message AS m WHERE copy.user_id = m.sender
-    AND copy."offset" = m."offset" AND m."offset" IN (SELECT "offset" FROM mine)
+    AND copy.last = m.last AND m.last IN (SELECT last FROM mine)
     """,
-    """DELETE FROM message WHERE "offset" IN (SELECT "offset" FROM mine)""",
+    "DELETE FROM message WHERE last IN (SELECT last FROM mine)",
     """
     DELETE FROM conversation USING peer WHERE user_id = %(me)s
     AND low = least(user_id, peer_id) AND high = greatest(user_id, peer_id)
@@ -77,7 +77,9 @@ _REMOVE = (
 def count_messages(connection: psycopg.Connection[Any], name: str) -> int:
     """Return how many messages are from a user, or to it but not to everyone."""
     user, _ = connection.execute(_FIND, (name,)).fetchone() or (0, False)
-    row = connection.execute(f"SELECT count(*) FROM ({_MINE}) AS m".encode(), {"me": user})
+    row = connection.execute(
+        f"SELECT coalesce(sum(count), 0) FROM ({_MINE}) AS m".encode(), {"me": user}
+    )
     (count,) = row.fetchone() or (0,)
     return int(count)
 
@@ -102,7 +104,7 @@ def delete_user(connection: psycopg.Connection[Any], name: str) -> int:
         values = {"me": user}
         connection.execute(_GATHER.encode(), values)
         connection.execute(_STAY, values)
-        (count,) = connection.execute("SELECT count(*) FROM mine").fetchone() or (0,)
+        (count,) = connection.execute("SELECT coalesce(sum(count), 0) FROM mine").fetchone() or (0,)
         for statement in _REMOVE:
             connection.execute(statement.encode(), values)
     return int(count)

@@ -159,7 +159,7 @@ def test_numbers_are_raised(url: str) -> None:
 DAMAGES: dict[str, Any] = {
     "is from user 77": "UPDATE message SET sender = 77",
     "is to user 77": "UPDATE message SET recipient = 77 WHERE recipient <> 0",
-    "of 'carol' and does not exist": 'INSERT INTO inbox SELECT 3, max("offset") FROM inbox',
+    "of 'carol' and does not exist": "INSERT INTO inbox SELECT 3, max(last), 1 FROM inbox",
     "1 messages are in the mailbox of 'bob', and 9": "UPDATE account SET waiting = 9 WHERE id = 2",
     "is in no conversation": "UPDATE conversation SET count = 0",
     "no peers": "DELETE FROM peer WHERE user_id = 2",
@@ -169,7 +169,8 @@ DAMAGES: dict[str, Any] = {
     "'bob' has one device, 77": "UPDATE account SET device = 77 WHERE id = 2",
     "'bob' has one device, and 1": "INSERT INTO device (user_id, name, position)"
     " VALUES (2, 'phone', 1)",
-    "message 1 is kept for other devices of 'bob'": "INSERT INTO copy VALUES (2, 1, 0)",
+    "message 1 is kept for other devices of 'bob'": "INSERT INTO copy VALUES (2, 1, 0, 1)",
+    "message 7 is longer or shorter than its frames": "UPDATE message SET last = 7, count = 3",
     "an offset above all": "SELECT setval('message_offset', 1)",
 }
 
