@@ -98,9 +98,10 @@ def _loaded(load: Load, **plan: Any) -> Callable[[Contender, Settings], Measured
     """Return a measurement that starts a new server and runs one load."""
 
     def measure(contender: Contender, settings: Settings) -> Measured:
-        # The floor supports version 1 only, and is compared with version 2 all the same.
-        version = plan.get("version", 1) if 2 in contender.versions else 1
-        chosen = {**plan, "version": version, "protocol": contender.protocol}
+        chosen = {**plan, "protocol": contender.protocol}
+        if 2 not in contender.versions:
+            # The floor and brokers are compared all the same.
+            chosen |= {"version": 1, "transport": "tcp"}
         with contender.running() as target:
             return {"": of_load(*_run(load, target, settings, **chosen))}
 
@@ -211,6 +212,18 @@ CASES = {
             _TURN_AROUND_BUSY,
             _loaded(loads.pairs, pairs=50, window=1, record=True, version=2),
             takes=_takes_2_or_broker,
+        ),
+        *(
+            Case(
+                f"pairs-1-{transport}",
+                f"50 pairs of version 2 over {title}, each with one message in flight",
+                _TURN_AROUND_BUSY,
+                _loaded(
+                    loads.pairs, pairs=50, window=1, record=True, version=2, transport=transport
+                ),
+                takes=lambda contender: 2 in contender.versions or contender.name == FLOOR,
+            )
+            for transport, title in (("tls", "TLS"), ("websocket", "WebSockets"))
         ),
         Case(
             "latency",

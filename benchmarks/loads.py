@@ -15,7 +15,7 @@ from time import monotonic, process_time
 from benchmarks.frames import CheckFailed, messages
 from benchmarks.loop import Address, Arrivals, Loop, drain, log_in
 from benchmarks.peers import Sender
-from benchmarks.protocols import VERSIONS, Protocol
+from benchmarks.protocols import Protocol, protocol_of
 from benchmarks.receivers import IReceiver, Receiver, SharedReceiver
 from benchmarks.schedule import Schedule
 
@@ -52,6 +52,8 @@ class Plan:
     size: int = 64
     """Size of the texts in bytes."""
     version: int = 1
+    transport: str = "tcp"
+    """How the clients of pairs connect: see dialing.DIALS."""
     protocol: Protocol | None = None
     """The protocol of a broker; None: that of this project, in the given version."""
     idle: int = 0
@@ -188,7 +190,7 @@ class _Group:
 def _pairs(plan: Plan, loop: Loop, window: int) -> tuple[list[Sender], list[IReceiver]]:
     """Log in senders and receivers."""
     couples = plan.couples()
-    protocol = plan.protocol or VERSIONS[plan.version]
+    protocol = plan.protocol or protocol_of(plan.version, plan.transport)
     traffic = [protocol.traffic(n, one, other, plan.size) for n, (one, other) in enumerate(couples)]
     receiving = protocol.receive(plan.address, [other for _, other in couples])
     sending = protocol.send(plan.address, [one for one, _ in couples])

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import select
 import socket
+import ssl
 from collections.abc import Callable, Iterable
 from time import monotonic
 
+from benchmarks.dialing import Address, Dial, dial_tcp
 from benchmarks.frames import CheckFailed, login, login_answer
 from chat_protocol.wire.codec import decode
 from chat_protocol.wire.codes import Code
@@ -17,14 +19,12 @@ __all__ = [
     "Address",
     "Arrivals",
     "Loop",
-    "connect",
     "drain",
     "exactly",
     "log_in",
     "read",
 ]
 
-Address = tuple[str, int]
 Arrivals = list[tuple[float, int]]
 """Pairs of a time (``time.monotonic``) and the total number of messages by then."""
 
@@ -44,7 +44,9 @@ _READ = select.EPOLLIN
 _READ_WRITE = select.EPOLLIN | select.EPOLLOUT
 
 
-def log_in(address: Address, names: Iterable[str], version: int = 1) -> list[socket.socket]:
+def log_in(
+    address: Address, names: Iterable[str], version: int = 1, dial: Dial = dial_tcp
+) -> list[socket.socket]:
     """Connect and log in with each name; return the sockets in the order of the names.
 
     Raises:
@@ -56,7 +58,7 @@ def log_in(address: Address, names: Iterable[str], version: int = 1) -> list[soc
         batch, waiting = waiting[:_CONCURRENT_LOGINS], waiting[_CONCURRENT_LOGINS:]
         fresh = []
         for name in batch:
-            sock = connect(address)
+            sock = dial(address)
             sock.sendall(login(name, version))
             fresh.append(sock)
         for name, sock in zip(batch, fresh, strict=True):
@@ -64,20 +66,6 @@ def log_in(address: Address, names: Iterable[str], version: int = 1) -> list[soc
             sock.setblocking(False)
         sockets += fresh
     return sockets
-
-
-def connect(address: Address) -> socket.socket:
-    """Return a connected socket with a timeout of 60 s.
-
-    Raises:
-        CheckFailed: the connection fails.
-    """
-    try:
-        sock = socket.create_connection(address, _TIMEOUT)
-    except OSError as error:
-        raise CheckFailed(f"cannot connect to {address[0]}:{address[1]}: {error}") from None
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    return sock
 
 
 def _await_login(name: str, sock: socket.socket, version: int) -> None:
@@ -172,13 +160,17 @@ class Loop:
 
 
 def read(sock: socket.socket, view: memoryview, label: str) -> int:
-    """Receive bytes to the front of ``view``; return their number.
+    """Receive bytes to the front of ``view``; return their number, 0 if there are none yet.
+
+    TLS and WebSockets have bytes of their own.
 
     Raises:
         CheckFailed: the connection has ended.
     """
     try:
         count = sock.recv_into(view)
+    except (BlockingIOError, ssl.SSLWantReadError):
+        return 0
     except OSError as error:
         raise CheckFailed(f"{label}: {error}") from None
     if not count:

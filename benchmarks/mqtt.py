@@ -6,8 +6,9 @@ import socket
 import struct
 from collections.abc import Sequence
 
+from benchmarks.dialing import dial_tcp
 from benchmarks.frames import CYCLE, CheckFailed, Expected, Stream, Traffic, stream_of, text_of
-from benchmarks.loop import DELIVERIES, Address, Loop, connect, exactly
+from benchmarks.loop import DELIVERIES, Address, Loop, exactly
 from benchmarks.peers import Sender
 from benchmarks.protocols import Protocol
 from benchmarks.receivers import FrameReceiver
@@ -28,7 +29,7 @@ def _packet(kind: int, body: bytes) -> bytes:
 
 
 def _open(address: Address, name: str, request: bytes, wanted: bytes) -> socket.socket:
-    sock = connect(address)
+    sock = dial_tcp(address)
     sock.sendall(_packet(0x10, _string("MQTT") + b"\x04\x02\0\0" + _string(name)) + request)
     try:
         answer = exactly(sock, len(wanted))

@@ -10,9 +10,11 @@ import json
 import re
 import socket
 from collections.abc import Sequence
+from functools import cached_property
 
-from benchmarks.frames import CYCLE, CheckFailed, Stream, Traffic, stream_of, text_of
-from benchmarks.loop import Address, Loop, connect, read
+from benchmarks.dialing import dial_tcp
+from benchmarks.frames import CYCLE, CheckFailed, Traffic, stream_of, text_of
+from benchmarks.loop import Address, read
 from benchmarks.peers import Sender
 from benchmarks.protocols import Protocol
 from benchmarks.receivers import Receiver
@@ -44,7 +46,7 @@ def _exchange(sock: socket.socket, data: bytes, until: bytes) -> bytes:
 
 
 def _open(address: Address, subject: str) -> socket.socket:
-    sock = connect(address)
+    sock = dial_tcp(address)
     _exchange(sock, _HELLO + f"SUB {subject} 1\r\nPING\r\n".encode(), b"PONG")
     sock.setblocking(False)
     return sock
@@ -55,7 +57,7 @@ def _send(address: Address, names: Sequence[str]) -> list[socket.socket]:
 
 
 def _receive(address: Address, names: Sequence[str]) -> list[socket.socket]:
-    with connect(address) as sock:
+    with dial_tcp(address) as sock:
         _exchange(sock, _HELLO + b"SUB api 1\r\nPING\r\n", b"PONG")
         _create(sock, "STREAM.CREATE.bench", {"name": "bench", "subjects": ["m.*"]})
         sockets = []
@@ -123,17 +125,9 @@ class _Reader:
 class _Publisher(Sender):
     """Publishes messages and checks the PubAcks."""
 
-    def __init__(
-        self,
-        loop: Loop,
-        sock: socket.socket,
-        traffic: Traffic,
-        label: str,
-        window: int = 0,
-        record: bool = False,
-    ) -> None:
-        super().__init__(loop, sock, traffic, label, window, record)
-        self._reader = _Reader(sock, _ANSWER, f"answers to {label}")
+    @cached_property
+    def _reader(self) -> _Reader:
+        return _Reader(self.sock, _ANSWER, f"answers to {self._label}")
 
     def _read(self) -> memoryview:
         return memoryview(b"".join(n for (n,) in self._reader.read(self._loop.answers)))
@@ -142,11 +136,9 @@ class _Publisher(Sender):
 class _Consumer(Receiver):
     """Receives, checks and acknowledges the messages of one sender."""
 
-    def __init__(
-        self, loop: Loop, sock: socket.socket, stream: Stream, label: str, record: bool = False
-    ) -> None:
-        super().__init__(loop, sock, stream, label, record)
-        self._reader = _Reader(sock, _DELIVERY, f"deliveries to {label}")
+    @cached_property
+    def _reader(self) -> _Reader:
+        return _Reader(self.sock, _DELIVERY, f"deliveries to {self._label}")
 
     @property
     def has_partial_frame(self) -> bool:

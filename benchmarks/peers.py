@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import select
 import socket
+import ssl
 from time import monotonic
 
 from benchmarks.frames import PUBLISHING_ID, CheckFailed, Expected, Traffic
@@ -108,7 +109,7 @@ class Sender:
             end = min(position + self._allowed - self._sent, length)
             try:
                 self._sent += self.sock.send(cycle[position:end])
-            except BlockingIOError:
+            except (BlockingIOError, ssl.SSLWantWriteError):
                 if not self._blocked:
                     self._blocked = True
                     self._loop.watch(self.sock, True)

@@ -108,10 +108,19 @@ def _cost(outcome: CaseResult, axes: Axes) -> None:
     _bars(outcome, axes, "cpu")
 
 
+_ONE_IN_FLIGHT = (
+    "pairs-1",
+    "pairs-1-2",
+    "pairs-1-tls",
+    "pairs-1-websocket",
+    "latency",
+    "latency-2",
+)
+
 CURVES = {
     "rates": (_latency_under_load,),
     "users": (_cost_of_users,),
-    **dict.fromkeys(("pairs-1", "pairs-1-2", "latency", "latency-2"), (_rate, _cost)),
+    **dict.fromkeys(_ONE_IN_FLIGHT, (_rate, _cost)),
 }
 """The functions that draw the curves or the bars of a case. Other cases have none."""
 

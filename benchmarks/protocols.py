@@ -5,13 +5,15 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
+from benchmarks.dialing import DIALS, Address
 from benchmarks.frames import Traffic, messages, publications
-from benchmarks.loop import Address, log_in
+from benchmarks.loop import log_in
 from benchmarks.peers import Publisher, Sender
 from benchmarks.receivers import AckingReceiver, IReceiver, Receiver
 
-__all__ = ["VERSIONS", "Protocol"]
+__all__ = ["Protocol", "protocol_of"]
 
 LogIn = Callable[[Address, Sequence[str]], list[socket.socket]]
 
@@ -30,12 +32,14 @@ class Protocol:
     receiver: Callable[..., IReceiver]
 
 
-def _log_in_2(address: Address, names: Sequence[str]) -> list[socket.socket]:
-    return log_in(address, names, 2)
+def protocol_of(version: int, transport: str = "tcp") -> Protocol:
+    """Return a version of the protocol of this project.
 
-
-VERSIONS = {
-    1: Protocol(log_in, log_in, messages, Sender, Receiver),
-    2: Protocol(_log_in_2, _log_in_2, publications, Publisher, AckingReceiver),
-}
-"""The versions of the protocol of this project."""
+    Args:
+        version: 1 or 2.
+        transport: a key of dialing.DIALS.
+    """
+    enter = partial(log_in, version=version, dial=DIALS[transport])
+    if version == 1:
+        return Protocol(enter, enter, messages, Sender, Receiver)
+    return Protocol(enter, enter, publications, Publisher, AckingReceiver)

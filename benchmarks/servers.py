@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic, sleep
 
+from benchmarks.dialing import make_certificate
 from benchmarks.frames import CheckFailed
 from benchmarks.loop import Address
 from benchmarks.mqtt import MQTT
@@ -166,6 +167,7 @@ class ProjectServer(Contender):
                 f"--listen=tcp:{port}:interface=127.0.0.1",
                 f"--store={self.name}{file or ''}",
                 "--mailbox-limit=0",
+                f"--certificate={make_certificate(folder / 'certificate.pem')}",
                 *self._options,
             ]
             with _process(command, port, folder / "log", folder) as target:

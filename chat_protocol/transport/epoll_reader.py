@@ -10,6 +10,9 @@ A turn has a budget of time. Sockets that are left over come first in the next o
 and addresses that have sent little, then the others, in turn for each. Connections without a
 session have an EpollReader of their own with a small budget. So a crowd of them cannot delay users
 who are online.
+
+A transport whose output the kernel takes in the same turn is never watched for writing: that would
+cost two system calls a write.
 """
 
 from __future__ import annotations
@@ -54,7 +57,8 @@ class EpollReader:
     """The part of a reactor that transports are read by: it becomes their ``reactor``.
 
     Args:
-        reactor: provides IReactorFDSet and IReactorTime; everything but reading stays with it.
+        reactor: provides IReactorFDSet and IReactorTime; everything but reading stays with it. It
+            watches for writing from the end of a turn on.
         turn: ends after each call of :meth:`doRead`.
         seconds: time for the sockets that one call reads. At least one is read.
     """
@@ -75,6 +79,9 @@ class EpollReader:
         """Sockets that were readable when the time was up."""
         self._waiting: set[int] = set()
         """Those in the queue."""
+        self._reading = False
+        self._writers: dict[Any, None] = {}
+        """Transports that want to write, and that the reactor does not watch yet."""
 
     def __getattr__(self, name: str) -> Any:
         # Whatever else a transport asks of its reactor: writing, delayed calls.
@@ -113,6 +120,9 @@ class EpollReader:
             return
         self._keys.pop(descriptor, None)
         self._epoll.unregister(descriptor)
+        if transport in self._writers:
+            del self._writers[transport]
+            self._reactor.addWriter(transport)
         if not self._readers and not self._paused:
             self._reactor.removeReader(self)
 
@@ -143,6 +153,23 @@ class EpollReader:
             self._paused[descriptor] = reader
             self._epoll.modify(descriptor, 0)
 
+    def addWriter(self, writer: Any) -> None:
+        if not self._reading and not self._turn.ending:
+            self._reactor.addWriter(writer)
+            return
+        if not self._reading and not self._writers:
+            self._reactor.callLater(0, self._watch_writers)
+        self._writers[writer] = None
+
+    def removeWriter(self, writer: Any) -> None:
+        self._writers.pop(writer, None)
+        self._reactor.removeWriter(writer)
+
+    def _watch_writers(self) -> None:
+        writers, self._writers = self._writers, {}
+        for writer in writers:
+            self._reactor.addWriter(writer)
+
     @property
     def idle(self) -> bool:
         """Whether no socket waits to be read."""
@@ -158,30 +185,38 @@ class EpollReader:
 
     def doRead(self) -> None:
         """Read from the sockets that are readable while there is time, and end the turn."""
+        self._reading = True
+        try:
+            with self._turn:
+                self._read_all()
+        finally:
+            self._reading = False
+            self._watch_writers()
+
+    def _read_all(self) -> None:
         seconds, readers, waiting = self._reactor.seconds, self._readers, self._waiting
         error, end = select.EPOLLERR, seconds() + self._seconds
         in_time = True
-        with self._turn:
-            for descriptor, events in self._epoll.poll(0, _AT_ONCE):
-                # A connection that was read before may have closed or paused this one.
-                reader = readers.get(descriptor)
-                if events & error:
-                    self._reset(descriptor)
-                elif reader is None:
-                    self._hung_up(descriptor)
-                elif in_time and not waiting:
-                    self._read(reader)
-                    in_time = seconds() < end
-                elif descriptor not in waiting:
-                    waiting.add(descriptor)
-                    self._left.push(self._keys.get(descriptor), descriptor, _bytes_in(descriptor))
-            while in_time and waiting:
-                descriptor = self._left.pop()
-                waiting.discard(descriptor)
-                reader = readers.get(descriptor)
-                if reader is not None:
-                    self._read(reader)
-                    in_time = seconds() < end
+        for descriptor, events in self._epoll.poll(0, _AT_ONCE):
+            # A connection that was read before may have closed or paused this one.
+            reader = readers.get(descriptor)
+            if events & error:
+                self._reset(descriptor)
+            elif reader is None:
+                self._hung_up(descriptor)
+            elif in_time and not waiting:
+                self._read(reader)
+                in_time = seconds() < end
+            elif descriptor not in waiting:
+                waiting.add(descriptor)
+                self._left.push(self._keys.get(descriptor), descriptor, _bytes_in(descriptor))
+        while in_time and waiting:
+            descriptor = self._left.pop()
+            waiting.discard(descriptor)
+            reader = readers.get(descriptor)
+            if reader is not None:
+                self._read(reader)
+                in_time = seconds() < end
 
     def _read(self, reader: Any) -> None:
         try:

@@ -392,6 +392,49 @@ def test_writing_and_delayed_calls_stay_the_reactors(line: Line) -> None:
     assert one.lost is not None
 
 
+class Echo(Peer):
+    def dataReceived(self, data: bytes) -> None:
+        self.transport.write(data)  # type: ignore[union-attr]
+
+
+def test_what_is_written_at_once_is_not_watched(line: Line) -> None:
+    one, two = line.peer(Echo), line.peer(Echo)
+    seen: list[set[object]] = []
+
+    def end() -> None:
+        seen.append(set(line.reactor.writers))
+        one.connection.doWrite()
+        line.turn.end = line.end
+
+    line.turn.end = end
+    for peer in (one, two):
+        peer.theirs.send(b"hello")
+    line.turn.request()
+    line.read()
+    assert one.theirs.recv(99) == b"hello"
+    # The other one waits for the reactor.
+    assert (seen, line.reactor.writers) == ([set()], {two.connection})
+
+
+@pytest.mark.parametrize("released", [False, True])
+def test_what_is_written_at_the_end_of_a_turn_is_watched_after_it(
+    released: bool, line: Line
+) -> None:
+    one = line.peer()
+
+    def end() -> None:
+        one.connection.write(b"hello")
+        assert line.reactor.writers == set()
+        if released:
+            line.readers.release(one.connection)
+
+    line.turn.end = end
+    line.turn.request()
+    line.reactor.advance(0)
+    line.reactor.advance(0)
+    assert line.reactor.writers == {one.connection}
+
+
 def test_all_connections_end_with_the_reactor(line: Line) -> None:
     one, two = line.peer(), line.peer()
     line.readers.connectionLost(Failure(ConnectionLost()))  # type: ignore[no-untyped-call]
