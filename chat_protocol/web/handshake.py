@@ -92,8 +92,7 @@ class Handshake(Resource):
             return answer(request, 400, _NO_HANDSHAKE)
         if not connection.forward(request.requestHeaders.getRawHeaders(b"x-forwarded-for", [])):
             return answer(request, 429, b"too many requests: you have too many connections\n")
-        assert handshake.connection is not None
-        connection.upgrade(handshake.connection, accepted)
+        connection.upgrade(accepted)
         return NOT_DONE_YET
 
 

@@ -9,7 +9,6 @@ from twisted.internet.interfaces import ITransport
 from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 from twisted.web.server import Site
-from wsproto.connection import Connection as WebSocket
 from zope.interface import implementer
 
 from chat_protocol.server.sessionless import Acceptor, SessionlessConnection
@@ -97,16 +96,15 @@ class HTTPConnection(SessionlessConnection):
         """Whether the connection ends after the next answer."""
         return 0 < self.acceptor.limits.frames_before_login <= self._requests + 1
 
-    def upgrade(self, websocket: WebSocket, answer: bytes) -> None:
+    def upgrade(self, answer: bytes) -> None:
         """Hand the connection over to a ChatProtocol, with a WebSocket between.
 
         Args:
-            websocket: the WebSocket, after its handshake.
             answer: the answer to the handshake.
         """
         self.output.finish()
         chat = self.acceptor.chat_protocol()
-        transport = WebSocketTransport(chat, self.acceptor.log_limiter, websocket, answer)
+        transport = WebSocketTransport(chat, self.acceptor.log_limiter, answer)
         self.hand_over(chat, transport)
 
     def forward(self, forwarded_for: Sequence[bytes]) -> bool:
