@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Collection, Hashable, Mapping
 from functools import partial
 from types import MappingProxyType
 from typing import Any, Protocol
@@ -105,11 +105,12 @@ class ChatProtocol(FrameReceiver):
     _refusals: Counter[Code] | None = None
     _pauses: set[object] | None = None
     """What has paused it; None in place of an empty set, which takes memory."""
+    _unanswered: set[Deferred[Any]] | None = None
+    """The same for requests that are not answered."""
 
     def __init__(self) -> None:
         self.state = ConnectionState.CONNECTED
         self.session: Session | None = None
-        self.unanswered: set[Deferred[Any]] = set()
 
     # Twisted's side.
 
@@ -272,6 +273,20 @@ class ChatProtocol(FrameReceiver):
         read_by(self.factory.readers, self.transport, session.user)
         set_read_size(self.transport, READ_SIZE)
         clamp_window(self.transport, _WINDOW)
+
+    @property
+    def unanswered(self) -> Collection[Deferred[Any]]:
+        return self._unanswered or ()
+
+    def waits_for(self, outcome: Deferred[Any]) -> None:
+        if self._unanswered is None:
+            self._unanswered = set()
+        self._unanswered.add(outcome)
+
+    def waits_no_more(self, outcome: Deferred[Any]) -> None:
+        if self._unanswered is not None:
+            self._unanswered.discard(outcome)
+            self._unanswered = self._unanswered or None
 
     def answer(self, frame: bytes) -> None:
         if self.state is not ConnectionState.GONE:

@@ -181,7 +181,7 @@ class Dispatcher:
     def _answer_later(
         self, declared: Declaration, outcome: Deferred[Any], peer: Peer, request: Request
     ) -> None:
-        peer.unanswered.add(outcome)
+        peer.waits_for(outcome)
         if declared.exclusive:
             peer.pause(outcome)
         outcome.addCallback(request.encode)
@@ -191,7 +191,7 @@ class Dispatcher:
     def _answered(self, result: object, outcome: Deferred[Any], peer: Peer) -> None:
         if isinstance(result, Failure):
             self.log.failure("An answer to {peer} failed", result, peer=peer.peer)
-        peer.unanswered.discard(outcome)
+        peer.waits_no_more(outcome)
         peer.resume(outcome)
 
     def _failed(self, failure: Failure, peer: Peer, request: Request) -> None:

@@ -91,7 +91,6 @@ class Peer(Connection, Protocol):
 
     output: Output
     session: Session | None
-    unanswered: set[Deferred[Any]]
     correlation_tests: int
     """Unanswered CorrelationIdTests."""
     heard: float
@@ -104,6 +103,12 @@ class Peer(Connection, Protocol):
 
     def begin_session(self, session: Session) -> None:
         """Begin a session. The user is online from now on."""
+
+    def waits_for(self, outcome: Deferred[Any]) -> None:
+        """Note that a request will be answered when ``outcome`` fires."""
+
+    def waits_no_more(self, outcome: Deferred[Any]) -> None:
+        """Note that it is answered."""
 
     def answer(self, frame: bytes) -> None:
         """Send an answer. Nothing is sent on a connection that is gone."""

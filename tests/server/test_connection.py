@@ -209,12 +209,12 @@ def test_only_correlation_id_tests_count_as_such() -> None:
     server = Server(limits=Limits(correlation_tests=1))
     peer = server.logged_in("alice")
     other: Deferred[None] = Deferred()
-    peer.protocol.unanswered.add(other)
+    peer.protocol.waits_for(other)
     for _ in range(2):
         assert peer.send(frame(0x0009, b"\0\0\0\x07")) == []
         assert peer.send(frame(0x0009, b"\0\0\0\x08")) == [Response(8, ERROR)]
         server.clock.advance(4)
         server.turn()
         assert peer.received() == [Response(7, OK)]
-    peer.protocol.unanswered.discard(other)
+    peer.protocol.waits_no_more(other)
     peer.lose()
