@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 
-from chat_protocol.aio.waiting import result_of
+from twisted.internet.defer import Deferred
+
+from chat_protocol.aio.waiting import next_of, result_of
 from chat_protocol.client.events import Observer
 from chat_protocol.client.messages import ReceivedMessage, ResumeState, UserInfo
 from chat_protocol.client.service import ChatClient
@@ -34,7 +36,6 @@ class Chat:
         self._client = client
         self._acknowledges = acknowledge
         self._receiving = asyncio.Lock()
-        self._returned: list[ReceivedMessage] = []
         self._last: ReceivedMessage | None = None
 
     @property
@@ -109,6 +110,17 @@ class Chat:
         """
         await result_of(self._client.send_to_all(text, publishing_id=publishing_id))
 
+    async def send_many(
+        self, messages: Iterable[tuple[str | Sequence[str], str]]
+    ) -> list[Exception | None]:
+        """Send several messages, each a pair of recipients and text, in this order.
+
+        Returns:
+            When each is stored or has failed, what :meth:`send` would have raised for each of them;
+            None: it is stored.
+        """
+        return await result_of(self._client.send_many(messages))
+
     # Receiving.
 
     async def receive(self) -> ReceivedMessage:
@@ -122,12 +134,9 @@ class Chat:
             Replaced: another process has taken over the session.
         """
         async with self._receiving:
-            if self._returned:
-                message = self._returned.pop(0)
-            else:
-                message = await result_of(self._client.receive(), self.give_back)
+            message = await result_of(self._client.receive(), self.give_back)
             self._last = message
-            return message
+            return message.replied_by(self.send)
 
     @asynccontextmanager
     async def next(self) -> AsyncIterator[ReceivedMessage]:
@@ -160,6 +169,17 @@ class Chat:
         except NotConnected:
             raise StopAsyncIteration from None
 
+    async def drain(self) -> AsyncIterator[ReceivedMessage]:
+        """Iterate over the messages that have arrived, and close the chat behind the last one.
+
+        The chat takes no more messages from then on: the server keeps them. Each message is
+        acknowledged when the next is requested, the last one when the loop ends, unless
+        acknowledgement is manual.
+        """
+        messages = self._client.drain()
+        while message := await result_of(Deferred.fromCoroutine(next_of(messages))):
+            yield message.replied_by(self.send)
+
     def acknowledge(self, message: ReceivedMessage) -> None:
         """Acknowledge this message and all before it, so that they are not delivered again."""
         self._client.acknowledge(message)
@@ -169,8 +189,7 @@ class Chat:
 
         It must be the last one that was received, and not acknowledged yet.
         """
-        self._returned.append(message)
-        self._returned.sort(key=lambda message: message.offset)
+        self._client.give_back(message)
         self._last = None
 
     # Asking.
@@ -201,7 +220,25 @@ class Chat:
             UserNotFound: nobody has that name.
             UnknownCommand: the server speaks version 1.
         """
-        return await result_of(self._client.history(with_, before, limit))
+        messages = await result_of(self._client.history(with_, before, limit))
+        return [message.replied_by(self.send) for message in messages]
+
+    async def user_pages(self, after: str = "", limit: int = 0) -> AsyncIterator[list[UserInfo]]:
+        """Iterate over all users, a list at a time; see :meth:`users`."""
+        while users := await self.users(after, limit):
+            yield users
+            after = users[-1].name
+
+    async def history_pages(
+        self, with_: str = "", before: int = 0, limit: int = 0
+    ) -> AsyncIterator[list[ReceivedMessage]]:
+        """Iterate over the history, a list at a time, the newest list first; see :meth:`history`.
+
+        The messages of a list are in order, oldest first.
+        """
+        while messages := await self.history(with_, before, limit):
+            yield messages
+            before = messages[0].offset
 
     # The end.
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
-__all__ = ["result_of"]
+__all__ = ["next_of", "result_of"]
 
 T = TypeVar("T")
 
@@ -46,3 +46,8 @@ async def result_of(deferred: Deferred[T], give_back: Callable[[T], object] | No
             raise AssertionError("a failure without an error")
         raise result.value
     return result  # type: ignore[no-any-return]
+
+
+async def next_of(iterator: AsyncIterator[T]) -> T | None:
+    """Return the next element, None behind the last one."""
+    return await anext(iterator, None)

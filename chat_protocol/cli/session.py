@@ -197,7 +197,8 @@ class ClientSession:
         elif isinstance(event, Offline):
             self._offline(event)
         elif isinstance(event, Ended) and event.reason is not None:
-            self.end(self._login_failed(event.reason))
+            reason = event.reason
+            self.end(self._login_failed(reason) if isinstance(reason, ChatError) else reason)
 
     def _online(self, version: int) -> None:
         self._device.keep(self.client.resume_state.session)

@@ -42,7 +42,7 @@ def is_permanent(refusal: ChatError, had_session: bool) -> bool:
     return isinstance(refusal, _PERMANENT)
 
 
-def end_error(reason: ChatError | None) -> ChatError:
+def end_error(reason: Exception | None) -> Exception:
     """Return a new error for a caller that waits when the client ends.
 
     Each caller gets its own instance, because a raised error keeps its traceback.
@@ -50,7 +50,13 @@ def end_error(reason: ChatError | None) -> ChatError:
     Args:
         reason: why the client ended; None: the application stopped it.
     """
-    return NotConnected("the client has stopped") if reason is None else copy(reason)
+    if reason is None:
+        return NotConnected("the client has stopped")
+    if isinstance(reason, ChatError):
+        return copy(reason)
+    error = NotConnected(f"the client has stopped: a callback raised {type(reason).__name__}")
+    error.__cause__ = reason
+    return error
 
 
 @implementer(IStreamClientEndpoint)
@@ -132,7 +138,7 @@ class ConnectionAttempts:
             if not deferred.called:
                 deferred.callback(None)
 
-    def fail_all(self, error: Callable[[], ChatError]) -> list[PendingFailure]:
+    def fail_all(self, error: Callable[[], Exception]) -> list[PendingFailure]:
         """Remove all waiting callers and return them with their errors."""
         waiting, self._waiting = self._waiting, {}
         return [(deferred, error()) for deferred in waiting]

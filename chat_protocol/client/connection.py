@@ -308,6 +308,9 @@ class Connection(FrameReceiver):
             self._log.debug(
                 "ignored a frame with key {key}, which only clients may send", key=header.key
             )
+        elif header.correlation_id == _NO_CORRELATION_ID:
+            # The answer to a heartbeat or an Ack.
+            pass
         elif not self._requests.answer(header.correlation_id, command):
             self._log.debug(
                 "ignored an answer with the unknown correlation id {id}", id=header.correlation_id

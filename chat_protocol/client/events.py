@@ -39,8 +39,9 @@ class Offline:
 class Ended:
     """The client has stopped and no longer retries."""
 
-    reason: ChatError | None
-    """None: the application stopped the client."""
+    reason: Exception | None
+    """A ChatError, or what a callback of consume() has raised. None: the application stopped the
+    client."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,6 @@ from twisted.internet.defer import Deferred, fail, succeed
 
 from chat_protocol.client.messages import ReceivedMessage
 from chat_protocol.client.waiters import PendingFailure, Waiters
-from chat_protocol.errors import ChatError
 
 __all__ = ["Inbox"]
 
@@ -31,7 +30,8 @@ class Inbox:
     ) -> None:
         self._messages: deque[tuple[ReceivedMessage, int]] = deque()
         self._receivers: Waiters[ReceivedMessage] = Waiters()
-        self._closed: Callable[[], ChatError] | None = None
+        self._closed: Callable[[], Exception] | None = None
+        self._takes_no_more = False
         self._auto_acknowledge = auto_acknowledge
         self._acknowledge = acknowledge
         self._highest_seen = offset
@@ -56,7 +56,7 @@ class Inbox:
                 # The server did not get the acknowledgement.
                 self._acknowledge(offset)
                 return
-            if offset <= self._highest_seen:
+            if offset <= self._highest_seen or self._takes_no_more:
                 return
             self._highest_seen = offset
         if self._receivers:
@@ -74,8 +74,7 @@ class Inbox:
         served in order. It fails once the inbox is closed and empty. A canceled receiver takes
         nothing.
         """
-        if self._auto_acknowledge:
-            self.acknowledge(self._highest_taken)
+        self.acknowledge_taken()
         if self._messages:
             message, weight = self._messages.popleft()
             self.size -= weight
@@ -85,6 +84,36 @@ class Inbox:
         if self._closed is not None:
             return fail(self._closed())
         return self._receivers.wait()
+
+    def give_back(self, message: ReceivedMessage, weight: int) -> None:
+        """Have :meth:`take` return a message again, before all that have higher offsets.
+
+        It was taken and is not acknowledged. It is acknowledged when it has been taken again.
+        """
+        if message.offset:
+            self._highest_taken = min(self._highest_taken, message.offset - 1)
+        if self._receivers:
+            self._note_taken(message)
+            self._receivers.pop().callback(message)
+            return
+        # Others may have been given back before it.
+        place = sum(0 < other.offset < message.offset for other, _ in self._messages)
+        self._messages.insert(place, (message, weight))
+        self.size += weight
+        self.numbered_count += message.offset > 0
+
+    def take_no_more(self) -> None:
+        """Drop what arrives from now on, as far as the server delivers it again: in version 2."""
+        self._takes_no_more = True
+
+    def acknowledge_taken(self) -> None:
+        """Acknowledge what was taken, if that is automatic."""
+        if self._auto_acknowledge:
+            self.acknowledge(self._highest_taken)
+
+    def __bool__(self) -> bool:
+        """Whether messages wait to be taken."""
+        return bool(self._messages)
 
     def acknowledge(self, offset: int) -> None:
         """Acknowledge all messages up to an offset; do nothing if they are acknowledged already.
@@ -100,8 +129,9 @@ class Inbox:
     def open(self) -> None:
         """Accept messages, for the first time or again."""
         self._closed = None
+        self._takes_no_more = False
 
-    def close(self, error: Callable[[], ChatError]) -> list[PendingFailure]:
+    def close(self, error: Callable[[], Exception]) -> list[PendingFailure]:
         """Let later calls of :meth:`take` fail with ``error()`` once the queue is empty.
 
         Returns:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
 from chat_protocol.client.timestamps import moment
 from chat_protocol.wire.commands import Deliver, Message, Scope, StoredMessage, UserStatus
@@ -11,9 +13,12 @@ from chat_protocol.wire.commands import Deliver, Message, Scope, StoredMessage, 
 __all__ = ["ReceivedMessage", "ResumeState", "UserInfo"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class ReceivedMessage:
     """A message as received. Text and names are not sanitized for a terminal."""
+
+    # No field: not part of what the message is.
+    _send = None
 
     sender: str
     text: str
@@ -27,6 +32,23 @@ class ReceivedMessage:
     own: bool = False
     """Whether the user itself has sent it: from another device, or to itself; in the
     history also from this device."""
+
+    def reply(self, text: str) -> Any:
+        """Send a text to the sender, as ``send`` of the client that has received this message does.
+
+        The result is that of ``send``: a Deferred, a coroutine, or None from a client that blocks.
+
+        Raises:
+            ValueError: no client has received it.
+        """
+        if self._send is None:
+            raise ValueError("only a message that a client has received can be replied to")
+        return self._send(self.sender, text)
+
+    def replied_by(self, send: Callable[[str, str], Any]) -> ReceivedMessage:
+        """Have :meth:`reply` call ``send``; return this message."""
+        object.__setattr__(self, "_send", send)
+        return self
 
     @property
     def sent_at(self) -> datetime | None:

@@ -15,7 +15,6 @@ from chat_protocol.client.connection import Connection, check_length
 from chat_protocol.client.waiters import PendingFailure
 from chat_protocol.domain.admission import MAX_PUBLISHING_ID
 from chat_protocol.errors import (
-    ChatError,
     Malformed,
     NotConnected,
     TooManyUnsent,
@@ -161,7 +160,7 @@ class Outbox:
         """Stop sending, because the connection has ended."""
         self._connection = None
 
-    def fail_all(self, error: Callable[[], ChatError]) -> list[PendingFailure]:
+    def fail_all(self, error: Callable[[], Exception]) -> list[PendingFailure]:
         """Remove all messages and return their Deferreds, in order, with their errors."""
         self._connection = None
         in_flight, self._in_flight = self._in_flight, {}
@@ -266,7 +265,7 @@ def _first_error(failure: Failure) -> Failure:
     return error.subFailure
 
 
-def _outcome_unknown(reason: ChatError) -> ChatError:
+def _outcome_unknown(reason: Exception) -> Exception:
     if not isinstance(reason, NotConnected):
         return reason
     error = type(reason)(f"{reason}; the message may or may not have been stored")

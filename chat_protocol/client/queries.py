@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred
 
+from chat_protocol.client.argument_types import check_type
 from chat_protocol.client.connection import Connection
 from chat_protocol.client.messages import ReceivedMessage, UserInfo
 from chat_protocol.errors import InternalFault, NotConnected, UnknownCommand
@@ -29,6 +31,8 @@ class QueryMethods:
 
         def when_online(self, fail_after_failures: int | None = None) -> Deferred[None]: ...
 
+        def send(self, to: str | Sequence[str], text: str) -> Deferred[None]: ...
+
     def users(self, after: str = "", limit: int = 0) -> Deferred[list[UserInfo]]:
         """Return users in the order of their UTF-8 names, starting after a name (clause S46).
 
@@ -39,6 +43,8 @@ class QueryMethods:
             after: return only users whose names sort after this one; empty: from the beginning.
             limit: maximum number of users; 0: the server's default.
         """
+        check_type("after", after, str)
+        check_type("limit", limit, int)
         return self._query(Users(after, limit)).addCallback(
             lambda answer: [UserInfo.of(status) for status in answer.users]
         )
@@ -57,11 +63,42 @@ class QueryMethods:
             before: return only messages with a lower offset; 0: no bound.
             limit: maximum number of messages; 0: the server's default.
         """
+        check_type("with_", with_, str)
+        check_type("before", before, int)
+        check_type("limit", limit, int)
         return self._query(History(with_, before, limit)).addCallback(
             lambda answer: [
-                ReceivedMessage.of(stored, self._own_name) for stored in answer.messages
+                ReceivedMessage.of(stored, self._own_name).replied_by(self.send)
+                for stored in answer.messages
             ]
         )
+
+    async def user_pages(self, after: str = "", limit: int = 0) -> AsyncIterator[list[UserInfo]]:
+        """Iterate over all users with ``async for``, a list at a time; see :meth:`users`.
+
+        Args:
+            after: only users whose names sort after this one; empty: from the beginning.
+            limit: maximum number of users in a list; 0: the server's default.
+        """
+        while users := await self.users(after, limit):
+            yield users
+            after = users[-1].name
+
+    async def history_pages(
+        self, with_: str = "", before: int = 0, limit: int = 0
+    ) -> AsyncIterator[list[ReceivedMessage]]:
+        """Iterate over the history with ``async for``, a list at a time, the newest list first.
+
+        The messages of a list are in order, oldest first; see :meth:`history`.
+
+        Args:
+            with_: the other user; empty: all messages of this user.
+            before: only messages with a lower offset; 0: no bound.
+            limit: maximum number of messages in a list; 0: the server's default.
+        """
+        while messages := await self.history(with_, before, limit):
+            yield messages
+            before = messages[0].offset
 
     def correlation_id_test(self) -> Deferred[None]:
         """Request an answer that the server delays by a random time of up to 4 seconds.

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from functools import partial
 from random import Random
 from typing import Any
 
 from twisted.application.internet import ClientService
-from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.defer import Deferred, fail, gatherResults, succeed
 from twisted.internet.interfaces import IDelayedCall, IReactorTime, IStreamClientEndpoint
 from twisted.internet.protocol import Factory
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
+from chat_protocol.client.argument_types import check_type
 from chat_protocol.client.attempts import (
     ConnectionAttempts,
     WatchedEndpoint,
@@ -29,7 +31,7 @@ from chat_protocol.client.inbox import Inbox
 from chat_protocol.client.messages import ReceivedMessage, ResumeState
 from chat_protocol.client.outbox import Outbox, OutgoingMessage
 from chat_protocol.client.queries import QueryMethods
-from chat_protocol.client.receiving import ReceiveMethods
+from chat_protocol.client.receiving import MESSAGE_OVERHEAD, ReceiveMethods
 from chat_protocol.client.requests import DEFAULT_TIMEOUT
 from chat_protocol.client.state import ENDED_STATES, TRANSITIONS, State, Trigger
 from chat_protocol.client.waiters import Waiters
@@ -75,9 +77,6 @@ DEFAULT_IN_FLIGHT = 100
 
 UNREAD_LIMIT = 1024 * 1024
 """Bytes of untaken messages at which a version 1 connection pauses reading."""
-
-_MESSAGE_OVERHEAD = 256
-"""Bytes added to the payload size of a queued message."""
 
 
 class ChatClient(ReceiveMethods, QueryMethods, ClientService):
@@ -147,6 +146,12 @@ class ChatClient(ReceiveMethods, QueryMethods, ClientService):
         random: Random | None = None,
         wall_clock: Callable[[], int] = time.time_ns,
     ) -> None:
+        check_type("username", username, str)
+        check_type("password", password, str, type(None))
+        check_type("resume", resume, ResumeState)
+        check_type("device", device, str)
+        for name, value in (("heartbeat", heartbeat), ("window", window), ("in_flight", in_flight)):
+            check_type(name, value, int)
         if password is not None:
             STRING.encode(password)
         if device and not is_device_name(device):
@@ -154,6 +159,7 @@ class ChatClient(ReceiveMethods, QueryMethods, ClientService):
         if device and resume.device not in ("", device):
             raise ValueError(f"resume is of the device {resume.device!r}, not of {device!r}")
         self.username = username
+        """The user's name; in its normal form from the first login on."""
         self._own_name = username
         with suppress(InvalidUsername):
             self._own_name = canonical_username(username)
@@ -179,7 +185,7 @@ class ChatClient(ReceiveMethods, QueryMethods, ClientService):
         self._clock = reactor
         self._offline_call: IDelayedCall | None = None
         self._state = State.NEW
-        self._end_reason: ChatError | None = None
+        self._end_reason: Exception | None = None
         self._connection: Connection | None = None
         self._observers: list[Observer] = []
         self._stop_waiters: Waiters[None] = Waiters()
@@ -278,7 +284,10 @@ class ChatClient(ReceiveMethods, QueryMethods, ClientService):
             return fail(self._end_error())
         return self._attempts.wait(fail_after_failures)
 
-    def _begin_stop(self, reason: ChatError | None) -> None:
+    def _fail(self, error: Exception) -> None:
+        self._begin_stop(error)
+
+    def _begin_stop(self, reason: Exception | None) -> None:
         if self._state in (State.CONNECTING, State.ONLINE):
             self._transition(Trigger.STOP)
             self._end_reason = reason
@@ -341,7 +350,10 @@ class ChatClient(ReceiveMethods, QueryMethods, ClientService):
                 grow and start above that of :attr:`resume_state` after the first login. Pass one
                 with every message or with none.
         """
+        check_type("to", to, str, Sequence)
         names = (to,) if isinstance(to, str) else tuple(to)
+        for name in names:
+            check_type("to", name, str)
         return self._send(Scope.USERS, names, text, publishing_id)
 
     def send_to_all(self, text: str, *, publishing_id: int = 0) -> Deferred[None]:
@@ -351,7 +363,20 @@ class ChatClient(ReceiveMethods, QueryMethods, ClientService):
         """
         return self._send(Scope.EVERYONE, (), text, publishing_id)
 
+    def send_many(
+        self, messages: Iterable[tuple[str | Sequence[str], str]]
+    ) -> Deferred[list[Exception | None]]:
+        """Send several messages, each a pair of recipients and text, in this order.
+
+        The Deferred fires when each is stored or has failed, with what :meth:`send` would have
+        failed with for each of them; None: it is stored. It never fails.
+        """
+        sending = [self.send(to, text).addErrback(_error_of) for to, text in messages]
+        return gatherResults(sending)
+
     def _send(self, scope: int, to: tuple[str, ...], text: str, id_: int) -> Deferred[None]:
+        check_type("text", text, str)
+        check_type("publishing_id", id_, int)
         if self._state in ENDED_STATES:
             return fail(self._end_error())
         if not (self._receives or self._device):
@@ -399,6 +424,7 @@ class ChatClient(ReceiveMethods, QueryMethods, ClientService):
         self._transition(Trigger.LOGGED_IN)
         self._token = login.session
         self._had_session = True
+        self.username = self._own_name
         self._online_since = self._clock.seconds()
         self._window = max(self._window, login.window)
         self._outbox.online(connection, login.publishing_id, login.resumed)
@@ -407,8 +433,8 @@ class ChatClient(ReceiveMethods, QueryMethods, ClientService):
 
     def pushed(self, connection: Connection, command: Any, size: int) -> None:
         if isinstance(command, (Message, Deliver)):
-            message = ReceivedMessage.of(command, self._own_name)
-            self._inbox.put(message, size + _MESSAGE_OVERHEAD)
+            message = ReceivedMessage.of(command, self._own_name).replied_by(self.send)
+            self._inbox.put(message, size + MESSAGE_OVERHEAD)
             if self._inbox.numbered_count > self._window:
                 connection.abort(f"the server exceeded the window of {self._window} messages")
             connection.apply_backpressure()
@@ -460,13 +486,14 @@ class ChatClient(ReceiveMethods, QueryMethods, ClientService):
         if self._connection is not None and self._connection.version > 1:
             self._connection.send(Ack(offset))
 
-    def _end_error(self) -> ChatError:
+    def _end_error(self) -> Exception:
         return end_error(self._end_reason)
 
     def _transition(self, trigger: Trigger) -> None:
         self._state = TRANSITIONS[self._state, trigger]
 
     def _notify(self, event: Event) -> None:
+        self._log_event(event)
         for observer in list(self._observers):
             try:
                 observer(event)
@@ -474,3 +501,29 @@ class ChatClient(ReceiveMethods, QueryMethods, ClientService):
                 self._log.failure(
                     "an observer raised an exception while handling {event}", event=event
                 )
+
+    def _log_event(self, event: Event) -> None:
+        info, name = self._log.info, self.username
+        if isinstance(event, Online):
+            info(
+                "{name!a} is online in version {version}; {pending} messages wait",
+                name=name,
+                version=event.version,
+                pending=event.pending,
+            )
+        elif isinstance(event, Offline):
+            info(
+                "{name!a} is offline: {reason}; trying again in {seconds:.1f} s",
+                name=name,
+                reason=event.reason,
+                seconds=event.retry_in,
+            )
+        elif isinstance(event, Ended) and event.reason is None:
+            info("the client of {name!a} has stopped", name=name)
+        elif isinstance(event, Ended):
+            info("the client of {name!a} gave up: {reason}", name=name, reason=event.reason)
+
+
+def _error_of(failure: Failure) -> Exception:
+    error: Any = failure.value
+    return error  # type: ignore[no-any-return]

@@ -12,7 +12,20 @@ import sys
 from contextlib import suppress
 from typing import Any
 
-__all__ = ["exit_with"]
+__all__ = ["exit_with", "started_by_twisted"]
+
+_PROGRAMS = ("twisted.application.app", "twisted.application.twist._twist")
+"""The modules by which twistd and twist start the services of an application."""
+
+
+def started_by_twisted() -> bool:
+    """Return whether the caller was called because twistd or twist starts an application."""
+    frame = sys._getframe()
+    while (before := frame.f_back) is not None:
+        frame = before
+        if frame.f_globals.get("__name__") in _PROGRAMS:
+            return True
+    return False
 
 
 def exit_with(reactor: Any, status: int, message: str) -> None:

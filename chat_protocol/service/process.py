@@ -18,7 +18,7 @@ from twisted.python.failure import Failure
 from chat_protocol.service.exit import exit_with
 from chat_protocol.service.log_writer import LogWriter
 from chat_protocol.service.parent_process import ParentProcess
-from chat_protocol.service.server import CannotServe, ChatService
+from chat_protocol.service.server import ChatService
 from chat_protocol.service.signals import SignalHandlers
 from chat_protocol.service.systemd import SystemdNotifier
 
@@ -84,7 +84,7 @@ class ProcessService(ChatService):
         self._limit_connections(_raise_file_limit())
         self._notifier = SystemdNotifier(os.environ, self._reactor)
         super().startService()
-        self.when_serving().addCallbacks(self._started, self._start_failed)
+        self.when_serving().addCallbacks(self._started, self._exit)
 
     def _limit_connections(self, files: int) -> None:
         """Accept no more connections than the process may have open files."""
@@ -126,6 +126,9 @@ class ProcessService(ChatService):
         if self.parent_process is not None:
             self.parent_process.release()
 
+    def _exit(self, _: Failure) -> None:
+        exit_with(self._reactor, 1, self._sentence)
+
     def stopService(self) -> Deferred[None]:
         self._notifier.stopping()
         return super().stopService().addBoth(self._stopped)
@@ -135,16 +138,6 @@ class ProcessService(ChatService):
         if self._signals is not None:
             self._signals.restore()
         return result
-
-    def _start_failed(self, failure: Failure) -> None:
-        error = failure.value
-        if isinstance(error, CannotServe):
-            self.log.critical("chatserver cannot start: {reason}", reason=str(error))
-            message = f"chatserver: {error}"
-        else:
-            self.log.failure("chatserver cannot start", failure)
-            message = "chatserver: cannot start; the log has the traceback"
-        exit_with(self._reactor, 1, message)
 
 
 def _ignore() -> None:

@@ -7,12 +7,13 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred, gatherResults, maybeDeferred
+from twisted.internet.defer import Deferred, fail, gatherResults, maybeDeferred, succeed
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort, IStreamServerEndpoint
 from twisted.internet.protocol import Factory
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from chat_protocol.domain.limits import Limits
 from chat_protocol.domain.metrics import Meter
@@ -25,6 +26,7 @@ from chat_protocol.server.proxy_protocol import ProxiedFactory
 from chat_protocol.server.sniffer import IWeb, Sniffer
 from chat_protocol.server.trusted_proxies import TrustedProxies
 from chat_protocol.service.config import TLSConfig
+from chat_protocol.service.exit import exit_with, started_by_twisted
 
 if TYPE_CHECKING:
     from chat_protocol.service.tls import CertificateReloader
@@ -93,7 +95,14 @@ class ChatService(Service):
         self._status_lines = LoopingCall(self._log_status)
         self._status_lines.clock = reactor
         self._last_status: object = None
-        self._starting: Deferred[None] | None = None
+        self._outcome: tuple[Failure | None] | None = None
+        """What became of the start; None: it is not known yet."""
+        self._waiting: list[Deferred[None]] = []
+        """What when_serving() has returned until then."""
+        self._is_awaited = False
+        """Whether when_serving() was called."""
+        self._sentence = ""
+        """Why the server cannot start, for stderr."""
         self._serving = False
         self.factory: ChatFactory | None = None
         """The factory of the connections; None while the store is closed."""
@@ -103,19 +112,56 @@ class ChatService(Service):
         """The listening ports of the status endpoints, in their order."""
 
     def startService(self) -> None:
-        """Start the server; :meth:`when_serving` tells the result."""
+        """Start the server; :meth:`when_serving` tells the result.
+
+        A server that cannot start logs why, as critical. If twistd or twist started it, as part of
+        an application, and nobody has called :meth:`when_serving`, the process ends with status 1.
+        """
         super().startService()  # type: ignore[no-untyped-call]
-        self._starting = Deferred.fromCoroutine(self._start())
+        self._outcome = None
+        starting = Deferred.fromCoroutine(self._start())
+        starting.addErrback(self._start_failed, started_by_twisted())
+        starting.addBoth(self._tell)
 
     def when_serving(self) -> Deferred[None]:
         """Return a Deferred that fires once every endpoint accepts connections.
 
         It fails with CannotServe if the certificate cannot be used, the store cannot be opened, or
         an endpoint cannot listen. In that case the service has closed everything that it opened.
-        Call this method only once.
         """
-        assert self._starting is not None
-        return self._starting
+        self._is_awaited = True
+        if self._outcome is None:
+            waiting: Deferred[None] = Deferred()
+            self._waiting.append(waiting)
+            return waiting
+        (failure,) = self._outcome
+        return succeed(None) if failure is None else fail(failure)
+
+    def _tell(self, failure: Failure | None) -> None:
+        """Fire what :meth:`when_serving` has returned."""
+        self._outcome = (failure,)
+        waiting, self._waiting = self._waiting, []
+        for one in waiting:
+            if failure is None:
+                one.callback(None)
+            else:
+                one.errback(failure)
+
+    def _start_failed(self, failure: Failure, by_twisted: bool) -> Failure:
+        error = failure.value
+        if isinstance(error, CannotServe):
+            self.log.critical("chatserver cannot start: {reason}", reason=str(error))
+            self._sentence = f"chatserver: {error}"
+        else:
+            self.log.failure("chatserver cannot start", failure)
+            self._sentence = "chatserver: cannot start; the log has the traceback"
+        if by_twisted:
+            self._reactor.callLater(0, self._end_program)
+        return failure
+
+    def _end_program(self) -> None:
+        if not self._is_awaited:
+            exit_with(self._reactor, 1, self._sentence)
 
     async def _start(self) -> None:
         sniffer = self._make_sniffer()

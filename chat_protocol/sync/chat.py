@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from types import TracebackType
 
 from chat_protocol import aio
+from chat_protocol.aio.waiting import next_of
 from chat_protocol.client.events import Observer
 from chat_protocol.client.messages import ReceivedMessage, ResumeState, UserInfo
 from chat_protocol.client.state import State
@@ -97,6 +98,16 @@ class Chat:
         """Send a text to every registered user; see :meth:`send`."""
         self._thread.run(lambda: self._chat.send_to_all(text, publishing_id=publishing_id), timeout)
 
+    def send_many(
+        self,
+        messages: Iterable[tuple[str | Sequence[str], str]],
+        *,
+        timeout: float | None = None,
+    ) -> list[Exception | None]:
+        """Send several messages, each a pair of recipients and text; see aio.Chat.send_many."""
+        pairs = list(messages)
+        return self._thread.run(lambda: self._chat.send_many(pairs), timeout)
+
     # Receiving.
 
     def receive(self, timeout: float | None = None) -> ReceivedMessage:
@@ -109,7 +120,8 @@ class Chat:
             NotConnected: the chat is closed.
             Replaced: another process has taken over the session.
         """
-        return self._thread.run(self._chat.receive, timeout, self._chat.give_back)
+        message = self._thread.run(self._chat.receive, timeout, self._chat.give_back)
+        return message.replied_by(self.send)
 
     @contextmanager
     def next(self, timeout: float | None = None) -> Iterator[ReceivedMessage]:
@@ -143,6 +155,15 @@ class Chat:
                 return
             yield message
 
+    def drain(self) -> Iterator[ReceivedMessage]:
+        """Iterate over the messages that have arrived, and log out behind the last one.
+
+        See aio.Chat.drain. The thread ends with :meth:`close`, or with the block of the chat.
+        """
+        messages = self._chat.drain()
+        while (message := self._thread.run(lambda: next_of(messages))) is not None:
+            yield message.replied_by(self.send)
+
     def __iter__(self) -> Iterator[ReceivedMessage]:
         return self.messages()
 
@@ -162,7 +183,27 @@ class Chat:
         self, with_: str = "", before: int = 0, limit: int = 0, *, timeout: float | None = None
     ) -> list[ReceivedMessage]:
         """Return the newest messages between this user and another; see aio.Chat.history."""
-        return self._thread.run(lambda: self._chat.history(with_, before, limit), timeout)
+        messages = self._thread.run(lambda: self._chat.history(with_, before, limit), timeout)
+        return [message.replied_by(self.send) for message in messages]
+
+    def user_pages(
+        self, after: str = "", limit: int = 0, *, timeout: float | None = None
+    ) -> Iterator[list[UserInfo]]:
+        """Iterate over all users, a list at a time; ``timeout`` is for each."""
+        while users := self.users(after, limit, timeout=timeout):
+            yield users
+            after = users[-1].name
+
+    def history_pages(
+        self, with_: str = "", before: int = 0, limit: int = 0, *, timeout: float | None = None
+    ) -> Iterator[list[ReceivedMessage]]:
+        """Iterate over the history, a list at a time, the newest list first.
+
+        The messages of a list are in order, oldest first; ``timeout`` is for each list.
+        """
+        while messages := self.history(with_, before, limit, timeout=timeout):
+            yield messages
+            before = messages[0].offset
 
     # The end.
 

@@ -7,6 +7,7 @@ import asyncio
 import pytest
 
 from chat_protocol.aio import connect
+from chat_protocol.client import State
 from chat_protocol.testing import MemoryServer
 from tests.aio.memory import quiet, run, waiting
 
@@ -132,5 +133,23 @@ def test_messages_of_blocks_that_fail_together_keep_their_order() -> None:
             await asyncio.wait(failing)
             assert [task.exception() is not None for task in failing] == [True, True]
             assert [(await alice.receive()).text for _ in range(2)] == ["one", "two"]
+
+    run(scenario)
+
+
+def test_draining_takes_what_is_there_and_closes() -> None:
+    async def scenario(server: MemoryServer) -> None:
+        async with connect(server.endpoint(), "alice") as alice:
+            await alice.send_many(("alice", str(number)) for number in range(3))
+            assert (await alice.receive()).text == "0"
+            await quiet(server)
+            seen: list[str] = []
+            async for message in alice.drain():
+                if not seen:
+                    await alice.send("alice", "late")
+                seen.append(message.text)
+            assert seen == ["1", "2"]
+            assert alice.state is State.STOPPED
+        assert waiting(server, "alice") == ["late"]
 
     run(scenario)

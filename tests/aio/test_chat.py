@@ -235,3 +235,25 @@ def test_version_1() -> None:
                 await alice.send_to_all("hello")
 
     run(scenario, version=1)
+
+
+def test_pages_replies_and_several_messages_in_one_call() -> None:
+    async def scenario(server: MemoryServer) -> None:
+        async with (
+            connect(server.endpoint(), "alice") as alice,
+            connect(server.endpoint(), "bob") as bob,
+        ):
+            pairs = [("bob", "1"), ("nobody", "2"), (["alice", "bob"], "3")]
+            outcomes = await alice.send_many(pairs)
+            assert [type(one) for one in outcomes] == [type(None), UserNotFound, type(None)]
+            await (await bob.receive()).reply("welcome")
+            found = [
+                [one.text for one in page] async for page in bob.history_pages("alice", limit=2)
+            ]
+            assert found == [["3", "welcome"], ["1"]]
+            assert (await alice.receive()).text == "3"
+            assert (await alice.receive()).text == "welcome"
+            names = [[one.name for one in page] async for page in alice.user_pages(limit=1)]
+            assert names == [["alice"], ["bob"]]
+
+    run(scenario)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import pytest
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import ConnectionLost
+from twisted.logger import capturedLogs, formatEvent
+from twisted.python.failure import Failure
 
-from chat_protocol.client import ReceivedMessage, State
+from chat_protocol.client import Ended, ReceivedMessage, State
 from chat_protocol.client.connection import UNREAD_LIMIT_FACTOR
 from chat_protocol.errors import NotConnected, RequestTimeout
 from tests.client import frames
@@ -107,7 +109,9 @@ def test_a_callback_can_be_a_coroutine_function() -> None:
 
 
 @pytest.mark.parametrize("later", [False, True])
-def test_an_exception_in_a_callback_ends_consume_without_acknowledging(later: bool) -> None:
+def test_an_exception_in_a_callback_ends_consume_without_acknowledging(
+    later: bool, logged_failures: list[Failure]
+) -> None:
     line = Line()
 
     async def callback(message: ReceivedMessage) -> None:
@@ -116,14 +120,146 @@ def test_an_exception_in_a_callback_ends_consume_without_acknowledging(later: bo
         raise ZeroDivisionError
 
     busy: Deferred[None] = Deferred()
-    consuming = line.client.consume(callback)
-    line.push(frames.deliver(1, "1"), frames.deliver(2, "2"))
-    busy.callback(None)
+    with capturedLogs() as log:
+        consuming = line.client.consume(callback)
+        line.push(frames.deliver(1, "1"), frames.deliver(2, "2"))
+        busy.callback(None)
     with pytest.raises(ZeroDivisionError):
         result(consuming)
-    assert line.acknowledged() == []
-    assert line.client.state is State.ONLINE
+    assert [frame.key for frame in line.sent()] == [frames.CLOSE]
+    assert line.client.state is State.CLOSING
+    line.lose()
+    ended = line.events[-1]
+    assert isinstance(ended, Ended)
+    assert isinstance(ended.reason, ZeroDivisionError)
     assert line.client.resume_state.offset == 0
+    (logged,) = [event for event in log if "log_failure" in event]
+    assert formatEvent(logged) == "the callback of consume() failed for the message 1 from 'bob'"
+    logged_failures.clear()
+
+
+@pytest.mark.parametrize("later", [False, True])
+def test_an_application_may_go_on_after_an_exception(
+    later: bool, logged_failures: list[Failure]
+) -> None:
+    line = Line()
+    told: list[object] = []
+    going_on: Deferred[bool] = Deferred()
+
+    def on_error(error: Exception, message: ReceivedMessage) -> object:
+        told.append((type(error), message.text))
+        return going_on if later else True
+
+    consuming = line.client.consume(lambda message: 1 / int(message.text), on_error=on_error)
+    line.push(frames.deliver(1, "0"), frames.deliver(2, "2"))
+    assert [logged_failures.pop().type] == [ZeroDivisionError]
+    assert told == [(ZeroDivisionError, "0")]
+    assert line.acknowledged() == ([] if later else [1, 2])
+    going_on.callback(True)
+    assert line.client.resume_state.offset == 2
+    line.stop()
+    assert result(consuming) is None
+
+
+def test_what_on_error_does_not_go_on_with_ends_the_client(
+    logged_failures: list[Failure],
+) -> None:
+    line = Line()
+    consuming = line.client.consume(lambda _: 1 / 0, on_error=lambda *_: None)
+    line.push(frames.deliver(1, "0"))
+    assert [logged_failures.pop().type] == [ZeroDivisionError]
+    with pytest.raises(ZeroDivisionError):
+        result(consuming)
+    assert [frame.key for frame in line.sent()] == [frames.CLOSE]
+    with pytest.raises(NotConnected, match="a callback raised ZeroDivisionError"):
+        result(line.client.send("bob", "x"))
+    line.lose()
+
+
+# The end.
+
+
+def test_a_message_is_acknowledged_behind_its_block() -> None:
+    line = Line()
+    line.push(frames.deliver(1, "1"), frames.deliver(2, "2"))
+
+    async def handle(fails: bool) -> str:
+        async with line.client.next() as message:
+            if fails:
+                raise ZeroDivisionError
+            return message.text
+
+    with pytest.raises(ZeroDivisionError):
+        result(Deferred.fromCoroutine(handle(True)))
+    assert line.acknowledged() == []
+    assert [result(Deferred.fromCoroutine(handle(False))) for _ in range(2)] == ["1", "2"]
+    assert line.client.resume_state.offset == 2
+    line.stop()
+
+
+def test_what_was_given_back_comes_first_and_in_order() -> None:
+    line = Line(acknowledge=False)
+    line.push(*(frames.deliver(n, str(n)) for n in range(1, 5)))
+    one, two, three = (result(line.client.receive()) for _ in range(3))
+    line.client.acknowledge(one)
+    for message in (two, three):
+        line.client.give_back(message)
+    line.client.acknowledge(three)
+    assert line.acknowledged() == [1], "it is not taken any more"
+    assert [result(line.client.receive()).text for _ in range(3)] == ["2", "3", "4"]
+    waiting = line.client.receive()
+    line.client.give_back(three)
+    assert result(waiting).text == "3"
+    line.stop()
+
+
+def drained(line: Line) -> tuple[list[str], Deferred[None]]:
+    seen: list[str] = []
+
+    async def drain() -> None:
+        async for message in line.client.drain():
+            seen.append(message.text)
+            if message.text == "2":
+                line.push(frames.deliver(9, "late"))
+
+    return seen, Deferred.fromCoroutine(drain())
+
+
+@pytest.mark.parametrize("acknowledge", [True, False])
+def test_draining_hands_out_what_is_there_and_logs_out(acknowledge: bool) -> None:
+    line = Line(acknowledge=acknowledge)
+    line.push(*(frames.deliver(n, str(n)) for n in range(1, 4)))
+    assert result(line.client.receive()).text == "1"
+    seen, draining = drained(line)
+    assert seen == ["2", "3"]
+    assert not draining.called
+    sent = [frame.key for frame in line.sent()]
+    assert sent == [*[frames.ACK] * (3 if acknowledge else 0), frames.CLOSE]
+    line.lose()
+    assert result(draining) is None
+    assert line.client.resume_state.offset == (3 if acknowledge else 0)
+    line.client.startService()
+    line.connect()
+    line.log_in()
+    line.push(frames.deliver(9, "late"))
+    assert result(line.client.receive()).text == "late"
+    line.stop()
+
+
+def test_draining_in_version_1_hands_out_all_that_arrives() -> None:
+    line = Line(1)
+    line.push(frames.delivery("1"))
+    seen: list[str] = []
+
+    async def drain() -> None:
+        async for message in line.client.drain():
+            seen.append(message.text)
+
+    draining = Deferred.fromCoroutine(drain())
+    line.push(frames.delivery("2"))
+    line.lose()
+    assert result(draining) is None
+    assert seen == ["1", "2"]
 
 
 def test_canceling_consume_cancels_its_callback_without_acknowledging() -> None:

@@ -51,6 +51,67 @@ def test_history() -> None:
     ]
 
 
+def test_pages_follow_each_other() -> None:
+    line = Line()
+    seen: list[Any] = []
+
+    async def ask() -> None:
+        async for users in line.client.user_pages("a", 2):
+            seen.append([user.name for user in users])
+        async for messages in line.client.history_pages("bob", limit=2):
+            seen.append([message.text for message in messages])
+
+    asking = Deferred.fromCoroutine(ask())
+    for after, names in (("a", ["b", "c"]), ("c", ["d"]), ("d", [])):
+        (frame,) = line.sent()
+        assert frame.body == frames.string(after) + b"\0\2"
+        line.push(frames.users_answer(frame.correlation_id, *((name, 0, 1) for name in names)))
+    for before, found in ((0, [(5, "y"), (7, "z")]), (5, [(3, "x")]), (3, [])):
+        (frame,) = line.sent()
+        assert frame.body == frames.string("bob") + struct.pack(">QH", before, 2)
+        line.push(frames.history_answer(frame.correlation_id, *found))
+    assert result(asking) is None
+    assert seen == [["b", "c"], ["d"], ["y", "z"], ["x"]]
+
+
+@pytest.mark.parametrize(
+    ("call", "sentence"),
+    [
+        (lambda client: client.users(7), "after must be str, not int"),
+        (lambda client: client.users("", "7"), "limit must be int, not str"),
+        (lambda client: client.history(None), "with_ must be str, not NoneType"),
+        (lambda client: client.history("bob", True), "before must be int, not bool"),
+        (lambda client: client.history("bob", 0, 1.5), "limit must be int, not float"),
+        (lambda client: client.send(7, "x"), "to must be str or Sequence, not int"),
+        (lambda client: client.send(["bob", b"x"], "x"), "to must be str, not bytes"),
+        (lambda client: client.send("bob", b"x"), "text must be str, not bytes"),
+        (lambda client: client.send("bob", "x", publishing_id="1"), "publishing_id must be int"),
+        (lambda client: client.send_to_all(None), "text must be str, not NoneType"),
+    ],
+)
+def test_a_wrong_type_is_an_error_of_the_call(call: Callable[[Any], object], sentence: str) -> None:
+    line = Line()
+    with pytest.raises(TypeError, match=sentence):
+        call(line.client)
+    assert line.sent() == []
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"password": b"x"}, "password must be str or None, not bytes"),
+        ({"device": None}, "device must be str"),
+        ({"resume": 5}, "resume must be ResumeState, not int"),
+        ({"heartbeat": "30"}, "heartbeat must be int"),
+        ({"window": 2.5}, "window must be int"),
+        ({"in_flight": None}, "in_flight must be int, not NoneType"),
+    ],
+)
+def test_a_wrong_type_of_an_option_is_an_error(options: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(TypeError, match=sentence):
+        Line(None, **options)
+
+
 def test_history_does_not_count_as_received() -> None:
     line = Line()
     asking = line.client.history()

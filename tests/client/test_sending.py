@@ -8,16 +8,45 @@ import pytest
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.python.failure import Failure
 
-from chat_protocol.client import ResumeState
+from chat_protocol.client import ReceivedMessage, ResumeState
 from chat_protocol.client.outbox import IN_FLIGHT_LIMIT, UNSENT_LIMIT
 from chat_protocol.client.service import DEFAULT_IN_FLIGHT
 from chat_protocol.errors import (
     Malformed,
     NotConnected,
     TooManyUnsent,
+    UserNotFound,
 )
 from tests.client import frames
 from tests.client.line import Line, result, send, silence
+
+
+def test_several_in_one_call() -> None:
+    line = Line()
+    sending = line.client.send_many([("bob", "1"), (["bob", "nobody"], "2"), ("bob", "x" * 70_000)])
+    first, second = line.sent()
+    line.push(frames.response_2(second.correlation_id, frames.NOT_FOUND, "nobody"))
+    assert not sending.called
+    line.push(frames.response_2(first.correlation_id))
+    stored, refused, too_long = result(sending)
+    assert stored is None
+    assert (type(refused), str(refused)) == (UserNotFound, "nobody")
+    assert isinstance(too_long, ValueError)
+    assert result(line.client.send_many([])) == []
+
+
+def test_a_reply_goes_to_the_sender() -> None:
+    line = Line()
+    line.push(frames.deliver(1, "hello"))
+    message = result(line.client.receive())
+    silence(message.reply("welcome"))
+    (frame,) = line.sent()
+    assert frames.string("welcome") in frame.body
+    assert frames.strings_of(["bob"]) in frame.body
+    with pytest.raises(ValueError, match="only a message that a client has received"):
+        ReceivedMessage("bob", "x", 0, ()).reply("y")
+    assert message == ReceivedMessage("bob", "hello", message.time, ("alice",), offset=1)
+
 
 # Publishing ids.
 

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import socket
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 import pytest_twisted
+from twisted.application.service import MultiService
 from twisted.internet.endpoints import TCP4ServerEndpoint
 from twisted.internet.protocol import Factory
 from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread
-from twisted.logger import capturedLogs
+from twisted.logger import LogLevel, capturedLogs, formatEvent
 
 from chat_protocol.domain.limits import Limits
 from chat_protocol.domain.queries import Account
@@ -148,3 +151,74 @@ async def test_a_server_without_passwords_on_every_interface_is_warned_of(
         await served.stopService()
     warned = [one for one in events if "can take any name" in one.get("log_format", "")]
     assert [one["endpoint"] for one in warned] == [description] * (is_open and not guarded)
+
+
+# A server that cannot start.
+
+
+def taken_port() -> socket.socket:
+    return socket.create_server(("127.0.0.1", 0))
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_server_that_cannot_start_says_so_in_the_log() -> None:
+    application = MultiService()
+    with taken_port() as taken, capturedLogs() as log:
+        served = service("memory:", taken.getsockname()[1])
+        served.setServiceParent(application)  # type: ignore[no-untyped-call]
+        application.startService()
+        for _ in range(2):
+            with pytest.raises(CannotServe, match="Address already in use"):
+                await served.when_serving()
+    (event,) = [event for event in log if event["log_level"] is LogLevel.critical]
+    assert "cannot listen on tcp:" in formatEvent(event)
+    await application.stopService()
+
+
+TAC = """
+from twisted.application.service import Application
+from twisted.internet import reactor
+from twisted.internet.endpoints import serverFromString
+from chat_protocol.domain.limits import Limits
+from chat_protocol.service.server import ChatService
+from chat_protocol.stores.registry import store_from_url
+
+where = "tcp:{port}:interface=127.0.0.1"
+store = store_from_url("{store}", 0, reactor)
+application = Application("bot")
+served = ChatService(reactor, store, [(where, serverFromString(reactor, where))], Limits())
+served.setServiceParent(application)
+{more}
+"""
+
+AWAITS = """
+starting = served.startService
+def start():
+    starting()
+    served.when_serving().addErrback(lambda _: (print("handled", flush=True), reactor.stop()))
+served.startService = start
+"""
+
+
+@pytest.mark.parametrize(
+    ("store", "more", "code", "said"),
+    [
+        ("memory:", "", 1, "chatserver: cannot listen on tcp:{port}:interface=127.0.0.1: Address"),
+        ("sqlite:/no/such/folder/chat.db", "", 1, "chatserver: /no/such/folder/chat.db"),
+        ("memory:", AWAITS, 0, "handled"),
+    ],
+)
+def test_a_process_of_twistd_ends_with_a_server_that_cannot_start(
+    store: str, more: str, code: int, said: str, tmp_path: Path
+) -> None:
+    with taken_port() as taken:
+        port = taken.getsockname()[1]
+        (tmp_path / "x.tac").write_text(TAC.format(port=port, store=store, more=more))
+        command = [str(Path(sys.executable).with_name("twistd")), "-ny", "x.tac", "--pidfile="]
+        ended = subprocess.run(
+            command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
+        )
+    assert ended.returncode == code, ended
+    assert said.format(port=port) in (ended.stdout if more else ended.stderr)
+    assert "chatserver cannot start" in ended.stdout
+    assert "Unhandled error" not in ended.stdout

@@ -173,3 +173,26 @@ def test_a_killed_server_is_found_again(tmp_path: Path) -> None:
         alice.send("alice", "after")
         starting.join()
         assert [alice.receive(timeout=10).text for _ in range(2)] == ["before", "after"]
+
+
+def test_pages_replies_and_several_messages_in_one_call(url: str) -> None:
+    with connect(url, "pat") as pat, connect(url, "pia") as pia:
+        outcomes = pat.send_many([("pia", "1"), ("no one", "2"), (["pia", "pat"], "3")])
+        assert [type(one) for one in outcomes] == [type(None), UserNotFound, type(None)]
+        pia.receive(timeout=10).reply("welcome")
+        found = [[one.text for one in page] for page in pia.history_pages("pat", limit=2)]
+        assert found == [["3", "welcome"], ["1"]]
+        next(pia.history_pages("pat"))[-1].reply("to myself")
+        assert [pat.receive(timeout=10).text for _ in range(2)] == ["3", "welcome"]
+        pages = list(pat.user_pages(after="pas", limit=1))
+        assert [one.name for page in pages for one in page][:2] == ["pat", "pia"]
+
+
+def test_draining_takes_what_is_there_and_logs_out(url: str) -> None:
+    with connect(url, "dan") as dan:
+        dan.send_many([("dan", str(number)) for number in range(3)])
+        assert dan.receive(timeout=10).text == "0"
+        assert [message.text for message in dan.drain()] == ["1", "2"]
+        assert dan.state is State.STOPPED
+    with connect(url, "dan") as dan:
+        assert list(dan.messages(idle=0.5)) == []
