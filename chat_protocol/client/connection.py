@@ -37,19 +37,17 @@ from chat_protocol.wire.codec import (
 )
 from chat_protocol.wire.codes import Code
 from chat_protocol.wire.commands import (
+    REGISTRY,
     Close,
     Deliver,
     Heartbeat,
-    HistoryAnswer,
     Login,
     Login2,
     LoginAnswer,
     Message,
     Presence,
-    Response,
-    Response2,
-    UsersAnswer,
 )
+from chat_protocol.wire.schema import Registry, Sender, declaration
 
 __all__ = [
     "CLOSE_TIMEOUT",
@@ -70,7 +68,6 @@ CLOSE_TIMEOUT = 5.0
 """Seconds after which a connection that does not close is aborted."""
 
 _PUSHED = (Message, Deliver, Presence, Close)
-_ANSWERS = (Response, Response2, LoginAnswer, HistoryAnswer, UsersAnswer)
 
 _PREFIX = 4
 
@@ -123,13 +120,17 @@ class Connection(FrameReceiver):
         owner: handles the events of the connection.
         clock: schedules timeouts and heartbeats.
         timeout: default seconds that a request waits for its answer.
+        registry: the commands, with one's own if there are some.
     """
 
     MAX_LENGTH = MAX_FRAME
 
     _log = Logger()
 
-    def __init__(self, owner: Owner, clock: IReactorTime, timeout: float) -> None:
+    def __init__(
+        self, owner: Owner, clock: IReactorTime, timeout: float, registry: Registry = REGISTRY
+    ) -> None:
+        self._registry = registry
         self.version = 1
         """Protocol version in use: 1 until the server has answered in version 2."""
         self._owner = owner
@@ -295,7 +296,7 @@ class Connection(FrameReceiver):
     def stringReceived(self, string: bytes) -> None:
         """Pass a payload to the request that it answers, or to the owner."""
         try:
-            header, command = decode(string)
+            header, command = decode(string, self._registry)
         except UnknownCommand as error:
             self._log.debug("ignored a frame: {error}", error=error)
             return
@@ -304,7 +305,7 @@ class Connection(FrameReceiver):
             return
         if isinstance(command, _PUSHED):
             self._owner.pushed(self, command, len(string))
-        elif not isinstance(command, _ANSWERS):
+        elif Sender.SERVER not in declaration(type(command)).sender:
             self._log.debug(
                 "ignored a frame with key {key}, which only clients may send", key=header.key
             )

@@ -12,7 +12,8 @@ from chat_protocol.client.connection import Connection
 from chat_protocol.client.messages import ReceivedMessage, UserInfo
 from chat_protocol.errors import InternalFault, NotConnected, UnknownCommand
 from chat_protocol.wire.codes import Code
-from chat_protocol.wire.commands import REGISTRY, CorrelationIdTest, History, Users
+from chat_protocol.wire.commands import CorrelationIdTest, History, Users
+from chat_protocol.wire.schema import Sender, declaration
 
 __all__ = ["QueryMethods"]
 
@@ -100,6 +101,40 @@ class QueryMethods:
             yield messages
             before = messages[0].offset
 
+    def request(self, command: Any) -> Deferred[Any]:
+        """Send any declared command that a client may send, one's own as well.
+
+        The Deferred fires with its answer, whose code is OK. It fails with the refusal of another
+        code; with NotConnected if the connection is lost before the answer: the client does not
+        repeat it, and whether the server has handled it is not known; with RequestTimeout; and with
+        ValueError if a value does not fit its field.
+
+        Args:
+            command: an instance of a class that a Registry has declared. For one with an answer of
+                its own, pass that registry to the client.
+
+        Raises:
+            TypeError: the class is not declared, or only servers send it.
+        """
+        try:
+            declared = declaration(type(command))
+        except KeyError:
+            raise TypeError(f"{type(command).__name__} is not declared as a command") from None
+        if Sender.CLIENT not in declared.sender:
+            raise TypeError(f"only servers send {type(command).__name__}")
+
+        async def requesting() -> Any:
+            await self.when_online()
+            connection = self._connection
+            if connection is None:
+                raise NotConnected("the client has stopped")
+            answer = await connection.request(command)
+            if answer.code != Code.OK:
+                raise Connection.refusal(answer)
+            return answer
+
+        return Deferred.fromCoroutine(requesting())
+
     def correlation_id_test(self) -> Deferred[None]:
         """Request an answer that the server delays by a random time of up to 4 seconds.
 
@@ -108,7 +143,7 @@ class QueryMethods:
         return self._query(CorrelationIdTest(), version=1).addCallback(lambda _: None)
 
     def _query(self, command: Any, version: int = 2) -> Deferred[Any]:
-        expected = REGISTRY.of(type(command)).answer or object
+        expected = declaration(type(command)).answer or object
 
         async def querying() -> Any:
             while True:

@@ -47,6 +47,7 @@ from chat_protocol.errors import (
 from chat_protocol.version import __version__
 from chat_protocol.wire.codes import Code
 from chat_protocol.wire.commands import (
+    REGISTRY,
     Ack,
     Close,
     Deliver,
@@ -54,6 +55,7 @@ from chat_protocol.wire.commands import (
     Presence,
     Scope,
 )
+from chat_protocol.wire.schema import Registry
 from chat_protocol.wire.types import STRING
 
 __all__ = [
@@ -116,6 +118,7 @@ class ChatClient(ReceiveMethods, QueryMethods, ClientService):
         max_delay: see MAX_DELAY.
         random: source of randomness for the delays between attempts.
         wall_clock: returns nanoseconds since the epoch, for the time of messages.
+        registry: the commands, with one's own for :meth:`request` if there are some.
 
     Raises:
         ValueError: the password has more than 65,535 bytes, in_flight is less than 1, no device can
@@ -145,6 +148,7 @@ class ChatClient(ReceiveMethods, QueryMethods, ClientService):
         max_delay: float = MAX_DELAY,
         random: Random | None = None,
         wall_clock: Callable[[], int] = time.time_ns,
+        registry: Registry = REGISTRY,
     ) -> None:
         check_type("username", username, str)
         check_type("password", password, str, type(None))
@@ -195,7 +199,7 @@ class ChatClient(ReceiveMethods, QueryMethods, ClientService):
         self._attempts = ConnectionAttempts()
         self._outbox = Outbox(in_flight, resume.publishing_id, random)
         self._inbox = Inbox(resume.offset, acknowledge, self._send_ack)
-        factory = Factory.forProtocol(lambda: Connection(self, reactor, timeout))
+        factory = Factory.forProtocol(lambda: Connection(self, reactor, timeout, registry))
         factory.noisy = False
         watched = WatchedEndpoint(endpoint, self._attempts.connection_ended)
         super().__init__(watched, factory, self._next_delay, reactor)

@@ -69,6 +69,7 @@ class Exchange:
         check_lease: called first at the end of each turn; None: there is no lease.
         meter: measures the batches.
         nobody_waits: tells whether no connection waits for the reactor; None: it is not known.
+        told: is told of the messages whose outcome is known, behind their answers; None: nobody is.
     """
 
     log = Logger()
@@ -83,6 +84,7 @@ class Exchange:
         check_lease: Callable[[], None] | None = None,
         meter: Meter | None = None,
         nobody_waits: Callable[[], bool] | None = None,
+        told: Callable[[list[Message]], None] | None = None,
     ) -> None:
         self._store = store
         self._turn = turn
@@ -90,6 +92,7 @@ class Exchange:
         self._check_lease = check_lease
         self._meter = meter
         self._nobody_waits = nobody_waits
+        self._told = told
         self._outage = Outage(clock)
         self._phase = _Phase.IDLE
         self._unanswered = Unanswered(limits)
@@ -189,11 +192,13 @@ class Exchange:
         if self._phase is _Phase.IDLE:
             # First, so that the store works on the next batch while this one is delivered.
             self._begin()
-        if self._stored:
-            stored, self._stored = self._stored, []
+        stored, self._stored = self._stored, []
+        if stored:
             self._fan_out.deliver(stored)
             self._fan_out.answer(stored)
         self._turn.flush()
+        if stored and self._told is not None:
+            self._told(stored)
         if self._idle:
             self._tell_idle()
 

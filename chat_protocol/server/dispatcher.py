@@ -44,7 +44,7 @@ from chat_protocol.wire.commands import (
     Response,
     Response2,
 )
-from chat_protocol.wire.schema import Declaration, Needs, Sender
+from chat_protocol.wire.schema import Declaration, Needs, Registry, Sender, declaration
 
 __all__ = ["BulkHandler", "Dispatcher", "Handler", "Outcome", "Request", "Route"]
 
@@ -110,6 +110,7 @@ class Dispatcher:
 
     Args:
         routes: one for each command that clients send.
+        registry: has these commands.
         rate_limiter: asked before a request of version 2 is handled.
         counters: count internal faults.
 
@@ -120,8 +121,13 @@ class Dispatcher:
     log = Logger()
 
     def __init__(
-        self, routes: Iterable[Route], rate_limiter: RateLimiter, counters: Counters
+        self,
+        routes: Iterable[Route],
+        rate_limiter: RateLimiter,
+        counters: Counters,
+        registry: Registry = REGISTRY,
     ) -> None:
+        self._registry = registry
         self._rate_limiter = rate_limiter
         self._counters = counters
         self._handlers: dict[type[Any], Handler] = {}
@@ -132,10 +138,10 @@ class Dispatcher:
                 raise TypeError(f"{command.__name__} has two handlers")
             self._handlers[command] = handler
             if bulk_handler is not None:
-                declared = REGISTRY.of(command)
+                declared = declaration(command)
                 kind = struct.pack(">BH", declared.versions[0], declared.key)
                 self.bulk_handlers[kind] = bulk_handler
-        for declared in REGISTRY:
+        for declared in registry:
             if Sender.CLIENT in declared.sender and declared.command not in self._handlers:
                 raise TypeError(f"{declared.command.__name__} has no handler")
 
@@ -145,7 +151,7 @@ class Dispatcher:
         version = min(max(header.version, 1), HIGHEST_VERSION)
         request = Request(payload[3:7], version, None)
         try:
-            declared = declaration_of(header)
+            declared = declaration_of(header, self._registry)
             if declared.command in _IGNORED:
                 return
             handler = self._handlers.get(declared.command)

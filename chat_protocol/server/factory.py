@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from random import Random
 
 from twisted.internet.defer import Deferred, succeed
@@ -37,7 +37,9 @@ from chat_protocol.server.connection_log import ConnectionLog
 from chat_protocol.server.correlation_tests import CorrelationTests
 from chat_protocol.server.dispatcher import Dispatcher, Request, Route
 from chat_protocol.server.first_bytes import FirstBytes
+from chat_protocol.server.gate import Gate
 from chat_protocol.server.heartbeats import Heartbeats
+from chat_protocol.server.hooks import IHooks
 from chat_protocol.server.log_limiter import LogLimiter
 from chat_protocol.server.login import LoginProcedure
 from chat_protocol.server.peer import Connection, Observer, Peer
@@ -59,6 +61,7 @@ from chat_protocol.wire.bulk import ACK_SIZE, scan_acks, scan_messages, scan_pub
 from chat_protocol.wire.codec import MAX_FRAME, MIN_FRAME, encode
 from chat_protocol.wire.codes import Code
 from chat_protocol.wire.commands import Scope
+from chat_protocol.wire.schema import Registry
 
 __all__ = ["ChatFactory"]
 
@@ -100,6 +103,9 @@ class ChatFactory(ServerFactory):
         sniffer: looks at the first bytes of connections; by default there is no TLS and no page.
         meter: measures what becomes of messages; None: nothing is measured.
         trusted_proxies: proxies whose word on the addresses of their clients is taken.
+        hooks: are asked about messages, and told of them; None: nobody is.
+        registry: the commands, with one's own if there are some.
+        routes: the handlers of one's own commands.
     """
 
     noisy = False
@@ -117,6 +123,9 @@ class ChatFactory(ServerFactory):
         sniffer: Sniffer | None = None,
         meter: Meter | None = None,
         trusted_proxies: TrustedProxies | None = None,
+        hooks: IHooks | None = None,
+        registry: Registry = commands.REGISTRY,
+        routes: Iterable[Route] = (),
     ) -> None:
         self.clock = clock
         self.limits = limits
@@ -184,7 +193,11 @@ class ChatFactory(ServerFactory):
             check_lease,
             meter,
             self._nobody_waits,
+            None if hooks is None else self._tell_hooks,
         )
+        self._gate = None if hooks is None else Gate(hooks, limits, clock, self.exchange.submit)
+        if self._gate is not None:
+            self._observers.append(self._gate)
         self._login = LoginProcedure(
             self.directory,
             self.exchange,
@@ -201,17 +214,24 @@ class ChatFactory(ServerFactory):
             (
                 Route(commands.Login, self.handle_login),
                 Route(commands.Login2, self.handle_login_2),
-                Route(commands.Message, self.handle_message, self.handle_messages),
-                Route(commands.Publish, self.handle_publish, self.handle_publishes),
+                # Hooks decide on each message by itself.
+                Route(
+                    commands.Message, self.handle_message, None if hooks else self.handle_messages
+                ),
+                Route(
+                    commands.Publish, self.handle_publish, None if hooks else self.handle_publishes
+                ),
                 Route(commands.Ack, self.handle_ack, self.handle_acks),
                 Route(commands.History, self.handle_history),
                 Route(commands.Users, self.handle_users),
                 Route(commands.CorrelationIdTest, self.handle_correlation_id_test),
                 Route(commands.Close, self.handle_close),
                 Route(commands.Heartbeat, self.handle_heartbeat),
+                *routes,
             ),
             self.rate_limiter,
             self.counters,
+            registry,
         )
 
     # Connections.
@@ -317,7 +337,14 @@ class ChatFactory(ServerFactory):
         why = "" if clean else why_lost(reason)
         for observer in self._observers:
             observer.logged_out(peer, session, why)
-        return self.exchange.logins.release(session)
+        release = self.exchange.logins.release
+        if self._gate is None:
+            return release(session)
+        return self._gate.settled(session).addCallback(lambda _: release(session))
+
+    def _tell_hooks(self, messages: list[Message]) -> None:
+        assert self._gate is not None
+        self._gate.stored(messages)
 
     def distrust_tokens(self) -> Deferred[None]:
         """Let no token stand for a password: the passwords were read again.
@@ -524,18 +551,20 @@ class ChatFactory(ServerFactory):
             session.remember(audience, self.limits)
         to = audience.to[0] if len(audience.to) == 1 else ""
         frame = encode(commands.Message(text, session.user.name, to, time))
-        self.exchange.submit(
-            Message(
-                session,
-                audience,
-                [request.correlation_id],
-                [text.encode()],
-                [frame],
-                len(frame) if to else len(frame) + len(audience.address),
-                request.version,
-                publishing_id,
-            )
+        message = Message(
+            session,
+            audience,
+            [request.correlation_id],
+            [text.encode()],
+            [frame],
+            len(frame) if to else len(frame) + len(audience.address),
+            request.version,
+            publishing_id,
         )
+        if self._gate is None:
+            self.exchange.submit(message)
+        else:
+            self._gate.submit(message)
 
     def _recipient(self, name: str) -> User:
         """Return the user of a name that a client wrote.

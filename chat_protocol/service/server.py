@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from twisted.application.service import Service
@@ -61,6 +61,8 @@ class ChatService(Service):
         web: whether all endpoints serve the web page and its WebSocket. If the extra ``web`` is
             not installed, the service logs a warning and goes on without them.
         trusted_proxies: see ChatFactory.
+        factory: makes the factory of the connections, with the arguments of ChatFactory: a
+            subclass, or ``partial(ChatFactory, hooks=..., registry=..., routes=...)``.
     """
 
     log = Logger()
@@ -78,7 +80,9 @@ class ChatService(Service):
         status: Sequence[tuple[str, IStreamServerEndpoint]] = (),
         web: bool = False,
         trusted_proxies: TrustedProxies | None = None,
+        factory: Callable[..., ChatFactory] = ChatFactory,
     ) -> None:
+        self._make_factory = factory
         self._web = web
         self._trusted_proxies = trusted_proxies
         self._authenticator = authenticator
@@ -197,7 +201,7 @@ class ChatService(Service):
             raise CannotServe(str(error)) from error
 
     async def _serve(self, sniffer: Sniffer) -> None:
-        factory = ChatFactory(
+        factory = self._make_factory(
             self._store,
             self._reactor,
             time.time_ns,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Collection, Mapping, Sequence
 from random import Random
-from typing import Any
+from typing import Any, NamedTuple
 
 from twisted.cred.checkers import InMemoryUsernamePasswordDatabaseDontUse
 from twisted.internet.defer import Deferred
@@ -20,14 +20,16 @@ from chat_protocol.domain.queries import Query
 from chat_protocol.errors import Refused
 from chat_protocol.server.authentication import Authenticator
 from chat_protocol.server.connection import ChatProtocol
-from chat_protocol.server.dispatcher import Request
+from chat_protocol.server.dispatcher import Request, Route
 from chat_protocol.server.factory import ChatFactory
+from chat_protocol.server.hooks import IHooks
 from chat_protocol.server.peer import Peer
 from chat_protocol.stores.memory.store import MemoryStore
 from chat_protocol.wire.commands import Message, Publish, StoredMessage
 from chat_protocol.wire.frames import text_of, time_of
+from chat_protocol.wire.schema import Registry
 
-__all__ = ["RecordingStore", "ServerProcess", "messages_of"]
+__all__ = ["Additions", "RecordingStore", "ServerProcess", "messages_of"]
 
 _NS = 1_000_000_000
 
@@ -122,6 +124,14 @@ class _CancelableClock:
             call.cancel()
 
 
+class Additions(NamedTuple):
+    """What a server of one's own adds; see ChatFactory."""
+
+    hooks: IHooks | None
+    registry: Registry
+    routes: tuple[Route, ...]
+
+
 class _FaultyConnection(ChatProtocol):
     """A connection of the server that can refuse messages and behave as a published server."""
 
@@ -146,6 +156,7 @@ class _FaultyFactory(ChatFactory):
     Args:
         refusals: the refusals of the next messages, in order.
         version: the highest version that the server supports, 1 or 2.
+        additions: of a server of one's own.
     """
 
     connection_type = _FaultyConnection
@@ -158,9 +169,18 @@ class _FaultyFactory(ChatFactory):
         authenticator: Authenticator | None,
         refusals: deque[Refused],
         version: int,
+        additions: Additions,
     ) -> None:
         super().__init__(
-            store, clock, lambda: int(clock.seconds() * _NS), limits, Random(0), authenticator
+            store,
+            clock,
+            lambda: int(clock.seconds() * _NS),
+            limits,
+            Random(0),
+            authenticator,
+            hooks=additions.hooks,
+            registry=additions.registry,
+            routes=additions.routes,
         )
         self.refusals = refusals
         self.version = version
@@ -195,7 +215,7 @@ class ServerProcess:
         clock: provides the time.
         limits: see ChatFactory.
         passwords: the password of each user; None: a login needs no password.
-        refusals, version: see _FaultyFactory.
+        refusals, version, additions: see _FaultyFactory.
     """
 
     def __init__(
@@ -206,10 +226,13 @@ class ServerProcess:
         passwords: Mapping[str, str] | None,
         refusals: deque[Refused],
         version: int,
+        additions: Additions,
     ) -> None:
         self._clock = _CancelableClock(clock)
         authenticator = None if passwords is None else _authenticator(passwords, self._clock)
-        self.factory = _FaultyFactory(store, self._clock, limits, authenticator, refusals, version)
+        self.factory = _FaultyFactory(
+            store, self._clock, limits, authenticator, refusals, version, additions
+        )
         self._ended: Deferred[None] = Deferred()
         self.factory.doStart()  # type: ignore[no-untyped-call]
 

@@ -16,14 +16,22 @@ from chat_protocol.domain.limits import Limits
 from chat_protocol.domain.queries import Lookup, Page, UserList
 from chat_protocol.domain.users import Session
 from chat_protocol.errors import Refused, refusal
+from chat_protocol.server.dispatcher import Route
+from chat_protocol.server.hooks import IHooks
 from chat_protocol.server.peer import Connection
 from chat_protocol.stores.memory.store import MemoryStore
 from chat_protocol.testing.endpoint import Endpoint
 from chat_protocol.testing.link import Link
 from chat_protocol.testing.network import Network
-from chat_protocol.testing.process import RecordingStore, ServerProcess, messages_of
+from chat_protocol.testing.process import (
+    Additions,
+    RecordingStore,
+    ServerProcess,
+    messages_of,
+)
 from chat_protocol.wire.codes import Code
-from chat_protocol.wire.commands import StoredMessage
+from chat_protocol.wire.commands import REGISTRY, StoredMessage
+from chat_protocol.wire.schema import Registry
 
 __all__ = ["MemoryServer"]
 
@@ -52,6 +60,7 @@ class MemoryServer:
         limits: the limits of the server.
         passwords: the password of each user; None: a login needs no password.
         fragment: see :attr:`fragment`.
+        hooks, registry, routes: of a server of one's own; see ChatFactory.
     """
 
     clock: IReactorTime
@@ -65,7 +74,11 @@ class MemoryServer:
         limits: Limits = Limits(),  # noqa: B008
         passwords: Mapping[str, str] | None = None,
         fragment: int = 0,
+        hooks: IHooks | None = None,
+        registry: Registry = REGISTRY,
+        routes: Iterable[Route] = (),
     ) -> None:
+        self._additions = Additions(hooks, registry, tuple(routes))
         if version not in (1, 2):
             raise ValueError(f"version {version} does not exist; give 1 or 2")
         self.clock = Clock() if clock is None else clock
@@ -312,7 +325,13 @@ class MemoryServer:
         if empty:
             self._store = RecordingStore(MemoryStore(self._limits.mailbox))
         self._process = ServerProcess(
-            self._store, self.clock, self._limits, self._passwords, self._refusals, self._version
+            self._store,
+            self.clock,
+            self._limits,
+            self._passwords,
+            self._refusals,
+            self._version,
+            self._additions,
         )
         self._network.listener = self._process.factory
 

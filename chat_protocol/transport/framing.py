@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 
-from twisted.internet.interfaces import IPushProducer
+from twisted.internet.interfaces import IPushProducer, ITransport
 from twisted.protocols.basic import Int32StringReceiver
 
 from chat_protocol.wire.codec import MAX_FRAME, MIN_FRAME
@@ -98,7 +98,11 @@ class FrameReceiver(Int32StringReceiver):
         """Override to pause, and to resume later: whole frames are left."""
 
     def lengthLimitExceeded(self, length: int) -> None:
-        """Override to react to a length out of bounds: all bytes behind it are ignored."""
+        """Close the connection: a length is out of bounds, and all bytes behind it are ignored.
+
+        Override to do more, or something else.
+        """
+        ITransport(self.transport).loseConnection()
 
     def stringReceived(self, string: bytes) -> None:
         """Override to take one payload."""

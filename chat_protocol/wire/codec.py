@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from chat_protocol.errors import Malformed, UnknownCommand
 from chat_protocol.wire.codes import Code
 from chat_protocol.wire.commands import REGISTRY
-from chat_protocol.wire.schema import Declaration
+from chat_protocol.wire.schema import Declaration, Registry, declaration
 from chat_protocol.wire.types import STRING
 
 __all__ = [
@@ -57,8 +57,8 @@ def decode_header(payload: bytes) -> Header:
     return Header._make(_HEADER.unpack_from(payload))
 
 
-def declaration_of(header: Header) -> Declaration:
-    """Return the declaration of the command with this version and key.
+def declaration_of(header: Header, registry: Registry = REGISTRY) -> Declaration:
+    """Return the declaration of the command with this version and key in a registry.
 
     A version above the highest known version is read as the highest known version.
 
@@ -68,14 +68,14 @@ def declaration_of(header: Header) -> Declaration:
     """
     if header.version == 0:
         raise Malformed("version 0 does not exist")
-    declared = REGISTRY.by_key(min(header.version, HIGHEST_VERSION), header.key)
+    declared = registry.by_key(min(header.version, HIGHEST_VERSION), header.key)
     if declared is None:
         raise UnknownCommand(f"key 0x{header.key:04X} is not a command of this version")
     return declared
 
 
-def decode(payload: bytes) -> tuple[Header, Any]:
-    """Decode a payload to its header and its command.
+def decode(payload: bytes, registry: Registry = REGISTRY) -> tuple[Header, Any]:
+    """Decode a payload to its header and its command, one of a registry.
 
     Raises:
         Malformed, UnknownCommand: see :func:`declaration_of` and :meth:`Declaration.decode`.
@@ -83,7 +83,7 @@ def decode(payload: bytes) -> tuple[Header, Any]:
     if len(payload) < MIN_FRAME:
         raise Malformed("the payload is shorter than its header")
     header = decode_header(payload)
-    return header, declaration_of(header).decode(payload, MIN_FRAME)
+    return header, declaration_of(header, registry).decode(payload, MIN_FRAME)
 
 
 def encode(command: Any, correlation_id: int = 0, version: int | None = None) -> bytes:
@@ -95,13 +95,13 @@ def encode(command: Any, correlation_id: int = 0, version: int | None = None) ->
     Raises:
         ValueError: a value does not fit its field, or correlation_id is not a uint32.
     """
-    declared = REGISTRY.of(type(command))
+    declared = declaration(type(command))
     return _frame(declared, declared.encode(command), correlation_id, version)
 
 
 def encode_body(command: type[Any], body: bytes, correlation_id: int = 0) -> bytes:
     """Encode a command whose fields are encoded already."""
-    return _frame(REGISTRY.of(command), body, correlation_id, None)
+    return _frame(declaration(command), body, correlation_id, None)
 
 
 def _frame(declared: Declaration, body: bytes, correlation_id: int, version: int | None) -> bytes:

@@ -23,7 +23,7 @@ from typing import Any, TypeVar, get_type_hints
 
 from chat_protocol.wire.types import FieldType, Struct
 
-__all__ = ["Declaration", "Needs", "Registry", "Sender", "fields_of"]
+__all__ = ["Declaration", "Needs", "Registry", "Sender", "declaration", "fields_of"]
 
 C = TypeVar("C")
 
@@ -82,20 +82,39 @@ class Declaration:
         return self.body.decode(data, position)[0]
 
 
-class Registry:
-    """The commands of all versions, by key and by class."""
+_DECLARATIONS: dict[type[Any], Declaration] = {}
+"""Of all registries, by class: a class is declared once."""
 
-    def __init__(self) -> None:
+
+def declaration(command: type[Any]) -> Declaration:
+    """Return the declaration of a command class, whatever the registry.
+
+    Raises:
+        KeyError: it is not declared.
+    """
+    return _DECLARATIONS[command]
+
+
+class Registry:
+    """The commands of all versions, by key and by class.
+
+    Args:
+        base: a registry whose commands it has as well, such as wire.commands.REGISTRY. What is
+            declared here is not known there.
+    """
+
+    def __init__(self, base: Registry | None = None) -> None:
         self._by_key: dict[tuple[int, int], Declaration] = {}
         self._by_class: dict[type[Any], Declaration] = {}
+        self._base = base
 
     @property
     def versions(self) -> tuple[int, ...]:
         """The versions that have commands, in ascending order."""
-        return tuple(sorted({version for version, _ in self._by_key}))
+        return tuple(sorted({version for one in self for version in one.versions}))
 
     def __iter__(self) -> Iterator[Declaration]:
-        return iter(self._by_class.values())
+        return iter([*(self._base or ()), *self._by_class.values()])
 
     def declare(
         self,
@@ -120,21 +139,24 @@ class Registry:
                 command, key, versions, sender, needs, answer, exclusive, layout, body
             )
             for version in versions:
-                other = self._by_key.get((version, key))
+                other = self.by_key(version, key)
                 if other is not None:
                     raise ValueError(
                         f"key 0x{key:04X} of version {version} is already declared for"
                         f" {other.command.__name__}; choose another key"
                     )
                 self._by_key[version, key] = declared
-            self._by_class[command] = declared
+            self._by_class[command] = _DECLARATIONS[command] = declared
             return command
 
         return register
 
     def by_key(self, version: int, key: int) -> Declaration | None:
         """Return the command with that key in that version, or None."""
-        return self._by_key.get((version, key))
+        found = self._by_key.get((version, key))
+        if found is None and self._base is not None:
+            return self._base.by_key(version, key)
+        return found
 
     def of(self, command: type[Any]) -> Declaration:
         """Return the declaration of a command class; raise KeyError if there is none."""
