@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
+from typing import Any
 
 from twisted.internet.defer import Deferred
 
@@ -239,6 +240,10 @@ class Chat:
         while messages := await self.history(with_, before, limit):
             yield messages
             before = messages[0].offset
+
+    async def request(self, command: Any) -> Any:
+        """Send any declared command that a client may send; see ChatClient.request."""
+        return await result_of(self._client.request(command))
 
     # The end.
 

@@ -25,12 +25,15 @@ from chat_protocol.client.service import (
     UNREAD_LIMIT,
     ChatClient,
 )
+from chat_protocol.domain.structural import ClientEndpoint
+from chat_protocol.wire.commands import REGISTRY
+from chat_protocol.wire.schema import Registry
 
 __all__ = ["connect"]
 
 
 def connect(
-    address: str | IStreamClientEndpoint,
+    address: str | IStreamClientEndpoint | ClientEndpoint,
     username: str,
     *,
     ssl: tls.SSLContext | None = None,
@@ -49,6 +52,7 @@ def connect(
     max_unread: int = UNREAD_LIMIT,
     timeout: float = DEFAULT_TIMEOUT,
     max_delay: float = MAX_DELAY,
+    registry: Registry = REGISTRY,
 ) -> Connecting:
     """Connect and log in, in ``async with`` or by ``await``, in the running event loop.
 
@@ -80,7 +84,9 @@ def connect(
         Refused: when entered, the server refused the login; the subclass tells the code.
         ValueError: the address or another argument is not valid.
     """
-    parsed = address if IStreamClientEndpoint.providedBy(address) else parse_address(address)
+    parsed: Any = address
+    if not IStreamClientEndpoint.providedBy(address):
+        parsed = parse_address(parsed)
     if ssl is not None and not (isinstance(parsed, Address) and parsed.host):
         raise ValueError("ssl needs an address with a host and a port")
 
@@ -103,6 +109,7 @@ def connect(
             max_unread=max_unread,
             timeout=timeout,
             max_delay=max_delay,
+            registry=registry,
         )
         if observer is not None:
             client.add_observer(observer)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from functools import partial
 from random import Random
-from typing import Any
+from typing import Any, cast
 
 from twisted.application.internet import ClientService
 from twisted.internet.defer import Deferred, fail, gatherResults, succeed
@@ -37,6 +37,7 @@ from chat_protocol.client.state import ENDED_STATES, TRANSITIONS, State, Trigger
 from chat_protocol.client.waiters import Waiters
 from chat_protocol.domain.login_rules import is_device_name
 from chat_protocol.domain.names import canonical_username
+from chat_protocol.domain.structural import ClientEndpoint, ReactorTime
 from chat_protocol.errors import (
     ChatError,
     InvalidUsername,
@@ -129,9 +130,9 @@ class ChatClient(ReceiveMethods, QueryMethods, ClientService):
 
     def __init__(
         self,
-        endpoint: IStreamClientEndpoint,
+        endpoint: IStreamClientEndpoint | ClientEndpoint,
         username: str,
-        reactor: IReactorTime,
+        reactor: IReactorTime | ReactorTime,
         *,
         password: str | None = None,
         resume: ResumeState = ResumeState(),  # noqa: B008
@@ -150,6 +151,7 @@ class ChatClient(ReceiveMethods, QueryMethods, ClientService):
         wall_clock: Callable[[], int] = time.time_ns,
         registry: Registry = REGISTRY,
     ) -> None:
+        clock = cast(IReactorTime, reactor)
         check_type("username", username, str)
         check_type("password", password, str, type(None))
         check_type("resume", resume, ResumeState)
@@ -186,7 +188,7 @@ class ChatClient(ReceiveMethods, QueryMethods, ClientService):
         self._max_unread = max_unread
         self._window = max(window, DEFAULT_WINDOW)
         self._wall_clock = wall_clock
-        self._clock = reactor
+        self._clock = clock
         self._offline_call: IDelayedCall | None = None
         self._state = State.NEW
         self._end_reason: Exception | None = None
@@ -199,10 +201,12 @@ class ChatClient(ReceiveMethods, QueryMethods, ClientService):
         self._attempts = ConnectionAttempts()
         self._outbox = Outbox(in_flight, resume.publishing_id, random)
         self._inbox = Inbox(resume.offset, acknowledge, self._send_ack)
-        factory = Factory.forProtocol(lambda: Connection(self, reactor, timeout, registry))
+        factory = Factory.forProtocol(lambda: Connection(self, clock, timeout, registry))
         factory.noisy = False
-        watched = WatchedEndpoint(endpoint, self._attempts.connection_ended)
-        super().__init__(watched, factory, self._next_delay, reactor)
+        watched = WatchedEndpoint(
+            cast(IStreamClientEndpoint, endpoint), self._attempts.connection_ended
+        )
+        super().__init__(watched, factory, self._next_delay, clock)
 
     @property
     def state(self) -> State:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from random import Random
+from typing import Any, cast
 
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.error import ConnectionDone
@@ -23,6 +24,7 @@ from chat_protocol.domain.metrics import Meter
 from chat_protocol.domain.names import canonical_username
 from chat_protocol.domain.ports import ISharedStore, IStore
 from chat_protocol.domain.queries import Account, Conversation, Lookup, UserList
+from chat_protocol.domain.structural import ReactorTime
 from chat_protocol.domain.tokens import EndedTokens
 from chat_protocol.domain.turn import Turn
 from chat_protocol.domain.users import EVERYONE, Audience, Session, User
@@ -39,7 +41,7 @@ from chat_protocol.server.dispatcher import Dispatcher, Request, Route
 from chat_protocol.server.first_bytes import FirstBytes
 from chat_protocol.server.gate import Gate
 from chat_protocol.server.heartbeats import Heartbeats
-from chat_protocol.server.hooks import IHooks
+from chat_protocol.server.hooks import Hooks, IHooks
 from chat_protocol.server.log_limiter import LogLimiter
 from chat_protocol.server.login import LoginProcedure
 from chat_protocol.server.peer import Connection, Observer, Peer
@@ -114,8 +116,8 @@ class ChatFactory(ServerFactory):
 
     def __init__(
         self,
-        store: IStore,
-        clock: IReactorTime,
+        store: IStore | Any,
+        clock: IReactorTime | ReactorTime,
         wall_clock: Callable[[], int],
         limits: Limits,
         random: Random | None = None,
@@ -123,10 +125,12 @@ class ChatFactory(ServerFactory):
         sniffer: Sniffer | None = None,
         meter: Meter | None = None,
         trusted_proxies: TrustedProxies | None = None,
-        hooks: IHooks | None = None,
+        hooks: IHooks | Hooks | None = None,
         registry: Registry = commands.REGISTRY,
         routes: Iterable[Route] = (),
     ) -> None:
+        # Without mypy-zope, no class of a program provides an interface.
+        clock = cast(IReactorTime, clock)
         self.clock = clock
         self.limits = limits
         self.sniffer = sniffer or Sniffer()
@@ -195,7 +199,11 @@ class ChatFactory(ServerFactory):
             self._nobody_waits,
             None if hooks is None else self._tell_hooks,
         )
-        self._gate = None if hooks is None else Gate(hooks, limits, clock, self.exchange.submit)
+        self._gate = (
+            None
+            if hooks is None
+            else Gate(cast(IHooks, hooks), limits, clock, self.exchange.submit)
+        )
         if self._gate is not None:
             self._observers.append(self._gate)
         self._login = LoginProcedure(

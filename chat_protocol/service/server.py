@@ -19,6 +19,7 @@ from chat_protocol.domain.limits import Limits
 from chat_protocol.domain.metrics import Meter
 from chat_protocol.domain.ports import IStore
 from chat_protocol.domain.retention import Retention
+from chat_protocol.domain.structural import ServerEndpoint
 from chat_protocol.errors import CertificateUnusable, ChatError, StoreUnusable
 from chat_protocol.server.authentication import Authenticator
 from chat_protocol.server.factory import ChatFactory
@@ -70,14 +71,14 @@ class ChatService(Service):
     def __init__(
         self,
         reactor: Any,
-        store: IStore,
-        endpoints: Sequence[tuple[str, IStreamServerEndpoint]],
+        store: IStore | Any,
+        endpoints: Sequence[tuple[str, IStreamServerEndpoint | ServerEndpoint]],
         limits: Limits,
         status_interval: float = 0,
         authenticator: Authenticator | None = None,
         tls: TLSConfig | None = None,
         retention: float = 0,
-        status: Sequence[tuple[str, IStreamServerEndpoint]] = (),
+        status: Sequence[tuple[str, IStreamServerEndpoint | ServerEndpoint]] = (),
         web: bool = False,
         trusted_proxies: TrustedProxies | None = None,
         factory: Callable[..., ChatFactory] = ChatFactory,
@@ -329,12 +330,15 @@ def _has_every_interface(description: str) -> bool:
     return is_port and not any(one.startswith("interface=") for one in arguments)
 
 
-def _join_descriptions(endpoints: Sequence[tuple[str, IStreamServerEndpoint]]) -> str:
+def _join_descriptions(endpoints: Sequence[tuple[str, object]]) -> str:
     return ", ".join(description for description, _ in endpoints)
 
 
 async def _listen(
-    description: str, endpoint: IStreamServerEndpoint, factory: Factory[Any], option: str
+    description: str,
+    endpoint: IStreamServerEndpoint | ServerEndpoint,
+    factory: Factory[Any],
+    option: str,
 ) -> IListeningPort:
     try:
         port: IListeningPort = await endpoint.listen(factory)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from types import TracebackType
+from typing import Any
 
 from chat_protocol import aio
 from chat_protocol.aio.waiting import next_of
@@ -204,6 +205,10 @@ class Chat:
         while messages := self.history(with_, before, limit, timeout=timeout):
             yield messages
             before = messages[0].offset
+
+    def request(self, command: Any, *, timeout: float | None = None) -> Any:
+        """Send any declared command that a client may send; see ChatClient.request."""
+        return self._thread.run(lambda: self._chat.request(command), timeout)
 
     # The end.
 

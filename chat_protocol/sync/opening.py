@@ -17,6 +17,8 @@ from chat_protocol.client.service import (
 )
 from chat_protocol.sync.chat import Chat
 from chat_protocol.sync.loop_thread import LoopThread
+from chat_protocol.wire.commands import REGISTRY
+from chat_protocol.wire.schema import Registry
 
 __all__ = ["connect"]
 
@@ -41,6 +43,7 @@ def connect(
     max_unread: int = UNREAD_LIMIT,
     timeout: float = DEFAULT_TIMEOUT,
     max_delay: float = MAX_DELAY,
+    registry: Registry = REGISTRY,
 ) -> Chat:
     """Connect and log in; return when that is done.
 
@@ -77,6 +80,7 @@ def connect(
         max_unread=max_unread,
         timeout=timeout,
         max_delay=max_delay,
+        registry=registry,
     )
 
     async def open_chat() -> aio.Chat:

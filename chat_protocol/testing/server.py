@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections import deque
 from collections.abc import Coroutine, Iterable, Mapping
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from twisted.internet.defer import Deferred, ensureDeferred, succeed
 from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
@@ -14,10 +14,11 @@ from twisted.python.failure import Failure
 
 from chat_protocol.domain.limits import Limits
 from chat_protocol.domain.queries import Lookup, Page, UserList
+from chat_protocol.domain.structural import ReactorTime
 from chat_protocol.domain.users import Session
 from chat_protocol.errors import Refused, refusal
 from chat_protocol.server.dispatcher import Route
-from chat_protocol.server.hooks import IHooks
+from chat_protocol.server.hooks import Hooks, IHooks
 from chat_protocol.server.peer import Connection
 from chat_protocol.stores.memory.store import MemoryStore
 from chat_protocol.testing.endpoint import Endpoint
@@ -68,20 +69,20 @@ class MemoryServer:
 
     def __init__(
         self,
-        clock: IReactorTime | None = None,
+        clock: IReactorTime | ReactorTime | None = None,
         *,
         version: int = 2,
         limits: Limits = Limits(),  # noqa: B008
         passwords: Mapping[str, str] | None = None,
         fragment: int = 0,
-        hooks: IHooks | None = None,
+        hooks: IHooks | Hooks | None = None,
         registry: Registry = REGISTRY,
         routes: Iterable[Route] = (),
     ) -> None:
-        self._additions = Additions(hooks, registry, tuple(routes))
+        self._additions = Additions(cast("IHooks | None", hooks), registry, tuple(routes))
         if version not in (1, 2):
             raise ValueError(f"version {version} does not exist; give 1 or 2")
-        self.clock = Clock() if clock is None else clock
+        self.clock = Clock() if clock is None else cast(IReactorTime, clock)
         self._version = version
         self._limits = limits
         self._passwords = passwords

@@ -10,6 +10,7 @@ import pytest
 from chat_protocol.client import Event, Online, PresenceChanged, ResumeState, State
 from chat_protocol.errors import NotConnected, UserAlreadyLogged, UserNotFound
 from chat_protocol.sync import Chat, connect
+from chat_protocol.wire.commands import Users
 from tests.blackbox.server import Server
 
 
@@ -186,6 +187,13 @@ def test_pages_replies_and_several_messages_in_one_call(url: str) -> None:
         assert [pat.receive(timeout=10).text for _ in range(2)] == ["3", "welcome"]
         pages = list(pat.user_pages(after="pas", limit=1))
         assert [one.name for page in pages for one in page][:2] == ["pat", "pia"]
+
+
+def test_any_command_can_be_sent(url: str) -> None:
+    with connect(url, "quo") as quo:
+        assert quo.request(Users("", 1), timeout=10).users
+        with pytest.raises(TypeError, match="not declared"):
+            quo.request("x")
 
 
 def test_draining_takes_what_is_there_and_logs_out(url: str) -> None:
