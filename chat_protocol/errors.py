@@ -152,7 +152,11 @@ class Unavailable(Refused):
 
 
 class OutOfOrder(Refused):
-    """A message with a higher publishing id is stored already; this one was not stored."""
+    """A message with a higher publishing id is stored already; this one was not stored.
+
+    If its id is below what the server looks back on, it is not known whether this one is stored.
+    Under a new id it would be behind the later ones.
+    """
 
     code = Code.OUT_OF_ORDER
 

@@ -27,6 +27,23 @@ def _name(*common: str) -> x509.Name:
     return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, one) for one in common])
 
 
+_CA_USAGE = x509.KeyUsage(
+    digital_signature=False,
+    content_commitment=False,
+    key_encipherment=False,
+    data_encipherment=False,
+    key_agreement=False,
+    key_cert_sign=True,
+    crl_sign=True,
+    encipher_only=False,
+    decipher_only=False,
+)
+
+
+def _identifier(key: ec.EllipticCurvePrivateKey) -> x509.AuthorityKeyIdentifier:
+    return x509.AuthorityKeyIdentifier.from_issuer_public_key(key.public_key())
+
+
 class Certificate:
     """A certificate and its key."""
 
@@ -64,6 +81,8 @@ class Authority(Certificate):
             self._builder(self._name, key)
             .issuer_name(self._name if parent is None else parent._name)
             .add_extension(x509.BasicConstraints(True, None), critical=True)
+            .add_extension(_CA_USAGE, critical=True)
+            .add_extension(_identifier(key if parent is None else parent.key), critical=False)
             .sign(key if parent is None else parent.key, hashes.SHA256())
         )
         super().__init__(key, certificate)
@@ -79,6 +98,9 @@ class Authority(Certificate):
             .serial_number(x509.random_serial_number())
             .not_valid_before(NOW - 30 * DAY)
             .not_valid_after(until)
+            .add_extension(
+                x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False
+            )
         )
 
     def server(self, host: str = "localhost", until: datetime = NOW + 30 * DAY) -> Certificate:
@@ -92,6 +114,7 @@ class Authority(Certificate):
             .issuer_name(self._name)
             .add_extension(x509.SubjectAlternativeName(names), critical=False)
             .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+            .add_extension(_identifier(self.key), critical=False)
             .sign(self.key, hashes.SHA256())
         )
         return Certificate(key, certificate)
@@ -103,6 +126,7 @@ class Authority(Certificate):
             self._builder(_name(*common_names), key, until)
             .issuer_name(self._name)
             .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH]), critical=False)
+            .add_extension(_identifier(self.key), critical=False)
             .sign(self.key, hashes.SHA256())
         )
         return Certificate(key, certificate)
@@ -127,6 +151,8 @@ class Authority(Certificate):
     def trusted(self, client: Path | None = None) -> ssl.SSLContext:
         """What a client has that trusts this authority, and shows the certificate in a file."""
         context = ssl.create_default_context(cadata=self.pem.decode())
+        # The default since Python 3.13.
+        context.verify_flags |= ssl.VERIFY_X509_STRICT
         if client is not None:
             context.load_cert_chain(client)
         return context

@@ -106,6 +106,9 @@ class Owner(Protocol):
     def pushed(self, connection: Connection, command: Any, size: int) -> None:
         """Handle a command that the server sent unasked, in a payload of ``size`` bytes."""
 
+    def cannot_read(self, error: FrameLengthError) -> None:
+        """Handle a frame of a session that is too long; the connection ends next."""
+
     def lost(self, connection: Connection, reason: NotConnected) -> None:
         """Handle the end of the connection; its requests have failed already."""
 
@@ -136,6 +139,7 @@ class Connection(FrameReceiver):
         self._owner = owner
         self._max_frame = MAX_FRAME_BEFORE_LOGIN
         self._limits_unread = False
+        self._has_session = False
         self._clock = clock
         self._timeout = timeout
         self._requests = PendingRequests(clock)
@@ -175,6 +179,7 @@ class Connection(FrameReceiver):
                 return await self.log_in(username, None)
         if answer.code != Code.OK:
             raise self.refusal(answer)
+        self._has_session = True
         if self.version == 1:
             self._max_frame = MAX_FRAME
             self._limits_unread = True
@@ -322,6 +327,8 @@ class Connection(FrameReceiver):
         error = FrameLengthError(
             f"a frame length of {length} bytes; valid are {MIN_FRAME} to {self.MAX_LENGTH}"
         )
+        if self._has_session:
+            self._owner.cannot_read(error)
         self.abort(f"the server sent {error}. Check that it is a chat server.", error)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:

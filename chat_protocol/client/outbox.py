@@ -17,6 +17,7 @@ from chat_protocol.domain.admission import MAX_PUBLISHING_ID
 from chat_protocol.errors import (
     Malformed,
     NotConnected,
+    OutOfOrder,
     TooManyUnsent,
     Unavailable,
     UnknownCommand,
@@ -255,6 +256,12 @@ class Outbox:
 
 
 def _raise_refusal(answer: Any) -> None:
+    if answer.code == Code.OUT_OF_ORDER:
+        why = (
+            getattr(answer, "detail", "")
+            or "a later message is stored already, and this one was not stored"
+        )
+        raise OutOfOrder(f"{why}; sent again, this message would be behind later ones")
     if answer.code != Code.OK:
         raise Connection.refusal(answer)
 

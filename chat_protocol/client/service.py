@@ -40,6 +40,7 @@ from chat_protocol.domain.names import canonical_username
 from chat_protocol.domain.structural import ClientEndpoint, ReactorTime
 from chat_protocol.errors import (
     ChatError,
+    FrameLengthError,
     InvalidUsername,
     NotConnected,
     Replaced,
@@ -185,6 +186,8 @@ class ChatClient(ReceiveMethods, QueryMethods, ClientService):
         }
         self._token = resume.session
         self._had_session = bool(resume.session)
+        self._unreadable = 0
+        """Frames that were too long since a message arrived."""
         self._max_unread = max_unread
         self._window = max(window, DEFAULT_WINDOW)
         self._wall_clock = wall_clock
@@ -441,6 +444,7 @@ class ChatClient(ReceiveMethods, QueryMethods, ClientService):
 
     def pushed(self, connection: Connection, command: Any, size: int) -> None:
         if isinstance(command, (Message, Deliver)):
+            self._unreadable = 0
             message = ReceivedMessage.of(command, self._own_name).replied_by(self.send)
             self._inbox.put(message, size + MESSAGE_OVERHEAD)
             if self._inbox.numbered_count > self._window:
@@ -462,6 +466,12 @@ class ChatClient(ReceiveMethods, QueryMethods, ClientService):
             self._begin_stop(Replaced(close.reason or "another connection took over the session"))
         elif close.code == Code.GOING_AWAY:
             self._backoff.spread()
+
+    def cannot_read(self, error: FrameLengthError) -> None:
+        self._unreadable += 1
+        if self._unreadable > 1:
+            # It would come again with each login.
+            self._begin_stop(error)
 
     def lost(self, connection: Connection, reason: NotConnected) -> None:
         self._connection = None

@@ -13,7 +13,7 @@ from chat_protocol.client.connection import Connection
 from chat_protocol.client.messages import ReceivedMessage
 from chat_protocol.client.requests import DEFAULT_TIMEOUT
 from chat_protocol.domain.structural import ReactorTime
-from chat_protocol.errors import NotConnected
+from chat_protocol.errors import FrameLengthError, NotConnected
 from chat_protocol.wire.codes import Code
 from chat_protocol.wire.commands import Message
 
@@ -85,6 +85,9 @@ class _Events:
         if isinstance(command, Message):
             message = ReceivedMessage.of(command, self._client.username)
             self._client.message_received(message.replied_by(self._client.say))
+
+    def cannot_read(self, error: FrameLengthError) -> None:
+        """Wait for the end of the connection."""
 
     def lost(self, connection: Connection, reason: NotConnected) -> None:
         self._client.connection_ended(reason)

@@ -25,7 +25,8 @@ from chat_protocol.stores.registry import store_from_url
 class Moderation(Hooks):
     """Refuses a word, and posts what is stored. What the web hook does not take is logged.
 
-    While 1,000 messages have not reached it, new messages wait: see IHooks.stored().
+    Posts may arrive in another order than that of the offsets, since threads make them. While
+    1,000 messages have not reached it, new messages wait: see IHooks.stored().
     """
 
     def __init__(self, url: str) -> None:

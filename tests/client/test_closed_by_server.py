@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+
 import pytest
 from twisted.internet.error import ConnectionLost
 
@@ -9,11 +11,13 @@ from chat_protocol.client import Ended, Offline, Online, State
 from chat_protocol.client.backoff import FIRST_DELAY, SPREAD
 from chat_protocol.client.connection import CLOSE_TIMEOUT
 from chat_protocol.errors import (
+    FrameLengthError,
     Replaced,
     UserAlreadyLogged,
 )
+from chat_protocol.wire.codec import MAX_FRAME
 from tests.client import frames
-from tests.client.line import Line, result, silence
+from tests.client.line import Line, result, silence, take
 
 
 def test_a_replaced_session_stops_the_client() -> None:
@@ -109,3 +113,27 @@ def test_a_server_that_announces_close_but_stays_is_aborted() -> None:
     assert line.transport.disconnected
     line.lose(ConnectionLost())
     assert line.client.state is State.CONNECTING
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_message_that_is_too_long_is_not_fetched_for_ever(version: int) -> None:
+    line = Line(version)
+    too_long = struct.pack(">I", MAX_FRAME + 1)
+    for arrives in (True, False):
+        line.push(too_long)
+        assert line.transport.disconnecting or line.transport.disconnected
+        assert line.client.state is State.ONLINE
+        line.lose()
+        line.connect()
+        line.log_in(version)
+        if arrives:
+            line.push(frames.deliver(1, "x") if version > 1 else frames.delivery("x"))
+    line.push(too_long)
+    assert line.client.state is State.CLOSING
+    line.lose()
+    ended = line.events[-1]
+    assert isinstance(ended, Ended)
+    assert isinstance(ended.reason, FrameLengthError)
+    with pytest.raises(FrameLengthError, match=f"a frame length of {MAX_FRAME + 1} bytes"):
+        result(line.client.send("bob", "x"))
+    take(line)

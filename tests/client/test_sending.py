@@ -14,6 +14,7 @@ from chat_protocol.client.service import DEFAULT_IN_FLIGHT
 from chat_protocol.errors import (
     Malformed,
     NotConnected,
+    OutOfOrder,
     TooManyUnsent,
     UserNotFound,
 )
@@ -320,3 +321,13 @@ def test_an_errback_may_restart_the_client_and_send() -> None:
     assert result(later).text == "hi"
     line.answer_all()
     assert result(again[0]) is None
+
+
+def test_a_message_that_came_too_late_says_what_a_resend_would_do() -> None:
+    line = Line()
+    (sending,) = send(line, "a")
+    (frame,) = line.sent()
+    detail = "publishingId 1 was not stored, but 2 was"
+    line.push(frames.response_2(frame.correlation_id, frames.OUT_OF_ORDER, detail))
+    with pytest.raises(OutOfOrder, match=f"{detail}; sent again, .* behind later ones"):
+        result(sending)

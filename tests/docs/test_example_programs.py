@@ -76,6 +76,41 @@ def test_all_programs_are_run_here() -> None:
     assert [name for name in names if name not in source and name != "echo_bot_plugin"] == []
 
 
+def with_port(name: str, port: object, folder: Path) -> list[str]:
+    """A program that has the port of the documents, with another one."""
+    path = folder / name
+    path.write_text((EXAMPLES / name).read_text().replace("5555", str(port)))
+    return [sys.executable, "-W", "default", str(path)]
+
+
+def test_the_first_client(server: Server, url: str, tmp_path: Path) -> None:
+    command = with_port("first_client.py", server.address[1], tmp_path)
+    with subprocess.Popen(command, text=True, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "nobody has logged in as bob yet\n"
+        with connect(url, "bob") as bob:
+            bob.send("alice", "good morning")
+            assert process.stdout.readline() == "bob good morning\n"
+            assert process.wait(PATIENCE) == 0
+        with connect(url, "bob") as bob:
+            bob.send("alice", "again")
+            done = run(*command)
+            assert (done.returncode, done.stdout, done.stderr) == (0, "bob again\n", "")
+            assert bob.receive(timeout=10).text == "hello"
+
+
+@pytest.mark.parametrize("name", ["embedded_server.py", "bare_factory.py"])
+def test_an_embedded_server(name: str, tmp_path: Path) -> None:
+    port = free_port()
+    with (
+        running(with_port(name, port, tmp_path), cwd=tmp_path),
+        connect(f"tcp:127.0.0.1:{port}", "amy", attempts=None) as amy,
+    ):
+        amy.send("amy", "hello")
+        assert amy.receive(timeout=10).text == "hello"
+    assert (tmp_path / "chat.db").exists() == (name == "embedded_server.py")
+
+
 def test_the_script_for_react(url: str) -> None:
     with connect(url, "rob") as rob:
         done = run(*example("react_script.py", url, "rea", "rob", "hello"))
@@ -174,8 +209,12 @@ def test_a_server_with_hooks() -> None:
             hal.send("hal", "please")
             assert [hal.receive(timeout=10).text for _ in range(2)] == ["open the doors", "please"]
         web.shutdown()
-        posted = [(one["from"], one["to"], one["text"]) for one in web.posted]  # type: ignore[attr-defined]
-        assert posted == [("hal", ["hal"], "open the doors"), ("hal", ["hal"], "please")]
+        # Each in a thread of its own.
+        posted = sorted(web.posted, key=lambda one: one["offset"])  # type: ignore[attr-defined]
+        assert [(one["from"], one["to"], one["text"]) for one in posted] == [
+            ("hal", ["hal"], "open the doors"),
+            ("hal", ["hal"], "please"),
+        ]
 
 
 def test_a_command_of_ones_own(url: str) -> None:
