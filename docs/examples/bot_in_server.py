@@ -24,7 +24,7 @@ async def answer(message: ReceivedMessage) -> None:
 
 
 async def main(reactor: Any, listen: str) -> None:
-    store = store_from_url("sqlite:chat.db", 10_000, reactor)
+    store = store_from_url("sqlite:bots.db", 10_000, reactor)
     endpoint = serverFromString(reactor, listen)
     server = ChatService(reactor, store, [(listen, endpoint)], Limits())
     bot = ChatClient(LocalEndpoint(server, reactor), "counter", reactor)

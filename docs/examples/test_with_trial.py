@@ -1,4 +1,4 @@
-"""Tests of the echo bot with trial, without sockets and waiting: ``trial test_with_trial``."""
+"""Tests of the echo bot with trial, without sockets: ``PYTHONPATH=. trial test_with_trial``."""
 
 from echo_bot import EchoBot
 from twisted.trial.unittest import SynchronousTestCase

@@ -6,7 +6,7 @@ python version_1_client.py tcp:localhost:5555 alice bob
 import sys
 from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.endpoints import clientFromString, connectProtocol
 from twisted.internet.protocol import connectionDone
 from twisted.internet.stdio import StandardIO
@@ -33,13 +33,15 @@ class Keyboard(LineOnlyReceiver):
 
     def __init__(self, client: Version1Client, to: str, ended: Deferred[None]) -> None:
         self.client, self.to, self.ended = client, to, ended
+        self.said: list[Deferred[None]] = []
 
     def lineReceived(self, line: bytes) -> None:  # noqa: N802
         said = self.client.say(self.to, line.decode())
         said.addErrback(lambda failure: print(failure.getErrorMessage(), flush=True))
+        self.said.append(said)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        self.ended.callback(None)
+        gatherResults(self.said).addCallback(lambda _: self.ended.callback(None))
 
 
 async def main(reactor: Any, address: str, name: str, to: str) -> None:
@@ -49,7 +51,8 @@ async def main(reactor: Any, address: str, name: str, to: str) -> None:
     except ChatError as error:
         sys.exit(f"{sys.argv[0]}: {error}")
     ended: Deferred[None] = Deferred()
-    StandardIO(Keyboard(client, to, ended))
+    keyboard: Any = Keyboard(client, to, ended)
+    StandardIO(keyboard)
     await ended
     await client.close()
 

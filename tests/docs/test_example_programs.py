@@ -254,6 +254,9 @@ def test_a_client_of_version_1(url: str) -> None:
             assert vic.stdout.readline() == "una: welcome\n"
             vic.stdin.close()
             assert vic.wait(PATIENCE) == 0
+        done = run(*command, input="one\ntwo\n")
+        assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+        assert [una.receive(timeout=PATIENCE).text for _ in range(2)] == ["one", "two"]
         with connect(url, "vic"):
             done = run(*command, input="")
             assert done.returncode == 1
