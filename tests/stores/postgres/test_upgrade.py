@@ -1,12 +1,18 @@
-"""Databases of older versions: version1.sql was written by the last version with schema 1."""
+"""Databases of older versions.
+
+version1.sql and version3.sql were written by the last versions with these schemas. version3.json
+has the mailboxes that the latter had, by user and device: the ids of both, and the messages.
+"""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import psycopg
 import pytest
 
+from chat_protocol.domain.queries import Account, Page
 from chat_protocol.errors import StoreUnusable
 from chat_protocol.stores.postgres.admin.admin import PostgresAdmin
 from chat_protocol.wire.codes import Code
@@ -68,6 +74,26 @@ def test_all_that_was_stored_is_there(url: str) -> None:
     commit(store, sent)
     assert sent.offset > rows(url, "SELECT max(last) FROM message WHERE scope = 1")[0]
     assert texts(page(store, erin)) == ["all 3", "all 4", "new"]
+    result(store.close())
+    assert PostgresAdmin(url).check().faults == []
+
+
+def test_devices_have_what_they_had(postgres: PostgresServer) -> None:
+    """With positions of devices, and copies of what was sent from the others."""
+    url = postgres.new_database()
+    with connected(url) as connection:
+        connection.execute(Path(__file__).with_name("version3.sql").read_bytes())
+    assert rows(url, "SELECT count(*) > 9 FROM chat.copy") == [True]
+    store = opened(url, 12)
+    mailboxes = json.loads(Path(__file__).with_name("version3.json").read_text())
+    for user_id, device_id, messages in mailboxes.values():
+        asked, account = Page(user_id, 0, 1000, 1 << 20, device_id), Account(user_id, device_id)
+        result(store.read([asked, account]))
+        found = singles(asked.entries)
+        assert [
+            f"{one.sender}{one.device!r}>{','.join(one.to)} {one.text}" for one in found
+        ] == messages
+        assert account.pending == len(messages)
     result(store.close())
     assert PostgresAdmin(url).check().faults == []
 
