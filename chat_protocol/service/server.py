@@ -264,7 +264,9 @@ class ChatService(Service):
                 " 'chat-protocol[web]' or give --no-web."
             )
             return None
-        return Web(self._reactor)
+        authenticator = self._authenticator
+        passwords = authenticator is not None and authenticator.takes_passwords
+        return Web(self._reactor, passwords=passwords)
 
     def reload(self) -> None:
         """Read the certificates and passwords again, although the files look unchanged.

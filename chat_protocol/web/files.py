@@ -14,7 +14,7 @@ from typing import NamedTuple
 from twisted.web.resource import Resource
 from twisted.web.server import Request
 
-__all__ = ["HEADERS", "File", "StaticFiles", "answer", "read_files"]
+__all__ = ["HEADERS", "File", "StaticFiles", "answer", "read_files", "with_passwords"]
 
 _STATIC = Path(__file__).parent / "static"
 
@@ -67,10 +67,21 @@ def read_files(directory: Path = _STATIC) -> dict[bytes, File]:
         if content_type is None or not path.is_file():
             continue
         data = path.read_bytes()
-        etag = b'"%s"' % hashlib.sha256(data).hexdigest()[:32].encode()
         url = "/" + path.relative_to(directory).as_posix()
-        found[url.removesuffix("index.html").encode()] = File(data, content_type, etag)
+        found[url.removesuffix("index.html").encode()] = File(data, content_type, _etag(data))
     return found
+
+
+def with_passwords(files: Mapping[bytes, File]) -> dict[bytes, File]:
+    """Return the files for a server that asks for passwords: the page shows the field at once."""
+    page = files[b"/"].data.replace(
+        b'<div id="password-field" hidden>', b'<div id="password-field">'
+    )
+    return {**files, b"/": File(page, files[b"/"].content_type, _etag(page))}
+
+
+def _etag(data: bytes) -> bytes:
+    return b'"%s"' % hashlib.sha256(data).hexdigest()[:32].encode()
 
 
 def answer(request: Request, code: int, text: bytes, content_type: bytes = b"") -> bytes:

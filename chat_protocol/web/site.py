@@ -10,7 +10,7 @@ from twisted.web.server import Request
 
 from chat_protocol.server.sessionless import Acceptor
 from chat_protocol.web.channel import REQUEST_SECONDS, ChannelSite
-from chat_protocol.web.files import StaticFiles, read_files
+from chat_protocol.web.files import StaticFiles, read_files, with_passwords
 from chat_protocol.web.handshake import Handshake
 from chat_protocol.web.http import HTTPConnection
 from chat_protocol.web.request import PageRequest
@@ -37,10 +37,15 @@ class Web:
     Args:
         clock: for the timeouts of requests.
         directory: the directory of the static files; None: the one of this package.
+        passwords: whether the server asks for passwords.
     """
 
-    def __init__(self, clock: IReactorTime, directory: Path | None = None) -> None:
+    def __init__(
+        self, clock: IReactorTime, directory: Path | None = None, passwords: bool = False
+    ) -> None:
         files = read_files() if directory is None else read_files(directory)
+        if passwords:
+            files = with_passwords(files)
         root = _WebRoot(StaticFiles(files))
         self._site = ChannelSite(  # type: ignore[no-untyped-call]
             root, PageRequest, reactor=clock, timeout=REQUEST_SECONDS

@@ -85,18 +85,25 @@ def with_port(name: str, port: object, folder: Path) -> list[str]:
 
 def test_the_first_client(server: Server, url: str, tmp_path: Path) -> None:
     command = with_port("first_client.py", server.address[1], tmp_path)
-    with subprocess.Popen(command, text=True, stdout=subprocess.PIPE) as process:
+    # As on a terminal.
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+    process = subprocess.Popen(command, text=True, stdout=subprocess.PIPE, env=environment)
+    try:
         assert process.stdout is not None
         assert process.stdout.readline() == "nobody has logged in as bob yet\n"
         with connect(url, "bob") as bob:
             bob.send("alice", "good morning")
-            assert process.stdout.readline() == "bob good morning\n"
-            assert process.wait(PATIENCE) == 0
-        with connect(url, "bob") as bob:
-            bob.send("alice", "again")
-            done = run(*command)
-            assert (done.returncode, done.stdout, done.stderr) == (0, "bob again\n", "")
-            assert bob.receive(timeout=10).text == "hello"
+            output, _ = process.communicate(timeout=PATIENCE)
+    finally:
+        process.kill()
+        process.communicate()
+    assert process.returncode == 0
+    assert output == "bob good morning\n"
+    with connect(url, "bob") as bob:
+        bob.send("alice", "again")
+        done = run(*command)
+        assert (done.returncode, done.stdout, done.stderr) == (0, "bob again\n", "")
+        assert bob.receive(timeout=10).text == "hello"
 
 
 @pytest.mark.parametrize("name", ["embedded_server.py", "bare_factory.py"])
@@ -243,17 +250,19 @@ def test_a_client_of_version_1(url: str) -> None:
     assert Version1Client.__doc__
     with connect(url, "una") as una:
         command = example("version_1_client.py", url, "vic", "una")
-        with subprocess.Popen(
-            command, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE
-        ) as vic:
+        vic = subprocess.Popen(command, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        try:
             assert vic.stdin is not None
-            assert vic.stdout is not None
             vic.stdin.write("hello\n")
             vic.stdin.flush()
             una.receive(timeout=PATIENCE).reply("welcome")
+            assert vic.stdout is not None
             assert vic.stdout.readline() == "una: welcome\n"
-            vic.stdin.close()
-            assert vic.wait(PATIENCE) == 0
+            vic.communicate(timeout=PATIENCE)
+        finally:
+            vic.kill()
+            vic.communicate()
+        assert vic.returncode == 0
         done = run(*command, input="one\ntwo\n")
         assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
         assert [una.receive(timeout=PATIENCE).text for _ in range(2)] == ["one", "two"]

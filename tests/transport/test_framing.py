@@ -139,3 +139,17 @@ def test_a_subclass_may_take_several_frames_at_once() -> None:
     one, two, three = (struct.pack(">I", 7) + bytes([n]) * 7 for n in range(3))
     ours.dataReceived(one + two + three)
     assert ours.payloads == [one + two, three[4:]]
+
+
+def test_without_an_override_a_length_out_of_bounds_ends_the_connection() -> None:
+    received: list[bytes] = []
+
+    class Plain(FrameReceiver):
+        def stringReceived(self, string: bytes) -> None:
+            received.append(string)
+
+    plain, transport = Plain(), StringTransport()
+    plain.makeConnection(transport)
+    plain.dataReceived(b"\0\0\0\7payload\0\0\0\6behind\0\0\0\7payload")
+    assert received == [b"payload"]
+    assert transport.disconnecting

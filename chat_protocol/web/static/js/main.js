@@ -2,12 +2,17 @@
 
 import { takenText } from "./banner.js";
 import { Chat } from "./chat.js";
+import { check } from "./check.js";
+import { Code } from "./codec.js";
 import { takeLink } from "./device.js";
 import { Session } from "./session.js";
-import { load, save } from "./storage.js";
+import { load, save, tab } from "./storage.js";
 
 const $ = (id) => document.getElementById(id);
 const URL_OF_SERVER = `${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/ws`;
+
+/** Whether the server asks for passwords: then it serves the page with the field shown. */
+const SECURED = !$("password-field").hidden;
 
 const SENTENCES = {
   taken: (user) =>
@@ -20,24 +25,49 @@ const SENTENCES = {
 let chat = null;
 /** The session that is not online yet. */
 let entering = null;
+/** What the server is being asked about; a new object for each question. */
+let checking = null;
 
 function showEntry(user, why = "", detail = "", given = false) {
   $("chat").hidden = true;
   $("entry").hidden = false;
   $("name").value = user;
   if (why === "password") $("password-field").hidden = false;
+  if (!given) $("password").value = "";
   $("login-error").textContent = SENTENCES[why]?.(user, detail, given) ?? detail;
   $("enter").disabled = false;
   $("name").disabled = $("password").disabled = false;
-  (why === "password" ? $("password") : $("name")).focus();
-  $("password").value = "";
+  const field = why === "password" || (SECURED && user) ? $("password") : $("name");
+  field.focus();
+  field.select();
+}
+
+/** Log in with what was entered. Until the server has said that it is right, nothing changes. */
+async function submit(user, password) {
+  if (!SECURED) {
+    enter(user, password);
+    return;
+  }
+  $("enter").disabled = true;
+  $("login-error").textContent = "";
+  const mine = (checking = {});
+  let answer;
+  try {
+    answer = await check(URL_OF_SERVER, user, password);
+  } catch {
+    answer = { code: 0, detail: "Cannot reach the server. Try again." };
+  }
+  if (mine !== checking) return;
+  if (answer.code === Code.OK) enter(user, password);
+  else if (answer.code === Code.AUTHENTICATION_FAILED) showEntry(user, "password", "", Boolean(password));
+  else showEntry(user, "", answer.detail, true);
 }
 
 function enter(user, password) {
   $("enter").disabled = true;
   $("login-error").textContent = "";
   entering?.dispose();
-  const session = (entering = new Session(URL_OF_SERVER, user, password));
+  const session = (entering = new Session(URL_OF_SERVER, user, password, SECURED));
   let inside = false;
   session.addEventListener("state", () => {
     if (session.state === "online" && !inside) {
@@ -79,12 +109,12 @@ $("login").addEventListener("submit", (event) => {
     $("name").focus();
     return;
   }
-  enter(user, $("password").value);
+  submit(user, $("password").value);
 });
 
 $("name").addEventListener("input", () => {
   entering?.dispose();
-  entering = null;
+  entering = checking = null;
   $("login-error").textContent = "";
   $("enter").disabled = false;
 });
@@ -94,7 +124,8 @@ function acceptLink() {
   const link = takeLink();
   if (!link) return false;
   save("", "user", link.user);
-  save(link.user, "token", link.token);
+  if (SECURED) tab.save(link.user, "token", link.token);
+  else save(link.user, "token", link.token);
   return true;
 }
 
@@ -104,6 +135,6 @@ addEventListener("hashchange", () => acceptLink() && location.reload());
 
 const known = load("", "user", "");
 showEntry(known);
-if (known) enter(known, "");
+if (known && (!SECURED || tab.load(known, "token", ""))) enter(known, "");
 
 

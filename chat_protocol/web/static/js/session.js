@@ -1,14 +1,15 @@
 /**
  * A user's session. It logs in, reconnects whenever the connection is lost, and acknowledges
  * messages. One tab of a browser has the session at a time. Another tab takes over the session by its
- * token, once the first tab has released the lock.
+ * token, once the first tab has released the lock. Where the server asks for passwords, a token stands
+ * for one for a while: then each tab has its own, which only a reload of that tab finds again.
  */
 
 import { Code } from "./codec.js";
 import { Connection, ConnectionLost } from "./connection.js";
 import { deviceOf } from "./device.js";
 import { Outbox } from "./outbox.js";
-import { load, remove, save, watch } from "./storage.js";
+import { load, remove, save, tab, watch } from "./storage.js";
 import { TabLock } from "./tab-lock.js";
 
 /** Milliseconds before the first reconnection, and the maximum to which the delay grows. */
@@ -40,7 +41,7 @@ const FINAL = new Map([
 ]);
 
 /** What a logout removes from the storage. */
-const PRIVATE = ["drafts", "open", "read", "tab", "token"];
+const PRIVATE = ["drafts", "open", "read", "session", "tab", "token"];
 
 /**
  * Events: "state", `state` changed; "delivered" with messages; "presence" with a Presence frame;
@@ -49,6 +50,7 @@ const PRIVATE = ["drafts", "open", "read", "tab", "token"];
 export class Session extends EventTarget {
   #url;
   #password;
+  #secured;
   #lock;
   #connection = null;
   #failures = 0;
@@ -61,10 +63,11 @@ export class Session extends EventTarget {
   #unacked = 0n;
   #unwatch;
 
-  constructor(url, user, password) {
+  constructor(url, user, password, secured) {
     super();
     this.#url = url;
     this.#password = password;
+    this.#secured = secured;
     this.user = user;
     this.state = "idle";
     /** Why the session ended: "taken", "invalid", "password", "replaced", or "" after a logout. */
@@ -82,7 +85,7 @@ export class Session extends EventTarget {
     this.pending = 0;
     this.outbox = new Outbox(user, (entry) => this.#emit("sent", entry));
     this.#lock = new TabLock(user, () => this.#replaced());
-    this.#unwatch = watch(user, "token", () => {
+    this.#unwatch = watch(user, secured ? "session" : "token", () => {
       if (this.#isLoggedOut) this.stop();
     });
     addEventListener("online", this.retry);
@@ -100,7 +103,7 @@ export class Session extends EventTarget {
 
   /** The token of the session, with which another browser of this user can log in. */
   get token() {
-    return load(this.user, "token", "");
+    return (this.#secured ? tab.load : load)(this.user, "token", "");
   }
 
   /** The messages that are not stored on the server; another tab may have them. */
@@ -127,6 +130,7 @@ export class Session extends EventTarget {
     this.outbox.clear();
     this.#release();
     // The token last: the other tabs then log out as well, and must find nothing to go on with.
+    tab.remove(this.user, "token");
     for (const name of PRIVATE) remove(this.user, name);
     if (!this.#step("end")) this.#emit("state");
     if (online) await connection.request("Close", { code: Code.OK, reason: "" }).catch(() => {});
@@ -166,7 +170,7 @@ export class Session extends EventTarget {
 
   /** Whether another tab has logged out, perhaps while this one was frozen and could not notice. */
   get #isLoggedOut() {
-    return this.#wasGranted && !this.token;
+    return this.#wasGranted && !(this.#secured ? load(this.user, "session", false) : this.token);
   }
 
   #connect() {
@@ -195,7 +199,11 @@ export class Session extends EventTarget {
       device: deviceOf(this.user),
       session: this.token,
     };
-    if (this.#password) properties.password = this.#password;
+    if (this.#password) {
+      properties.password = this.#password;
+      // Another tab of this browser may have the session.
+      if (!this.#hadSession) properties.takeover = "1";
+    }
     let answer;
     try {
       answer = await connection.request("Login", { username: this.user, properties });
@@ -231,7 +239,10 @@ export class Session extends EventTarget {
     this.isTaken = false;
     this.#acked = this.#unacked = 0n;
     this.pending = Number(properties.pending) || 0;
-    save(this.user, "token", properties.session ?? "");
+    if (this.#secured) {
+      save(this.user, "session", true);
+      tab.save(this.user, "token", properties.session ?? "");
+    } else save(this.user, "token", properties.session ?? "");
     const heartbeat = Number(properties.heartbeat) || 0;
     if (heartbeat) this.#beat = setInterval(() => this.#heartbeat(connection), heartbeat * 400);
     this.#step("granted");

@@ -52,3 +52,28 @@ export function watch(user, name, changed) {
   addEventListener("storage", heard);
   return () => removeEventListener("storage", heard);
 }
+
+/** The same for this tab only: it survives a reload of the tab, and nobody else gets it. */
+export const tab = {
+  load(user, name, missing) {
+    try {
+      return JSON.parse(sessionStorage.getItem(key(user, name))) ?? missing;
+    } catch {
+      return missing;
+    }
+  },
+  save(user, name, value) {
+    try {
+      sessionStorage.setItem(key(user, name), JSON.stringify(value));
+    } catch {
+      // There is no storage: a reload asks for the password.
+    }
+  },
+  remove(user, name) {
+    try {
+      sessionStorage.removeItem(key(user, name));
+    } catch {
+      // There is no storage.
+    }
+  },
+};
