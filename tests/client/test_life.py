@@ -10,12 +10,14 @@ from twisted.application.service import MultiService
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import ConnectionLost
 from twisted.internet.interfaces import IProtocol, IProtocolFactory
+from twisted.logger import LogLevel, capturedLogs, formatEvent
 from twisted.python.failure import Failure
 
 import chat_protocol.client
 from chat_protocol.client import ChatClient, Ended, Event, Offline, Online, PresenceChanged, State
 from chat_protocol.client.connection import CLOSE_TIMEOUT
 from chat_protocol.errors import NotConnected, Replaced
+from chat_protocol.testing import MemoryServer
 from tests.client import frames
 from tests.client.line import Endpoint, Line, result, silence
 
@@ -393,3 +395,36 @@ def test_stop_while_an_attempt_is_slow_to_cancel() -> None:
     assert result(again[0]) is None
     assert ended == [Ended(None), Ended(None)]
     assert line.idle
+
+
+def test_the_name_is_the_normal_one_once_the_user_is_online() -> None:
+    server = MemoryServer()
+    client = ChatClient(server.endpoint(), "e\u0301va", server.clock)
+    client.startService()
+    server.run(client.when_online())
+    assert client.username == "\u00e9va"
+    assert list(server.users) == ["\u00e9va"]
+    server.run(client.stopService(), within=9)
+    server.run(server.stop(), within=9)
+
+
+def test_what_becomes_of_the_client_is_logged() -> None:
+    with capturedLogs() as log:
+        line = Line(granted={"pending": "3"})
+        line.lose(ConnectionLost())
+        line.connect()
+        line.log_in()
+        line.stop()
+        gone = Line(None)
+        gone.connect()
+        gone.refuse_login(frames.WRONG_PASSWORD)
+        gone.lose()
+    told = [formatEvent(one) for one in log if one["log_level"] is LogLevel.info]
+    assert [text for text in told if "alice" in text] == [
+        "'alice' is online in version 2; 3 messages wait",
+        "'alice' is offline: the connection was lost: Connection to the other side was lost in a"
+        " non-clean fashion.; trying again in 0.5 s",
+        "'alice' is online in version 2; 0 messages wait",
+        "the client of 'alice' has stopped",
+        "the client of 'alice' gave up: The password is wrong or missing.",
+    ]
