@@ -171,10 +171,11 @@ def send_failed(error: ChatError, server: str, to: Sequence[str]) -> CommandFail
             ExitCode.REFUSED, f"{server}: the server cannot store messages now; try again later"
         )
     if isinstance(error, OutOfOrder):
+        why = error.detail or str(OutOfOrder())
         return CommandFailed(
             ExitCode.REFUSED,
             f"{server}: the server refused the message as out of order: "
-            f"{visible(str(error)).rstrip('.')}; check the history and send it again if needed",
+            f"{visible(why).rstrip('.')}; check the history and send it again if needed",
         )
     if isinstance(error, InternalFault) and not detail:
         return CommandFailed(

@@ -257,11 +257,11 @@ class Outbox:
 
 def _raise_refusal(answer: Any) -> None:
     if answer.code == Code.OUT_OF_ORDER:
-        why = (
-            getattr(answer, "detail", "")
-            or "a later message is stored already, and this one was not stored"
-        )
-        raise OutOfOrder(f"{why}; sent again, this message would be behind later ones")
+        detail = getattr(answer, "detail", "")
+        why = detail or "a later message is stored already, and this one was not stored"
+        error = OutOfOrder(f"{why}; sent again, this message would be behind later ones")
+        error.detail = detail
+        raise error
     if answer.code != Code.OK:
         raise Connection.refusal(answer)
 
